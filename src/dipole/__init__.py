@@ -1,0 +1,17 @@
+"""dipole: contrastive learning methods on one set of fast parts.
+
+Importing the package is cheap: torch is imported when a part that needs it is first used.
+"""
+
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":
+        from dipole.methods.run import load
+
+        return load
+    raise AttributeError(f"module 'dipole' has no attribute {name!r}")

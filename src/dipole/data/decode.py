@@ -1,0 +1,112 @@
+"""One image file -> one square of pixels, and the quick question whether that will work."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import UInt8
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+EXTENSIONS = frozenset(
+    ".jpg .jpeg .jpe .png .gif .webp .bmp .tif .tiff .ppm .pgm .pbm .pnm .tga .jp2 .avif".split(),
+)
+
+
+class UnreadableImageError(Exception):
+    """A file that is no image, or a damaged one; the message is the reason without the path."""
+
+
+def decode_image(path: Path, size: int) -> UInt8[np.ndarray, "3 size size"]:
+    """Decode the centre square of an image at `size` x `size`, turned as its EXIF says.
+
+    Transparent pixels become white, 16-bit greys lose their lower byte, the first frame of an animation counts, and
+    down-sizing is antialiased (bicubic).
+
+    Raises:
+        UnreadableImageError: the file cannot be decoded.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as opened:
+            # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice the target keeps the resampling clean.
+            opened.draft(None, (2 * size, 2 * size))
+            image = _rgb(ImageOps.exif_transpose(opened))
+    except Exception as error:  # PIL's plugins raise whatever the damaged bytes led them to
+        raise UnreadableImageError(_reason(path, error)) from error
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    square = image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+
+
+def _rgb(image: "Image") -> "Image":
+    """Convert any mode of PIL to RGB without clipping 16 bits or showing what lies under transparency."""
+    from PIL import Image
+
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError(f"its pixels are 32-bit ({image.mode}) and their range is unknown: save it with 8 bits")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        opaque = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque).convert("RGB")
+    return image.convert("RGB")
+
+
+def check_image_file(path: Path) -> str | None:
+    """Say why a file will not decode, or `None`; reads its header and its end, rarely more.
+
+    The header must be an image's. Formats with an end mark (JPEG, PNG, GIF, WebP) must have it where it belongs: that
+    finds every file whose download or copy broke off. A file without it, or of another format, is decoded to know.
+
+    Example:
+        >>> check_image_file(Path("missing.png"))
+        'No such file or directory'
+    """
+    from PIL import Image
+
+    try:
+        if path.stat().st_size == 0:
+            return "the file is empty"
+        with Image.open(path) as image:
+            kind, mode = image.format or "", image.mode
+        if mode in ("I", "F") or not _ends_well(path, kind):
+            decode_image(path, 8)
+    except UnreadableImageError as error:
+        return str(error)
+    except Exception as error:  # as in decode_image
+        return _reason(path, error)
+    return None
+
+
+def _ends_well(path: Path, kind: str) -> bool:
+    """Whether the file has its format's end mark at its end; False also for formats that have none."""
+    with path.open("rb") as file:
+        head = file.read(12)
+        length = file.seek(0, os.SEEK_END)
+        file.seek(max(0, length - 12))
+        tail = file.read()
+    if kind in ("JPEG", "MPO"):
+        return tail.endswith(b"\xff\xd9")
+    if kind == "PNG":
+        return tail.endswith(b"\x00\x00\x00\x00IEND\xaeB`\x82")
+    if kind == "GIF":
+        return tail.endswith(b"\x3b")
+    if kind == "WEBP":
+        return int.from_bytes(head[4:8], "little") + 8 <= length
+    return False
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """What an exception of PIL or of the file system says, without the path."""
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "its content is no image that Pillow knows"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error) or type(error).__name__).replace(str(path), path.name)

@@ -1,0 +1,56 @@
+"""A shuffled order that depends on the seed and the epoch alone."""
+
+from collections.abc import Iterator, Sized
+
+import numpy as np
+import torch
+from torch.utils.data.distributed import DistributedSampler
+
+from dipole import ops
+from dipole.errors import InputError
+
+
+class EpochSampler(DistributedSampler[int]):
+    """Shuffles anew every epoch; the order is a pure function of (seed, epoch), whatever ran before.
+
+    A run that resumes at epoch 3 sees the order of epoch 3. Lightning calls `set_epoch`. Several processes take turns
+    in one common order, rank r the positions r, r + W, r + 2W, ...; the last n mod W positions are left out, so that
+    all processes make as many batches and none sees an image twice. Being a `DistributedSampler`, Lightning
+    leaves it in place.
+
+    Args:
+        data: what is sampled from; only its length matters.
+        seed: 0 or more.
+        num_replicas: number of processes; that of the running process group by default.
+        rank: index of this process.
+
+    Raises:
+        InputError: the seed is negative.
+
+    Example:
+        >>> sampler = EpochSampler(range(5), seed=0)
+        >>> sampler.set_epoch(3)
+        >>> order = list(sampler)
+        >>> sorted(order), order == list(sampler)
+        ([0, 1, 2, 3, 4], True)
+    """
+
+    def __init__(self, data: Sized, seed: int = 0, num_replicas: int | None = None, rank: int | None = None) -> None:
+        if seed < 0:
+            raise InputError(f"seed is {seed}: expected 0 or more.")
+        super().__init__(
+            data,  # type: ignore[arg-type]
+            num_replicas=ops.world_size() if num_replicas is None else num_replicas,
+            rank=ops.rank() if rank is None else rank,
+            seed=seed,
+            drop_last=True,
+        )
+        self.num_samples = len(data) // self.num_replicas
+        self.total_size = self.num_samples * self.num_replicas
+
+    def __iter__(self) -> Iterator[int]:
+        # The two numbers are hashed together: seed 0 at epoch 1 is not seed 1 at epoch 0, as it is in the base class.
+        state = np.random.SeedSequence((self.seed, self.epoch)).generate_state(1, np.uint64)
+        generator = torch.Generator().manual_seed(int(state[0]))
+        order = torch.randperm(len(self.dataset), generator=generator)  # type: ignore[arg-type]
+        return iter(order[self.rank : self.total_size : self.num_replicas].tolist())

@@ -1,0 +1,49 @@
+"""What the learned geometry looks like: pure functions of embeddings and similarities, and a monitor for training."""
+
+from dipole.diagnostics.classes import tolerance
+from dipole.diagnostics.geometry import Geometry, geometry
+from dipole.diagnostics.hypersphere import alignment, uniformity
+from dipole.diagnostics.monitor import GeometryMonitor
+from dipole.diagnostics.rank import effective_rank
+from dipole.diagnostics.scores import ScoreDistributions, Scores, score_distributions
+from dipole.diagnostics.separation import LocalSeparation, local_separation
+from dipole.diagnostics.sweep import TemperatureRow, temperature_sweep
+from dipole.diagnostics.temperature import (
+    HardestNegatives,
+    PenaltyProfile,
+    hardest_negatives,
+    loss_at_infinite_temperature,
+    loss_at_zero_temperature,
+    loss_gradients,
+    penalties,
+    penalty_entropy,
+    penalty_of,
+    relative_penalty,
+)
+
+__all__ = [
+    "Geometry",
+    "GeometryMonitor",
+    "HardestNegatives",
+    "LocalSeparation",
+    "PenaltyProfile",
+    "ScoreDistributions",
+    "Scores",
+    "TemperatureRow",
+    "alignment",
+    "effective_rank",
+    "geometry",
+    "hardest_negatives",
+    "local_separation",
+    "loss_at_infinite_temperature",
+    "loss_at_zero_temperature",
+    "loss_gradients",
+    "penalties",
+    "penalty_entropy",
+    "penalty_of",
+    "relative_penalty",
+    "score_distributions",
+    "temperature_sweep",
+    "tolerance",
+    "uniformity",
+]

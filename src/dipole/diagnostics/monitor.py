@@ -1,0 +1,136 @@
+"""Follow the geometry of the embeddings while a method trains."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int, UInt8
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor, nn
+
+from dipole.diagnostics.geometry import geometry
+from dipole.diagnostics.rows import check_labels, check_two_samples
+from dipole.errors import InputError
+from dipole.files import write_json
+from dipole.losses.common import accumulate
+
+CHUNK = 256  # images that pass through the encoder at a time
+
+
+class MakesViews(Protocol):
+    """What makes positives: `dipole.views.image.ImageViews`, or any function of images and a generator."""
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return views (V, N, 3, S, S) of images (N, 3, H, W)."""
+
+
+class GeometryMonitor(Callback):
+    """Measure alignment, uniformity, tolerance, effective rank and score distributions after each training epoch.
+
+    A fixed set of images is seen through the same views every epoch, so that only the encoder changes between entries.
+    The first two views are compared. Training is not disturbed: the views have a generator of their own, the global
+    random state is put back, the module is in eval mode meanwhile and every part returns to its own mode.
+
+    The entries are kept in checkpoints, so that a resumed run continues its list. With several processes only the first
+    one measures.
+
+    Args:
+        images: (N, 3, H, W) uint8 images to follow; some hundred to a few thousand.
+        views: makes two or more views of them.
+        labels: (N,) classes for the tolerance, or None.
+        seed: of the views.
+        path: `diagnostics.json` to write after each epoch, or None.
+
+    Raises:
+        InputError: fewer than two images, or labels that do not fit.
+
+    Example:
+        >>> images = torch.zeros(8, 3, 4, 4, dtype=torch.uint8)
+        >>> def noisy(images, generator=None):
+        ...     return images + torch.randn(2, *images.shape, generator=generator)
+        >>> monitor = GeometryMonitor(images, noisy)  # Trainer(callbacks=[monitor])
+        >>> monitor.entries
+        []
+    """
+
+    def __init__(
+        self,
+        images: UInt8[Tensor, "n 3 h w"],
+        views: MakesViews,
+        labels: Int[Tensor, "n"] | None = None,
+        seed: int = 0,
+        path: str | Path | None = None,
+    ) -> None:
+        check_two_samples(len(images), "GeometryMonitor")
+        if labels is not None:
+            check_labels(labels, len(images))
+        self.images, self.views, self.labels, self.seed = images, views, labels, seed
+        self.path = None if path is None else Path(path)
+        self.entries: list[dict[str, Any]] = []
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure, log and write, on the first process."""
+        if not trainer.is_global_zero:
+            return
+        x, y = self._embed(trainer, pl_module)
+        labels = None if self.labels is None else self.labels.to(x.device)
+        found = geometry(x, y, labels)
+        self.entries.append({"epoch": trainer.current_epoch, **found})
+        scalars = {
+            "alignment": found["alignment"],
+            "uniformity": found["uniformity"],
+            "effective_rank": found["effective_rank"],
+            "positive_mean": found["positive"]["mean"],
+            "positive_variance": found["positive"]["variance"],
+            "negative_mean": found["negative"]["mean"],
+            "negative_variance": found["negative"]["variance"],
+        }
+        if found["tolerance"] is not None:
+            scalars["tolerance"] = found["tolerance"]
+        for name, value in scalars.items():
+            pl_module.log(name, value, rank_zero_only=True)
+        if self.path is not None:
+            write_json(self.path, {"epochs": self.entries})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the entries so far, for the checkpoint."""
+        return {"entries": list(self.entries)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue the list of the checkpoint."""
+        self.entries = list(state_dict["entries"])
+
+    @torch.no_grad()
+    def _embed(self, trainer: Trainer, module: LightningModule) -> tuple[Tensor, Tensor]:
+        """Unit embeddings (N, D) of the first two views."""
+        project = getattr(module, "project", None)
+        if project is None:
+            raise InputError(
+                f"{type(module).__name__} has no method project(views): GeometryMonitor needs (V, N, D) embeddings."
+            )
+        generator = torch.Generator(module.device).manual_seed(self.seed)
+        chunks = []
+        with _evaluating(module), isolate_rng(), trainer.precision_plugin.forward_context():
+            for images in self.images.split(CHUNK):
+                views = self.views(images.to(module.device), generator=generator)
+                if len(views) < 2:
+                    raise InputError(f"views made {len(views)} view of each image: 2 or more are needed to compare.")
+                chunks.append(accumulate(project(trainer.precision_plugin.convert_input(views[:2]))))
+        embeddings = F.normalize(torch.cat(chunks, dim=1), dim=-1)
+        return embeddings[0], embeddings[1]
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Eval mode for a while; every part returns to the mode it was in."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode

@@ -1,0 +1,9 @@
+"""The one exception that means "the input is at fault, and here is what to do"."""
+
+
+class InputError(ValueError):
+    """A value, file or flag that the caller can put right.
+
+    The message says what came, what was expected and what to do. The command line prints it on one line and ends with
+    exit code 2; anything else that is raised is a defect of dipole and keeps its traceback.
+    """

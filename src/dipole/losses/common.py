@@ -1,0 +1,85 @@
+"""What every loss does first and last: normalise, gather, reduce."""
+
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dipole.errors import InputError
+from dipole.ops import gather as gather_rows
+from dipole.ops import rank
+
+Reduction = Literal["mean", "sum", "none"]
+
+
+def accumulate(x: Tensor) -> Tensor:
+    """Raise half precision to float32, in which losses are computed; float64 stays."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def unit_rows(x: Tensor, normalize: bool = True) -> Tensor:
+    """Scale the last axis to length 1, or leave it if the caller has done so."""
+    x = accumulate(x)
+    return F.normalize(x, dim=-1) if normalize else x
+
+
+def reduce(values: Tensor, reduction: Reduction) -> Tensor:
+    """Reduce the values of the anchors.
+
+    Raises:
+        InputError: an unknown reduction.
+    """
+    if reduction == "mean":
+        return values.mean()
+    if reduction == "sum":
+        return values.sum()
+    if reduction == "none":
+        return values
+    raise InputError(f"reduction is {reduction!r}: expected 'mean', 'sum' or 'none'.")
+
+
+class TwoViews(NamedTuple):
+    """Anchors of both views and the candidates they are contrasted with."""
+
+    anchors: Tensor  # (2N, D): view 1, then view 2
+    candidates: Tensor  # (2M, D): view 1 of all processes, then view 2; the anchors themselves in one process
+    positives: Tensor  # (2N,): similarity of each anchor with its other view
+    own: Tensor  # (2N,): column of the anchor itself
+    partner: Tensor  # (2N,): column of the anchor's other view
+
+
+def two_views(z1: Tensor, z2: Tensor, gather: bool, normalize: bool) -> TwoViews:
+    """Arrange two views of a batch for in-batch contrast.
+
+    Raises:
+        InputError: one sample in all, so that there is nothing to contrast with.
+    """
+    z1, z2 = unit_rows(z1, normalize), unit_rows(z2, normalize)
+    anchors = torch.cat([z1, z2])
+    rows = len(z1)
+    candidates, total, first = anchors, rows, 0
+    if gather:
+        everywhere = gather_rows(torch.stack([z1, z2], dim=1))  # one communication for both views
+        total, first = len(everywhere), rank() * rows
+        if total > rows:
+            candidates = torch.cat([everywhere[:, 0], everywhere[:, 1]])
+    if total < 2:
+        raise InputError("a batch of 1 sample has no negatives: use a batch of 2 or more, or a queue of negatives.")
+    index = first + torch.arange(rows, device=z1.device)
+    similarity = (z1 * z2).sum(dim=1)
+    return TwoViews(
+        anchors,
+        candidates,
+        positives=torch.cat([similarity, similarity]),
+        own=torch.cat([index, index + total]),
+        partner=torch.cat([index + total, index]),
+    )
+
+
+def gathered_keys(keys: Tensor, gather: bool) -> tuple[Tensor, Tensor]:
+    """Return the keys of all processes and the column of each local row among them."""
+    own = torch.arange(len(keys), device=keys.device)
+    if not gather:
+        return keys, own
+    return gather_rows(keys), own + rank() * len(keys)

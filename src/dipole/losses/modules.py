@@ -1,0 +1,122 @@
+"""Each loss as a module that holds its hyperparameters."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from dipole.errors import InputError
+from dipole.losses.cacr import cacr_loss
+from dipole.losses.cacr_moco import cacr_momentum_views_loss, cacr_queue_loss
+from dipole.losses.dcl import dcl_loss, dclw_loss
+from dipole.losses.hardness import hard_contrastive_loss, simple_contrastive_loss
+from dipole.losses.info_nce import info_nce_loss, nt_xent_loss
+from dipole.losses.sup_con import sup_con_loss
+
+
+class LossModule(nn.Module):
+    """A loss function with its keyword arguments fixed; called with the tensors.
+
+    Args:
+        **hyperparameters: keyword arguments of the function, by the same names and with the same defaults.
+
+    Raises:
+        InputError: the function has no such argument.
+
+    Example:
+        >>> import torch
+        >>> NTXentLoss(temperature=0.5)(torch.eye(4), torch.eye(4))
+        tensor(0.5944)
+        >>> NTXentLoss(temperatur=0.5)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        dipole.errors.InputError: nt_xent_loss has no argument 'temperatur': choose from temperature, normalize, ...
+    """
+
+    function: ClassVar[Callable[..., Tensor]]
+
+    def __init_subclass__(cls) -> None:
+        cls.__signature__ = inspect.Signature(list(cls._parameters_of_function().values()))  # type: ignore[attr-defined]
+
+    def __init__(self, **hyperparameters: Any) -> None:
+        super().__init__()
+        known = self._parameters_of_function()
+        for name in hyperparameters:
+            if name not in known:
+                function = type(self).function.__name__
+                raise InputError(f"{function} has no argument {name!r}: choose from {', '.join(known)}.")
+        self.hyperparameters = hyperparameters
+
+    @classmethod
+    def _parameters_of_function(cls) -> dict[str, inspect.Parameter]:
+        parameters = inspect.signature(cls.function).parameters
+        return {name: entry for name, entry in parameters.items() if entry.kind is entry.KEYWORD_ONLY}
+
+    def forward(self, *embeddings: Tensor) -> Tensor:
+        """Return the loss of the function's positional arguments."""
+        return type(self).function(*embeddings, **self.hyperparameters)
+
+    def extra_repr(self) -> str:
+        """Show the hyperparameters that were given."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.hyperparameters.items())
+
+
+class NTXentLoss(LossModule):
+    """Module twin of `nt_xent_loss`, with the same keyword arguments."""
+
+    function = staticmethod(nt_xent_loss)
+
+
+class InfoNCELoss(LossModule):
+    """Module twin of `info_nce_loss`, with the same keyword arguments."""
+
+    function = staticmethod(info_nce_loss)
+
+
+class DCLLoss(LossModule):
+    """Module twin of `dcl_loss`, with the same keyword arguments."""
+
+    function = staticmethod(dcl_loss)
+
+
+class DCLWLoss(LossModule):
+    """Module twin of `dclw_loss`, with the same keyword arguments."""
+
+    function = staticmethod(dclw_loss)
+
+
+class CACRLoss(LossModule):
+    """Module twin of `cacr_loss`, with the same keyword arguments."""
+
+    function = staticmethod(cacr_loss)
+
+
+class CACRQueueLoss(LossModule):
+    """Module twin of `cacr_queue_loss`, with the same keyword arguments."""
+
+    function = staticmethod(cacr_queue_loss)
+
+
+class CACRMomentumLoss(LossModule):
+    """Module twin of `cacr_momentum_views_loss`, with the same keyword arguments."""
+
+    function = staticmethod(cacr_momentum_views_loss)
+
+
+class HardContrastiveLoss(LossModule):
+    """Module twin of `hard_contrastive_loss`, with the same keyword arguments."""
+
+    function = staticmethod(hard_contrastive_loss)
+
+
+class SimpleContrastiveLoss(LossModule):
+    """Module twin of `simple_contrastive_loss`, with the same keyword arguments."""
+
+    function = staticmethod(simple_contrastive_loss)
+
+
+class SupConLoss(LossModule):
+    """Module twin of `sup_con_loss`, with the same keyword arguments."""
+
+    function = staticmethod(sup_con_loss)

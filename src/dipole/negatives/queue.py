@@ -1,0 +1,118 @@
+"""Negatives from earlier batches."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from dipole.errors import InputError
+from dipole.ops import gather as gather_rows
+from dipole.ops.checks import check_at_least, check_embeddings
+
+
+class Queue(nn.Module):
+    """A first-in, first-out store of M key embeddings that wraps around.
+
+    The entries start as random unit rows; `filled` counts those that were replaced by real keys. State is kept in
+    buffers, so it moves with the module and is saved with it.
+
+    He et al.: *Momentum Contrast for Unsupervised Visual Representation Learning* (CVPR 2020), algorithm 1.
+
+    Args:
+        size: M, the number of entries.
+        dim: D, the width of an embedding.
+        generator: for the random rows at the start.
+
+    Example:
+        >>> queue = Queue(4, 2)
+        >>> queue.enqueue(torch.ones(3, 2))
+        >>> queue.enqueue(torch.zeros(2, 2))  # wraps around
+        >>> queue.entries[0], int(queue.pointer), int(queue.filled)
+        (tensor([0., 0.]), 1, 4)
+    """
+
+    entries: Tensor
+    pointer: Tensor
+    filled: Tensor
+
+    def __init__(self, size: int, dim: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        check_at_least(size, 1, "the queue's size")
+        self.register_buffer("entries", F.normalize(torch.randn(size, dim, generator=generator), dim=1))
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
+        self.register_buffer("filled", torch.zeros((), dtype=torch.long))
+
+    @torch.no_grad()
+    def enqueue(self, keys: Float[Tensor, "n d"], gather: bool = False) -> None:
+        """Replace the oldest entries by `keys` (N, D), in order; of more than M keys the last M stay.
+
+        Args:
+            keys: (N, D), normalised by the caller.
+            gather: enqueue the keys of all processes, so that the queues stay equal.
+        """
+        check_embeddings(entries=self.entries, keys=keys)
+        if gather:
+            keys = gather_rows(keys)
+        size = len(self.entries)
+        total = len(keys)
+        keys = keys[-size:]
+        start = int(self.pointer) + total - len(keys)
+        position = (start + torch.arange(len(keys), device=keys.device)) % size
+        self.entries[position] = keys.to(self.entries.dtype)
+        self.pointer.fill_((int(self.pointer) + total) % size)
+        self.filled.fill_(min(size, int(self.filled) + total))
+
+
+class InstanceMemoryBank(nn.Module):
+    """One embedding for every sample of the data set, updated when the sample is seen.
+
+    An update writes `normalise(m · old + (1 − m) · new)`, the rule of instance discrimination (Wu et al., CVPR 2018).
+
+    Args:
+        size: number of samples.
+        dim: D, the width of an embedding.
+        momentum: m, from 0 (replace) to below 1.
+        generator: for the random unit rows at the start.
+
+    Example:
+        >>> bank = InstanceMemoryBank(5, 2, momentum=0.0)
+        >>> bank.update(torch.tensor([3]), torch.tensor([[2.0, 0.0]]))
+        >>> bank.entries[3]
+        tensor([1., 0.])
+    """
+
+    entries: Tensor
+
+    def __init__(self, size: int, dim: int, momentum: float = 0.5, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        if not 0 <= momentum < 1:
+            raise InputError(f"momentum is {momentum}: expected a number from 0 to below 1.")
+        self.momentum = momentum
+        self.register_buffer("entries", F.normalize(torch.randn(size, dim, generator=generator), dim=1))
+
+    @torch.no_grad()
+    def update(self, index: Int[Tensor, "n"], embeddings: Float[Tensor, "n d"]) -> None:
+        """Mix the normalised `embeddings` (N, D) into the entries of the samples `index` (N,)."""
+        check_embeddings(entries=self.entries, embeddings=embeddings)
+        new = F.normalize(embeddings.to(self.entries.dtype), dim=1)
+        mixed = self.momentum * self.entries[index] + (1 - self.momentum) * new
+        self.entries[index] = F.normalize(mixed, dim=1)
+
+    def others(self, index: int) -> Float[Tensor, "m d"]:
+        """Return the entries of all samples but one (M = size − 1)."""
+        return torch.cat([self.entries[:index], self.entries[index + 1 :]])
+
+
+@torch.no_grad()
+def nearest(z: Float[Tensor, "n d"], support: Float[Tensor, "m d"], chunk: int = 1024) -> Int[Tensor, "n"]:
+    """Return the index of the most similar row of `support` (by cosine) for every row of `z`.
+
+    Dwibedi et al.: *With a Little Help from My Friends* (ICCV 2021), eq. 2.
+
+    Example:
+        >>> nearest(torch.tensor([[0.0, 2.0]]), torch.eye(2))
+        tensor([1])
+    """
+    check_embeddings(z=z, support=support)
+    support = F.normalize(support, dim=1)
+    return torch.cat([(rows @ support.T).argmax(dim=1) for rows in z.split(chunk)])

@@ -1,0 +1,89 @@
+"""Checks that every loss makes on its input, so that a mistake is told where it was made."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from dipole.errors import InputError
+
+
+def check_embeddings(**embeddings: Tensor) -> None:
+    """Require finite floating-point matrices `(N, D)` that share D.
+
+    Args:
+        embeddings: the tensors under their argument names, which the message repeats.
+
+    Raises:
+        InputError: a tensor is not a matrix, not floating point, empty, of another width or not finite.
+
+    Example:
+        >>> check_embeddings(z1=torch.ones(4, 2), z2=torch.ones(3, 2))
+        >>> check_embeddings(z1=torch.ones(4))
+        Traceback (most recent call last):
+        ...
+        dipole.errors.InputError: z1 has shape (4,): expected embeddings of shape (N, D).
+    """
+    width: int | None = None
+    for name, tensor in embeddings.items():
+        if tensor.ndim != 2:
+            raise InputError(f"{name} has shape {tuple(tensor.shape)}: expected embeddings of shape (N, D).")
+        if not tensor.is_floating_point():
+            raise InputError(f"{name} has type {tensor.dtype}: expected floating point. Convert it with .float().")
+        if tensor.numel() == 0:
+            raise InputError(f"{name} has shape {tuple(tensor.shape)}: expected at least one row and one column.")
+        if width is not None and tensor.shape[1] != width:
+            raise InputError(f"{name} has width {tensor.shape[1]} and the embeddings before it {width}: project both.")
+        width = tensor.shape[1]
+        # A sum is finite only if every entry is: one cheap pass without a boolean copy of the input.
+        if not math.isfinite(float(tensor.detach().sum(dtype=torch.float64))):
+            raise InputError(
+                f"{name} contains NaN or infinite values: look at the encoder's output and the learning rate."
+            )
+
+
+def check_same_rows(**embeddings: Tensor) -> None:
+    """Require matrices of one shape, whose rows belong to each other.
+
+    Raises:
+        InputError: the shapes differ, or a check of `check_embeddings` fails.
+    """
+    check_embeddings(**embeddings)
+    shapes = {name: tuple(tensor.shape) for name, tensor in embeddings.items()}
+    if len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise InputError(f"shapes differ ({listed}): row i of each must belong to the same sample i.")
+
+
+def check_views(views: Tensor, minimum: int = 2) -> None:
+    """Require finite embeddings `(V, N, D)` of at least `minimum` views.
+
+    Raises:
+        InputError: another rank, too few views, or a check of `check_embeddings` fails.
+    """
+    if views.ndim != 3:
+        raise InputError(f"views has shape {tuple(views.shape)}: expected (V, N, D), V views of N samples.")
+    if views.shape[0] < minimum:
+        raise InputError(f"views has shape {tuple(views.shape)}: {minimum} or more views are needed, e.g. two crops.")
+    check_embeddings(views=views.flatten(0, 1))
+
+
+def check_temperature(temperature: float | Tensor, name: str = "temperature") -> None:
+    """Require a finite temperature above zero.
+
+    Raises:
+        InputError: the value is zero, negative or not finite.
+    """
+    value = float(temperature)
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"{name} is {value}: expected a number above 0; 0.05 to 1 is usual.")
+
+
+def check_at_least(value: float, minimum: float, name: str) -> None:
+    """Require a finite number that is `minimum` or more.
+
+    Raises:
+        InputError: the value is smaller or not finite.
+    """
+    if not (math.isfinite(value) and value >= minimum):
+        raise InputError(f"{name} is {value}: expected a number of at least {minimum}.")

@@ -1,0 +1,44 @@
+"""Large contrastive batches through an encoder that only fits a small one."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from dipole.errors import InputError
+
+
+class GradCache:
+    """Encode a batch in chunks; only the embeddings are kept, and each chunk is encoded again for its gradient.
+
+    In-batch losses need all embeddings at once but the encoder's activations only chunk by chunk. The result and the
+    gradients are those of `encode(inputs)` for encoders that treat rows independently; batch normalisation sees one
+    chunk at a time. Randomness (dropout) is replayed in the second pass.
+
+    Gao, Zhang, Han, Callan: *Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup* (RepL4NLP 2021).
+
+    Args:
+        encode: module or function from a tensor of rows to a tensor of rows.
+        chunk_size: rows encoded at a time; this bounds the memory for activations.
+
+    Raises:
+        InputError: `chunk_size` is below 1.
+
+    Example:
+        >>> encoder = torch.nn.Linear(3, 2)
+        >>> inputs = torch.randn(5, 3)
+        >>> torch.allclose(GradCache(encoder, chunk_size=2)(inputs), encoder(inputs))
+        True
+    """
+
+    def __init__(self, encode: Callable[[Tensor], Tensor], chunk_size: int) -> None:
+        if chunk_size < 1:
+            raise InputError(f"chunk_size is {chunk_size}: expected 1 or more rows at a time.")
+        self.encode = encode
+        self.chunk_size = chunk_size
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Encode `inputs` (N, …) to embeddings (N, …)."""
+        chunks = [checkpoint(self.encode, chunk, use_reentrant=False) for chunk in inputs.split(self.chunk_size)]
+        return torch.cat(chunks)

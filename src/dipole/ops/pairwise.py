@@ -1,0 +1,308 @@
+"""Row statistics of a similarity matrix that is never stored.
+
+A similarity matrix `s = queries @ keys.T` is only ever reduced along its rows. The two primitives here compute the
+reductions in tiles and recompute the tiles for the gradient, so that memory grows with N + M, not with N·M.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from dipole.errors import InputError
+from dipole.ops.tiles import Tiles, bounded
+
+__all__ = ["pairwise_logsumexp", "pairwise_softmax_mean"]
+
+
+def pairwise_logsumexp(
+    queries: Float[Tensor, "n d"],
+    keys: Float[Tensor, "m d"],
+    scale: float | Float[Tensor, ""] = 1.0,
+    *,
+    exclude: Int[Tensor, "n"] | Int[Tensor, "n e"] | Bool[Tensor, "n m"] | None = None,
+    log_weight: Float[Tensor, "m"] | Float[Tensor, "n m"] | None = None,
+) -> Float[Tensor, "n"]:
+    """Compute `log Σ_j exp(scale · ⟨queries_i, keys_j⟩ + log_weight_ij)` for every row i, over the j not excluded.
+
+    Gradients reach `queries`, `keys` and `scale`. When `queries is keys` the symmetric half of the matrix is computed
+    once, provided that `exclude` is symmetric too (j is excluded from row i whenever i is from row j). Inputs in half
+    precision are accumulated in float32; float64 stays float64.
+
+    Args:
+        queries: (N, D), used as they are: normalise them first for cosine similarities.
+        keys: (M, D).
+        scale: factor of the similarities, 1 / temperature; a number or a learnable scalar.
+        exclude: columns left out of each row: indices (N,) or (N, E), where a negative index stands for none,
+            or a mask (N, M) that is True where the pair is left out.
+        log_weight: constant added to the logits, per key (M,) or per pair (N, M); −inf leaves a key out.
+
+    Returns:
+        (N,); −inf for a row in which nothing is left.
+
+    Raises:
+        InputError: `exclude` or `log_weight` does not fit the shapes.
+
+    Example:
+        >>> z = torch.eye(3)
+        >>> pairwise_logsumexp(z, z, 2.0, exclude=torch.arange(3))  # log(e⁰ + e⁰)
+        tensor([0.6931, 0.6931, 0.6931])
+    """
+    symmetric = queries is keys
+    queries, keys, scale_tensor = _prepare(queries, keys, scale)
+    exclude = _as_columns(exclude, queries, keys)
+    if log_weight is not None:
+        if log_weight.shape not in {keys.shape[:1], (len(queries), len(keys))}:
+            raise InputError(f"log_weight has shape {tuple(log_weight.shape)}: expected one per key or one per pair.")
+        log_weight = log_weight.detach().to(queries.dtype)
+    if symmetric and (log_weight is not None or not _is_symmetric(exclude, len(queries))):
+        symmetric = False
+    if symmetric and not bounded(queries, queries, scale_tensor, None):
+        symmetric = False
+    function = _SymmetricLogSumExp if symmetric else _LogSumExp
+    arguments = (queries,) if symmetric else (queries, keys)
+    result: Tensor = function.apply(*arguments, scale_tensor, exclude, log_weight)
+    return result
+
+
+def pairwise_softmax_mean(
+    queries: Float[Tensor, "n d"],
+    keys: Float[Tensor, "m d"],
+    weight_scale: float | Float[Tensor, ""],
+    value: Callable[[Tensor], Tensor] | None = None,
+    *,
+    exclude: Int[Tensor, "n"] | Int[Tensor, "n e"] | Bool[Tensor, "n m"] | None = None,
+    detach_weights: bool = False,
+) -> Float[Tensor, "n"]:
+    """Compute `Σ_j softmax_j(weight_scale · s_ij) · value(s_ij)` with `s_ij = ⟨queries_i, keys_j⟩` for every row i.
+
+    Args:
+        queries: (N, D), used as they are.
+        keys: (M, D).
+        weight_scale: factor of the similarities inside the softmax; 0 gives the plain mean.
+        value: elementwise differentiable function of the similarities; the identity if it is None. It must not
+            hold parameters of its own: no gradient reaches them.
+        exclude: columns left out of each row, as for `pairwise_logsumexp`.
+        detach_weights: treat the softmax weights as constants in the gradient.
+
+    Returns:
+        (N,); 0 for a row in which nothing is left.
+
+    Raises:
+        InputError: `exclude` does not fit the shapes.
+
+    Example:
+        >>> z = torch.eye(3)
+        >>> pairwise_softmax_mean(z, z, 0.0)  # the plain mean of each row
+        tensor([0.3333, 0.3333, 0.3333])
+    """
+    queries, keys, scale_tensor = _prepare(queries, keys, weight_scale)
+    exclude = _as_columns(exclude, queries, keys)
+    result: Tensor = _SoftmaxMean.apply(queries, keys, scale_tensor, value, exclude, detach_weights)
+    return result
+
+
+def _prepare(queries: Tensor, keys: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Bring all three to the type in which sums are accumulated."""
+    dtype = torch.promote_types(torch.promote_types(queries.dtype, keys.dtype), torch.float32)
+    return queries.to(dtype), keys.to(dtype), torch.as_tensor(scale, dtype=dtype, device=queries.device)
+
+
+def _as_columns(exclude: Tensor | None, queries: Tensor, keys: Tensor) -> Tensor | None:
+    """Check the exclusions and give single columns a second axis."""
+    if exclude is None:
+        return None
+    if len(exclude) != len(queries) or exclude.ndim > 2:
+        raise InputError(
+            f"exclude has shape {tuple(exclude.shape)}: expected one row for each of {len(queries)} queries."
+        )
+    if exclude.dtype == torch.bool:
+        if exclude.shape != (len(queries), len(keys)):
+            raise InputError(f"the mask exclude has shape {tuple(exclude.shape)}: expected (queries, keys).")
+        return exclude
+    if exclude.numel() and int(exclude.max()) >= len(keys):
+        raise InputError(f"exclude names column {int(exclude.max())}: there are {len(keys)} keys, counted from 0.")
+    return exclude[:, None] if exclude.ndim == 1 else exclude
+
+
+def _is_symmetric(exclude: Tensor | None, rows: int) -> bool:
+    """Whether j is excluded from row i exactly when i is excluded from row j."""
+    if exclude is None:
+        return True
+    if exclude.dtype == torch.bool:
+        return bool(torch.equal(exclude, exclude.T))
+    row = torch.arange(rows, device=exclude.device)[:, None].expand_as(exclude)[exclude >= 0]
+    column = exclude[exclude >= 0]
+    return torch.equal(torch.unique(row * rows + column), torch.unique(column * rows + row))
+
+
+class _RowSums:
+    """Sums of exponentials along rows that arrive tile by tile, relative to the largest logit of the row so far."""
+
+    def __init__(self, queries: Tensor, shifted: bool) -> None:
+        self.total = queries.new_zeros(len(queries))
+        # Without a shift (no overflow is possible) two passes over every tile are saved.
+        self.shift = queries.new_full((len(queries),), -math.inf) if shifted else None
+
+    def add(self, rows: slice, logits: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Turn logits into exponentials in place; also return the factor that brings earlier ones to their scale."""
+        decay: Tensor | float = 1.0
+        if self.shift is not None:
+            higher = torch.maximum(self.shift[rows], logits.amax(dim=1))
+            # A row without any key so far has the shift −inf: subtracting 0 instead keeps exp(−inf) = 0.
+            finite = torch.where(higher == -math.inf, 0.0, higher)
+            decay = torch.exp(self.shift[rows] - finite)
+            self.shift[rows] = higher
+            logits -= finite[:, None]
+        exponentials = logits.exp_()
+        self.total[rows] = self.total[rows] * decay + exponentials.sum(dim=1)
+        return exponentials, decay
+
+    def logsumexp(self) -> Tensor:
+        """The result of each row, −inf where nothing was added."""
+        return self.total.log() if self.shift is None else self.total.log() + self.shift.clamp_min(-1e30)
+
+
+def _normaliser(logsumexp: Tensor) -> Tensor:
+    """The log-sum-exp, but +inf for an empty row: all of its probabilities become 0 instead of NaN."""
+    return torch.where(logsumexp == -math.inf, math.inf, logsumexp)
+
+
+class _LogSumExp(torch.autograd.Function):
+    """Rectangular case: rows and columns are different vectors."""
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        queries: Tensor,
+        keys: Tensor,
+        scale: Tensor,
+        exclude: Tensor | None,
+        log_weight: Tensor | None,
+    ) -> Tensor:
+        sums = _RowSums(queries, shifted=not bounded(queries, keys, scale, log_weight))
+        for rows, _, logits in Tiles(queries, keys, scale, exclude, log_weight):
+            sums.add(rows, logits)
+        result = sums.logsumexp()
+        ctx.save_for_backward(queries, keys, scale, exclude, log_weight, result)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        queries, keys, scale, exclude, log_weight, result = ctx.saved_tensors
+        to_queries, to_keys, to_scale = ctx.needs_input_grad[:3]
+        tiles = Tiles(queries, keys, scale, exclude, log_weight)
+        normaliser = _normaliser(result)[:, None]
+        grad_queries = torch.zeros_like(queries)
+        grad_keys = torch.zeros_like(keys) if to_keys else None
+        for rows, columns, logits in tiles:
+            weight = logits.sub_(normaliser[rows]).exp_().mul_(gradient[rows, None])
+            if to_queries or to_scale:
+                grad_queries[rows].addmm_(weight, keys[columns])
+            if grad_keys is not None:
+                grad_keys[columns].addmm_(weight.T, queries[rows])
+        grad_scale = (queries * grad_queries).sum() if to_scale else None
+        return grad_queries * scale, None if grad_keys is None else grad_keys * scale, grad_scale, None, None
+
+
+class _SymmetricLogSumExp(torch.autograd.Function):
+    """Queries are the keys, and no exponential can overflow: one triangle of the matrix serves rows and columns."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, points: Tensor, scale: Tensor, exclude: Tensor | None, log_weight: None) -> Tensor:
+        total = points.new_zeros(len(points))
+        for rows, columns, logits in Tiles(points, points, scale, exclude, None).upper_triangle():
+            exponentials = logits.exp_()
+            total[rows] += exponentials.sum(dim=1)
+            if columns != rows:
+                total[columns] += exponentials.sum(dim=0)
+        ctx.save_for_backward(points, scale, exclude, total)
+        return total.log()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        points, scale, exclude, total = ctx.saved_tensors
+        # p_ij g_i + p_ji g_j = exp(s_ij) (g_i / Z_i + g_j / Z_j): one exponential for both roles of a pair.
+        share = torch.where(total > 0, gradient / total, 0.0)
+        grad_points = torch.zeros_like(points)
+        for rows, columns, logits in Tiles(points, points, scale, exclude, None).upper_triangle():
+            weight = logits.exp_().mul_(share[rows, None] + share[None, columns])
+            grad_points[rows].addmm_(weight, points[columns])
+            if columns != rows:
+                grad_points[columns].addmm_(weight.T, points[rows])
+        grad_scale = (points * grad_points).sum() / 2 if ctx.needs_input_grad[1] else None
+        return grad_points * scale, grad_scale, None, None
+
+
+class _SoftmaxMean(torch.autograd.Function):
+    """Softmax-weighted mean of a function of the similarities."""
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        queries: Tensor,
+        keys: Tensor,
+        weight_scale: Tensor,
+        value: Callable[[Tensor], Tensor] | None,
+        exclude: Tensor | None,
+        detach_weights: bool,
+    ) -> Tensor:
+        sums = _RowSums(queries, shifted=not bounded(queries, keys, weight_scale, None))
+        weighted = queries.new_zeros(len(queries))
+        for rows, columns, similarities in Tiles(queries, keys, torch.ones_like(weight_scale), None, None):
+            weights, decay = sums.add(rows, _weight_logits(similarities, weight_scale, exclude, rows, columns))
+            values = similarities if value is None else value(similarities)
+            weighted[rows] = weighted[rows] * decay + weights.mul_(values).sum(dim=1)
+        mean = torch.where(sums.total > 0, weighted / sums.total, 0.0)
+        ctx.save_for_backward(queries, keys, weight_scale, exclude, mean, _normaliser(sums.logsumexp()))
+        ctx.value, ctx.detach_weights = value, detach_weights
+        return mean
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        queries, keys, weight_scale, exclude, mean, normaliser = ctx.saved_tensors
+        to_queries, to_keys, to_scale = ctx.needs_input_grad[:3]
+        grad_queries = torch.zeros_like(queries) if to_queries else None
+        grad_keys = torch.zeros_like(keys) if to_keys else None
+        grad_scale = torch.zeros_like(weight_scale)
+        for rows, columns, similarities in Tiles(queries, keys, torch.ones_like(weight_scale), None, None):
+            weights = _weight_logits(similarities, weight_scale, exclude, rows, columns)
+            weights.sub_(normaliser[rows, None]).exp_().mul_(gradient[rows, None])
+            values, slopes = _value_and_slope(ctx.value, similarities)
+            if ctx.detach_weights:
+                slope = weights * slopes
+            else:
+                deviation = values - mean[rows, None]
+                slope = weights * (slopes + weight_scale * deviation)
+                if to_scale:
+                    grad_scale += (weights * similarities * deviation).sum()
+            if grad_queries is not None:
+                grad_queries[rows].addmm_(slope, keys[columns])
+            if grad_keys is not None:
+                grad_keys[columns].addmm_(slope.T, queries[rows])
+        return grad_queries, grad_keys, grad_scale if to_scale else None, None, None, None
+
+
+def _weight_logits(
+    similarities: Tensor, weight_scale: Tensor, exclude: Tensor | None, rows: slice, columns: slice
+) -> Tensor:
+    """The logits of the softmax for one tile, −inf where a pair is excluded."""
+    return Tiles.mask(similarities * weight_scale, exclude, rows, columns)
+
+
+def _value_and_slope(value: Callable[[Tensor], Tensor] | None, similarities: Tensor) -> tuple[Tensor, Tensor | float]:
+    """The value of every similarity and its derivative."""
+    if value is None:
+        return similarities, 1.0
+    with torch.enable_grad():
+        # A copy: the tile's buffer is written again while the graph of the values still refers to it.
+        point = similarities.clone().requires_grad_()
+        values = value(point)
+    (slope,) = torch.autograd.grad(values, point, torch.ones_like(values))
+    return values.detach(), slope
