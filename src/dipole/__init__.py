@@ -11,7 +11,7 @@ __all__ = ["__version__", "load"]
 
 def __getattr__(name: str) -> Any:
     if name == "load":
-        from dipole.methods.run import load
+        from dipole.runs import load
 
         return load
     raise AttributeError(f"module 'dipole' has no attribute {name!r}")

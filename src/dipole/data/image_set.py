@@ -71,7 +71,7 @@ class ImageSet(Dataset[dict[str, Tensor]], ABC):
                     f"{self.name}: {kind!r} has shape {tuple(values.shape)}, expected ({len(self.ids)},): one an image."
                 )
             classes = len(self.class_names[kind])
-            if values.numel() and not (0 <= int(values.min()) and int(values.max()) < classes):
+            if values.numel() and (int(values.min()) < 0 or int(values.max()) >= classes):
                 raise InputError(
                     f"{self.name}: {kind!r} ranges from {int(values.min())} to {int(values.max())}, expected "
                     f"0 to {classes - 1} for {classes} class names."

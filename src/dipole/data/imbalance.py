@@ -79,7 +79,5 @@ def imbalanced_indices(
         raise InputError(f"labels hold {len(labels)} values: expected class indices of 0 or more for every image.")
     rng = np.random.default_rng(seed)
     sizes = imbalanced_sizes(torch.bincount(labels).tolist(), profile, groups)
-    kept = [
-        rng.permutation(np.flatnonzero(labels.numpy() == value))[:size] for value, size in enumerate(sizes)
-    ]
+    kept = [rng.permutation(np.flatnonzero(labels.numpy() == value))[:size] for value, size in enumerate(sizes)]
     return torch.from_numpy(np.sort(np.concatenate(kept))).long()

@@ -68,7 +68,8 @@ def load_npz(path: str | Path, name: str | None = None) -> tuple[TensorImageSet,
     for x_train, y_train, x_test, y_test in SPLIT_KEYS:
         if x_train in arrays and x_test in arrays:
             parts = [(arrays[x_train], arrays.get(y_train)), (arrays[x_test], arrays.get(y_test))]
-            return _make_sets(name, path, parts, arrays.get("classes"))
+            train_set, test_set = _make_sets(name, path, parts, arrays.get("classes"))
+            return train_set, test_set
     for x, y in WHOLE_KEYS:
         if x in arrays:
             (whole,) = _make_sets(name, path, [(arrays[x], arrays.get(y))], arrays.get("classes"))
@@ -92,13 +93,11 @@ def _make_sets(
     if len(names) < len(values):
         raise InputError(f"{path}: {len(names)} names in 'classes' for {len(values)} label values: name every class.")
     # With a name for every index, labels that are indices stay what they are, even where a class has no image.
-    if np.issubdtype(values.dtype, np.integer) and classes is not None and 0 <= values[0] and values[-1] < len(names):
+    if classes is not None and values.dtype.kind in "iu" and values[0] >= 0 and values[-1] < len(names):
         flat = values[flat]
     ends = np.cumsum([len(column) for column in columns])[:-1]
     labels = [torch.from_numpy(part.astype(np.int64)) for part in np.split(flat, ends)]
-    return tuple(
-        TensorImageSet(name, x, {"label": y}, {"label": names}) for x, y in zip(images, labels, strict=True)
-    )
+    return tuple(TensorImageSet(name, x, {"label": y}, {"label": names}) for x, y in zip(images, labels, strict=True))
 
 
 def _channels_first(images: np.ndarray, path: Path) -> Tensor:

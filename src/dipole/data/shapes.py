@@ -11,7 +11,9 @@ FACTORS = {
     "label": ("circle", "square", "triangle", "star", "cross", "ring"),
     "colour": ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink"),
     "size": ("small", "medium", "large"),
-    "position": tuple(f"{row} {column}" for row in ("top", "middle", "bottom") for column in ("left", "centre", "right")),
+    "position": tuple(
+        f"{row} {column}" for row in ("top", "middle", "bottom") for column in ("left", "centre", "right")
+    ),
     "texture": ("plain", "gradient", "stripes", "checks", "dots"),
 }
 SIDE = 32
@@ -70,14 +72,23 @@ def _render(factors: dict[str, np.ndarray], rng: np.random.Generator) -> UInt8[n
     x, y = _local_coordinates(centre, radius, _uniform(rng, count, np.pi / 8))
     coverage = np.clip(0.5 - _by_class(_DISTANCES, factors["label"], x, y) * radius[:, None, None], 0, 1)
 
-    u, v = _local_coordinates(np.full((2, count), SIDE / 2, np.float32), np.ones(count, np.float32), _uniform(rng, count, np.pi))
+    middle, unit = np.full((2, count), SIDE / 2, np.float32), np.ones(count, np.float32)
+    u, v = _local_coordinates(middle, unit, _uniform(rng, count, np.pi))
     field = _by_class(_TEXTURES, factors["texture"], u, v)[:, None]
-    grey = rng.uniform(40, 215, (2, count, 1, 1, 1)).astype(np.float32)
-    ends = grey + _uniform(rng, (2, count, 3, 1, 1), 20)
-    background = ends[0] + field * (ends[1] - ends[0])
+    first, second = _background_colours(rng, count)
+    background = first + field * (second - first)
     colour = (_PALETTE[factors["colour"]] * (1 + _uniform(rng, (count, 1), 0.12)))[:, :, None, None]
     images = background + coverage[:, None] * (colour - background)
     return np.clip(np.round(images), 0, 255).astype(np.uint8)
+
+
+def _background_colours(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two greyish colours an image, far enough apart that its texture shows."""
+    dark = rng.uniform(40, 120, (count, 1, 1, 1)).astype(np.float32)
+    bright = dark + rng.uniform(45, 95, dark.shape).astype(np.float32)
+    swapped = rng.random(dark.shape) < 0.5
+    tints = _uniform(rng, (2, count, 3, 1, 1), 18)
+    return np.where(swapped, bright, dark) + tints[0], np.where(swapped, dark, bright) + tints[1]
 
 
 def _uniform(rng: np.random.Generator, shape: int | tuple[int, ...], bound: float) -> np.ndarray:

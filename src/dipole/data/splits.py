@@ -35,11 +35,11 @@ def stratified_split(
     if not 0 < test_fraction < 1:
         raise InputError(f"test_fraction is {test_fraction}: expected a number between 0 and 1, e.g. 0.2.")
     rng = np.random.default_rng(seed)
-    test = []
+    test: list[int] = []
     for value in np.unique(labels.numpy()):
         members = rng.permutation(np.flatnonzero(labels.numpy() == value))
         wanted = max(round(test_fraction * len(members)), 1)
-        test.extend(members[: min(wanted, len(members) - 1)])
+        test.extend(members[: min(wanted, len(members) - 1)].tolist())
     in_test = torch.zeros(len(labels), dtype=torch.bool)
     in_test[torch.tensor(test, dtype=torch.long)] = True
     return torch.nonzero(~in_test).flatten(), torch.nonzero(in_test).flatten()

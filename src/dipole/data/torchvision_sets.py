@@ -11,8 +11,7 @@ import torch
 from dipole.data.tensor_image_set import TensorImageSet
 from dipole.errors import InputError
 
-NAMES = ("CIFAR10", "CIFAR100", "EMNIST", "FashionMNIST", "KMNIST", "MNIST", "QMNIST", "STL10", "SVHN", "USPS")
-_EXTRA = {"EMNIST": {"split": "balanced"}}
+NAMES = ("CIFAR10", "CIFAR100", "FashionMNIST", "KMNIST", "MNIST", "STL10", "SVHN", "USPS")
 
 
 def load_torchvision(name: str, data_root: str | Path) -> tuple[TensorImageSet, TensorImageSet]:
@@ -21,8 +20,8 @@ def load_torchvision(name: str, data_root: str | Path) -> tuple[TensorImageSet, 
     torchvision's CIFAR loaders unpickle; they read only files that match the checksums torchvision ships.
 
     Args:
-        name: torchvision's class name: CIFAR10, CIFAR100, EMNIST (balanced), FashionMNIST, KMNIST, MNIST, QMNIST,
-            STL10, SVHN or USPS.
+        name: torchvision's class name: CIFAR10, CIFAR100, FashionMNIST, KMNIST, MNIST, STL10 (its labelled part),
+            SVHN or USPS.
         data_root: folder that torchvision downloads to and reads from.
 
     Returns:
@@ -43,11 +42,12 @@ def load_torchvision(name: str, data_root: str | Path) -> tuple[TensorImageSet, 
     except ImportError as error:
         raise InputError("torchvision is not installed: pip install 'dipole[vision]'.") from error
     factory = getattr(datasets, name)
-    arguments: dict[str, Any] = {"root": str(data_root), "download": True, **_EXTRA.get(name, {})}
-    by_flag = "train" in inspect.signature(factory).parameters or name in ("EMNIST", "QMNIST")
-    parts = ({"train": True}, {"train": False}) if by_flag else ({"split": "train"}, {"split": "test"})
+    by_flag = "train" in inspect.signature(factory).parameters
+    parts: tuple[dict[str, Any], ...] = ({"train": True}, {"train": False})
+    if not by_flag:
+        parts = ({"split": "train"}, {"split": "test"})
     try:
-        train, test = (factory(**arguments, **part) for part in parts)
+        train, test = (factory(str(data_root), download=True, **part) for part in parts)
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
             f"torchvision could not download or read {name} under {data_root}: {error}. Check the network, or put its "
@@ -64,6 +64,6 @@ def _image_set(name: str, source: Any) -> TensorImageSet:
     elif pixels.shape[-1] == 3:
         pixels = pixels.permute(0, 3, 1, 2).contiguous()
     targets = torch.as_tensor(np.asarray(getattr(source, "targets", getattr(source, "labels", None))))
-    labels = (targets[:, 0] if targets.ndim == 2 else targets).long()
+    labels = targets.long()
     classes = getattr(source, "classes", None) or [str(index) for index in range(int(labels.max()) + 1)]
     return TensorImageSet(f"torchvision:{name}", pixels, {"label": labels}, {"label": classes})

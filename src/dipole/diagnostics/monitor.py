@@ -1,9 +1,9 @@
 """Follow the geometry of the embeddings while a method trains."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,13 +21,6 @@ from dipole.losses.common import accumulate
 CHUNK = 256  # images that pass through the encoder at a time
 
 
-class MakesViews(Protocol):
-    """What makes positives: `dipole.views.image.ImageViews`, or any function of images and a generator."""
-
-    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return views (V, N, 3, S, S) of images (N, 3, H, W)."""
-
-
 class GeometryMonitor(Callback):
     """Measure alignment, uniformity, tolerance, effective rank and score distributions after each training epoch.
 
@@ -40,7 +33,8 @@ class GeometryMonitor(Callback):
 
     Args:
         images: (N, 3, H, W) uint8 images to follow; some hundred to a few thousand.
-        views: makes two or more views of them.
+        views: called as `views(images, generator=...)` with a part of them; returns (V, n, 3, S, S), V ≥ 2, such as
+            `dipole.views.image.ImageViews`.
         labels: (N,) classes for the tolerance, or None.
         seed: of the views.
         path: `diagnostics.json` to write after each epoch, or None.
@@ -60,7 +54,7 @@ class GeometryMonitor(Callback):
     def __init__(
         self,
         images: UInt8[Tensor, "n 3 h w"],
-        views: MakesViews,
+        views: Callable[..., Tensor],
         labels: Int[Tensor, "n"] | None = None,
         seed: int = 0,
         path: str | Path | None = None,

@@ -43,7 +43,7 @@ class _PenaltyStatistics:
         entropy = torch.special.entr(r).sum(dim=1).double()
         self.entropy += float(entropy.sum())
         self.effective += float(entropy.exp().sum())
-        self.penalty.index_add_(0, cell.flatten(), r.flatten().double())
+        self.penalty += torch.bincount(cell.flatten(), r.flatten().double(), minlength=len(self.penalty))
 
 
 @torch.no_grad()
@@ -118,7 +118,7 @@ def _penalty_statistics(
     statistics = [_PenaltyStatistics(temperature, bins, x.device) for temperature in temperatures]
     pairs = torch.zeros(bins, dtype=torch.int64, device=x.device)
     for rows, similarity in similarity_rows(x, views):
-        cell = ((similarity + 1) * (bins / 2)).long().clamp_(0, bins - 1)
+        cell = similarity.add(1).mul_(bins / 2).clamp_(0, bins - 1).int()
         pairs += torch.bincount(cell.flatten(), minlength=bins)
         # The positive is no negative: out of the counts, and with a penalty of exactly 0.
         pairs -= torch.bincount(cell.diagonal(rows.start), minlength=bins)

@@ -1,0 +1,1 @@
+"""Methods: one file per paper, found by their cards."""

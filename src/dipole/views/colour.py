@@ -28,7 +28,7 @@ def blend(
     """
     grey_planes = grey(planes)
     level = mean[:, None] * grey_planes.mean(1, keepdim=True)
-    added = torch.addcmul(level, grey_planes, luma[:, None])
+    added = grey_planes.mul_(luma[:, None]).add_(level)
     if torch.is_grad_enabled() and planes.requires_grad:
         return torch.addcmul(added, planes, own[:, None]).clamp(0, 1)
     return torch.addcmul(added, planes, own[:, None], out=planes).clamp_(0, 1)
@@ -75,6 +75,6 @@ def blend_coefficients(parameters: ViewParameters) -> Float[Tensor, "3 3 n"]:
     return table.gather(0, operations.t()[:, None, :].expand(3, 3, -1))
 
 
-def hue_slots(parameters: ViewParameters) -> Int[Tensor, " n"]:
+def hue_slots(order: Int[Tensor, "n 4"]) -> Int[Tensor, " n"]:
     """How many blends each sample applies before its hue is shifted, 0 to 3."""
-    return (parameters.order == HUE).to(torch.uint8).argmax(1)
+    return (order == HUE).to(torch.uint8).argmax(1)

@@ -7,22 +7,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-OUTSIDE = 1e6  # a position so far away that the triangle filter gives it no weight
+OUT_OF_REACH = 1e6  # a position so far away that interpolation gives it no weight
 
 
-def resampling_matrix(
+def sampling_positions(
     start: Float[Tensor, " n"],
     length: Float[Tensor, " n"],
     reverse: Bool[Tensor, " n"] | None,
     source: int,
     size: int,
-    gain: float = 1.0,
-) -> Float[Tensor, "n size source"]:
-    """Matrices that crop `[start, start + length)` out of `source` pixels and resample it to `size` pixels.
+) -> tuple[Float[Tensor, "n size"], Float[Tensor, "n source"]]:
+    """Where output and source pixels lie when `[start, start + length)` of `source` pixels becomes `size` pixels.
 
-    Weight of source pixel i in output pixel o, with s = length / size and support r = max(1, s):
-    `A[o, i] ∝ max(0, 1 - |i + 1/2 - start - (o + 1/2) s| / r)` for i inside the crop, rows summing to the gain. This
-    is antialiased bilinear interpolation as in Pillow and in torchvision with `antialias=True`.
+    Positions are in units of the half-width of the interpolation filter, max(1, length / size) source pixels.
 
     Args:
         start: first pixel of each crop.
@@ -30,19 +27,34 @@ def resampling_matrix(
         reverse: whether each output runs backwards (a flip); None for never.
         source: length of the source.
         size: length of the output.
-        gain: what every row sums to; 1/255 brings bytes to [0, 1] on the way.
+
+    Returns:
+        Positions of the output pixels, and of the source pixels; those outside the crop are out of reach.
     """
-    options = {"dtype": start.dtype, "device": start.device}
     step = length / size
     support = step.clamp(min=1)
-    pixel = torch.arange(source, **options) + 0.5 - start[:, None]
-    position = torch.where((pixel > 0) & (pixel < length[:, None]), pixel / support[:, None], OUTSIDE)
-    output = torch.arange(size, **options) + 0.5
-    centre = output * (step / support)[:, None]
+    pixels = torch.arange(source, dtype=start.dtype, device=start.device) + 0.5 - start[:, None]
+    inside = (pixels > 0) & (pixels < length[:, None])
+    outputs = (torch.arange(size, dtype=start.dtype, device=start.device) + 0.5) * (step / support)[:, None]
     if reverse is not None:
-        centre = torch.where(reverse[:, None], centre.flip(1), centre)
-    distance = (centre[:, :, None] - position[:, None, :]).abs_()
-    weight = torch.rsub(distance, 1).clamp_(min=0)
+        outputs = torch.where(reverse[:, None], outputs.flip(1), outputs)
+    return outputs, torch.where(inside, pixels / support[:, None], OUT_OF_REACH)
+
+
+def interpolation_matrix(
+    outputs: Float[Tensor, "n size"], sources: Float[Tensor, "n source"], gain: float = 1.0
+) -> Float[Tensor, "n size source"]:
+    """Interpolation weights `A[o, i] ∝ max(0, 1 - |outputs[o] - sources[i]|)` from the results of `sampling_positions`.
+
+    This is antialiased bilinear interpolation as in Pillow and in torchvision with `antialias=True`.
+
+    Args:
+        outputs: positions of the output pixels.
+        sources: positions of the source pixels.
+        gain: what every row sums to; 1/255 brings bytes to [0, 1] on the way.
+    """
+    distance = (outputs[:, :, None] - sources[:, None, :]).abs_()
+    weight = torch.sub(torch.ones_like(distance[0, 0, 0]), distance, out=distance).clamp_(min=0)
     return weight.mul_(gain / weight.sum(2, keepdim=True))
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Float, Shaped
 from torch import Generator, Tensor, nn
 
 from dipole.errors import InputError
-from dipole.views.geometry import resampling_matrix
+from dipole.views.geometry import interpolation_matrix, sampling_positions
 from dipole.views.parameters import CROP_CANDIDATES, ROWS, ViewParameters, draw_crops
 from dipole.views.pipeline import apply_views, check_images
 
@@ -299,7 +299,7 @@ def resize(images: Shaped[Tensor, "..."], size: int) -> Float[Tensor, "n 3 size 
     if side == size:
         return square
     length = torch.tensor([float(side)], dtype=dtype, device=images.device)
-    matrix = resampling_matrix(torch.zeros_like(length), length, None, side, size)[0]
+    matrix = interpolation_matrix(*sampling_positions(torch.zeros_like(length), length, None, side, size))[0]
     return matrix @ (square @ matrix.t())
 
 

@@ -1,14 +1,21 @@
 """Images and parameters in, views out: what is applied to which sample, in which order, in pieces that fit a cache."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.views.colour import blend, blend_coefficients, grey, hue_slots, shift_hue
-from dipole.views.geometry import blur_radius, blur_selectors, gaussian_blur, resample, resampling_matrix
+from dipole.views.geometry import (
+    blur_radius,
+    blur_selectors,
+    gaussian_blur,
+    interpolation_matrix,
+    resample,
+    sampling_positions,
+)
 from dipole.views.parameters import ViewParameters
 
 CACHED_PIXELS = 1 << 16  # pixels of a piece per CPU thread: all its planes and matrices stay in the L2 cache
@@ -62,81 +69,98 @@ def apply_views(
     n, total = len(images), len(parameters)
     if total == 0 or total % n:
         raise InputError(f"parameters are for {total} views and there are {n} images: expected a multiple of {n}.")
-    dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
-    # Sorted by when the hue is shifted, the samples that need one operation lie side by side.
-    parameters = parameters.to(torch.device("cpu"), dtype)
-    order = torch.where(parameters.jitter, hue_slots(parameters) + 1, 0).argsort(stable=True)
-    parameters = parameters[order]
-    piece = CACHED_PIXELS * torch.get_num_threads() if images.device.type == "cpu" else DEVICE_PIXELS
-    piece = max(1, piece // max(size * size, images.shape[2] * images.shape[3]))
-
-    plain = total - int(parameters.jitter.sum())
-    bounds = [*range(0, plain, piece), *range(plain, total, piece), total]
+    plan = _Plan(images, parameters, size)
     record = torch.is_grad_enabled() and images.requires_grad
+    views = torch.empty(0 if record else total, 3, size, size, dtype=plan.dtype, device=images.device)
     pieces = []
-    views = torch.empty(0 if record else total, 3, size, size, dtype=dtype, device=images.device)
-    order = order.to(images.device)
-    for begin, end in zip(bounds, bounds[1:], strict=False):
-        chosen = images.index_select(0, order[begin:end] % n).to(dtype)
-        gain = 1 / 255 if images.dtype == torch.uint8 else 1.0
-        planes = _make_views(chosen, parameters[begin:end], size, gain)
+    for begin, end in plan.pieces():
+        piece = _make_piece(images.index_select(0, plan.images[begin:end]).to(plan.dtype), plan, begin, end)
         if record:
-            pieces.append(planes.transpose(0, 1))
+            pieces.append(piece.transpose(0, 1))
         else:
-            views.index_copy_(0, order[begin:end], planes.transpose(0, 1))
+            views.index_copy_(0, plan.order[begin:end], piece.transpose(0, 1))
     if record:
-        views = torch.cat(pieces)[order.argsort()]
+        views = torch.cat(pieces)[plan.order.argsort()]
     return views.view(total // n, n, 3, size, size)
 
 
-def _make_views(
-    images: Float[Tensor, "n 3 h w"], chosen: ViewParameters, size: int, gain: float
-) -> Float[Tensor, "3 n size size"]:
-    """The whole pipeline on a piece of the batch that is jittered as a whole or not at all."""
-    parameters = chosen.to(images.device, images.dtype)
-    _, _, height, width = images.shape
-    rows = resampling_matrix(parameters.top, parameters.height, None, height, size, gain)
-    columns = resampling_matrix(parameters.left, parameters.width, parameters.flip, width, size)
+class _Plan:
+    """Everything about the views that is small, made ready for all of them at once and sorted into runs.
+
+    Sorted by when the hue is shifted, by blur and by grayscale, the samples that need an operation lie side by side,
+    so that operations work on slices. What decides the slices stays on the CPU; no device is waited for.
+    """
+
+    def __init__(self, images: Tensor, parameters: ViewParameters, size: int) -> None:
+        self.dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
+        self.gain = 1 / 255 if images.dtype == torch.uint8 else 1.0
+        self.size, (self.height, self.width), self.device = size, images.shape[2:], images.device
+        parameters = parameters.to(torch.device("cpu"), self.dtype)
+        slots = torch.where(parameters.jitter, hue_slots(parameters.order), -1)
+        order = (slots * 4 + parameters.blur * 2 + parameters.grayscale).argsort(stable=True)
+        parameters, slots = parameters[order], slots[order]
+
+        self.plain = int((slots < 0).sum())
+        shifts = slots if parameters.hue.any() else torch.full_like(slots, -1)
+        self.hue_runs = [_runs(shifts == step) for step in range(4)]
+        self.grayscale_runs = _runs(parameters.grayscale)
+        self.blur_runs = _runs(parameters.blur)
+        self.solarize_runs = _runs(parameters.solarize)
+
+        self.order = order.to(self.device)
+        self.images = self.order % len(images)
+        moved = parameters.to(self.device, self.dtype)
+        self.rows = sampling_positions(moved.top, moved.height, None, self.height, size)
+        self.columns = sampling_positions(moved.left, moved.width, moved.flip, self.width, size)
+        self.coefficients = blend_coefficients(moved)
+        self.hue, self.sigma = moved.hue, moved.blur_sigma
+        self.selectors = blur_selectors(size, blur_radius(size), self.hue) if self.blur_runs else None
+
+    def pieces(self) -> Iterator[tuple[int, int]]:
+        """Bounds of the pieces; a piece is jittered as a whole or not at all."""
+        threads = torch.get_num_threads()
+        pixels = CACHED_PIXELS * threads if self.device.type == "cpu" else DEVICE_PIXELS
+        length = max(1, pixels // max(self.size**2, self.height * self.width))
+        total = len(self.order)
+        bounds = [*range(0, self.plain, length), *range(self.plain, total, length), total]
+        return zip(bounds, bounds[1:], strict=False)
+
+
+def _runs(mask: Bool[Tensor, " n"]) -> list[tuple[int, int]]:
+    """Bounds of the stretches of consecutive samples that the mask marks."""
+    edges = torch.diff(mask.to(torch.int8), prepend=torch.zeros(1, dtype=torch.int8), append=torch.zeros(1, dtype=torch.int8))
+    places = edges.nonzero()[:, 0].tolist()
+    return list(zip(places[::2], places[1::2], strict=True))
+
+
+def _make_piece(images: Float[Tensor, "n 3 h w"], plan: _Plan, begin: int, end: int) -> Float[Tensor, "3 n s s"]:
+    """The whole pipeline on the views `begin` to `end` of the plan."""
+    rows = interpolation_matrix(*(positions[begin:end] for positions in plan.rows), plan.gain)
+    columns = interpolation_matrix(*(positions[begin:end] for positions in plan.columns))
     planes = resample(images, rows, columns).flatten(2)
-    if chosen.jitter[0]:
-        planes = _jitter(planes, chosen, parameters)
-    planes = _change(planes, chosen.grayscale, lambda some, _: grey(some).expand_as(some))
-    if chosen.blur.any():
-        selectors = blur_selectors(size, blur_radius(size), planes)
 
-        def blur(some: Tensor, indices: Tensor) -> Tensor:
-            square = some.view(3, -1, size, size)
-            return gaussian_blur(square, parameters.blur_sigma[indices], selectors).flatten(2)
-
-        planes = _change(planes, chosen.blur, blur)
-    planes = _change(planes, chosen.solarize, lambda some, _: torch.where(some >= 0.5, 1 - some, some))
-    return planes.view(3, -1, size, size)
-
-
-def _jitter(planes: Tensor, chosen: ViewParameters, parameters: ViewParameters) -> Tensor:
-    """Brightness, contrast, saturation and hue in each sample's own order."""
-    ends = torch.bincount(hue_slots(chosen), minlength=4).cumsum(0).tolist()
-    coefficients = blend_coefficients(parameters)
-    blends = bool((chosen.brightness != 1).any() | (chosen.contrast != 1).any() | (chosen.saturation != 1).any())
-    hues = bool((chosen.hue != 0).any())
-    for step, (begin, end) in enumerate(zip([0, *ends], ends, strict=False)):
-        if hues and begin < end:
-            shifted = shift_hue(planes[:, begin:end], parameters.hue[begin:end])
-            if planes.requires_grad:
-                planes = torch.cat([planes[:, :begin], shifted, planes[:, end:]], 1)
-            else:
-                planes[:, begin:end] = shifted
-        if blends and step < 3:
-            planes = blend(planes, *coefficients[step])
-    return planes
-
-
-def _change(planes: Tensor, mask: Tensor, operation: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Apply an operation to the samples of the mask: it gets their planes and their indices."""
-    if not mask.any():
+    def change(planes: Tensor, runs: list[tuple[int, int]], operation: Callable[[Tensor, slice], Tensor]) -> Tensor:
+        for first, last in runs:
+            first, last = max(first, begin), min(last, end)
+            if first < last:
+                here = slice(first - begin, last - begin)
+                planes = _replace(planes, here, operation(planes[:, here], slice(first, last)))
         return planes
-    indices = mask.nonzero()[:, 0].to(planes.device)
-    changed = operation(planes.index_select(1, indices), indices)
+
+    if begin >= plan.plain:
+        for step in range(4):
+            planes = change(planes, plan.hue_runs[step], lambda some, where: shift_hue(some, plan.hue[where]))
+            if step < 3:
+                planes = blend(planes, *plan.coefficients[step, :, begin:end])
+    planes = change(planes, plan.grayscale_runs, lambda some, _: grey(some).expand_as(some))
+    planes = planes.view(3, -1, plan.size, plan.size)
+    planes = change(planes, plan.blur_runs, lambda some, where: gaussian_blur(some, plan.sigma[where], plan.selectors))
+    return change(planes, plan.solarize_runs, lambda some, _: torch.where(some >= 0.5, 1 - some, some))
+
+
+def _replace(planes: Tensor, here: slice, changed: Tensor) -> Tensor:
+    """The planes with some samples changed; overwritten where no gradient is recorded."""
     if planes.requires_grad:
-        return planes.index_copy(1, indices, changed)
-    return planes.index_copy_(1, indices, changed)
+        return torch.cat([planes[:, : here.start], changed, planes[:, here.stop :]], 1)
+    planes[:, here] = changed
+    return planes

@@ -1,0 +1,200 @@
+"""Images -> batches with views, for Lightning."""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from dipole import ops
+from dipole.data.epoch_sampler import EpochSampler
+from dipole.data.image_set import ImageSet
+from dipole.data.registry import load_image_sets
+from dipole.errors import InputError
+
+Batch = dict[str, Tensor]
+
+
+class ImageDataModule(LightningDataModule):
+    """Batches of images and, in training, of their views.
+
+    A batch is a dictionary: `images` uint8 (N, 3, H, W), `index` (N,), `label` (N,) and any further kind of label the
+    set has. In training, `views` float (V, N, 3, S, S) in [0, 1] is added on the device of the batch.
+
+    Everything random is a pure function of `seed` and the progress of the run: the order of an epoch of (seed, epoch),
+    the views of a batch of (seed, number of batches before it, rank). A run that resumes at the start of an epoch
+    repeats the rest bit for bit.
+
+    Training leaves out a last batch that is not full, because the number of negatives would change with it; the
+    images it would have held differ from epoch to epoch. A set smaller than one batch is one batch.
+
+    Args:
+        data: a name, a path or `torchvision:NAME`; see `load_image_sets`.
+        data_root: folder of the sets that are read from files.
+        batch_size: images in a batch (of each process), 2 or more.
+        image_size: side S of the square that the encoder sees; by default that of `views`, else the set's own.
+        views: `(images, generator=...) -> (V, N, 3, S, S)`, e.g. a `dipole.views.image.ImageViews`. May be set later;
+            without it batches carry no views.
+        num_workers: processes that load batches; worth it for image folders, not for sets in memory.
+        seed: 0 or more.
+
+    Raises:
+        InputError: a setting is out of range, or `views.size` differs from `image_size`; and, when the sets are first
+            needed, whatever `load_image_sets` refuses.
+
+    Example:
+        >>> module = ImageDataModule("shapes", batch_size=64)
+        >>> batch = next(iter(module.train_dataloader()))
+        >>> batch["images"].shape, batch["label"].shape, module.num_classes
+        (torch.Size([64, 3, 32, 32]), torch.Size([64]), 6)
+    """
+
+    def __init__(
+        self,
+        data: str = "digits",
+        *,
+        data_root: str | Path | None = None,
+        batch_size: int = 256,
+        image_size: int | None = None,
+        views: Callable[..., Tensor] | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 2:
+            raise InputError(f"batch_size is {batch_size}: contrasting needs 2 or more images in a batch.")
+        if num_workers < 0 or seed < 0 or (image_size is not None and image_size < 1):
+            raise InputError(
+                f"num_workers={num_workers}, seed={seed}, image_size={image_size}: expected 0 or more, 0 or more, 1 or "
+                "more."
+            )
+        self.data = data
+        self.data_root = data_root
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self._image_size = image_size
+        self.views = views
+
+    @property
+    def views(self) -> Callable[..., Tensor] | None:
+        """What makes the views of a training batch."""
+        return self._views
+
+    @views.setter
+    def views(self, views: Callable[..., Tensor] | None) -> None:
+        size = getattr(views, "size", None)
+        if None not in (size, self._image_size) and size != self._image_size:
+            raise InputError(
+                f"views.size is {size} but image_size {self._image_size}: give one of them, or both alike."
+            )
+        self._views = views
+
+    @property
+    def image_size(self) -> int:
+        """Side S of the square that the encoder sees."""
+        size = self._asked_size
+        return self.train_set.default_size if size is None else size
+
+    @property
+    def _asked_size(self) -> int | None:
+        """The size that the caller chose, here or in the views."""
+        size: int | None = self._image_size or getattr(self._views, "size", None)
+        return size
+
+    @cached_property
+    def _sets(self) -> tuple[ImageSet, ImageSet]:
+        """Both sets, loaded when they are first needed."""
+        return load_image_sets(self.data, self.data_root, self._asked_size)
+
+    @property
+    def train_set(self) -> ImageSet:
+        """The training images."""
+        return self._sets[0]
+
+    @property
+    def test_set(self) -> ImageSet:
+        """The test images."""
+        return self._sets[1]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the main label; 0 without labels."""
+        return self.train_set.num_classes
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """`(3, S, S)`: one image as the encoder sees it."""
+        return (3, self.image_size, self.image_size)
+
+    @property
+    def evaluations(self) -> tuple[str, ...]:
+        """Protocols that make sense for the data: kNN and linear probe if there are classes."""
+        return ("knn", "linear") if self.num_classes > 1 else ()
+
+    def prepare_data(self) -> None:
+        """Load once on one process of each machine, so that a download happens once."""
+        _ = self._sets
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Full batches in the order of the sampler's epoch.
+
+        Raises:
+            InputError: there are fewer than two images for each process.
+        """
+        sampler = EpochSampler(self.train_set, self.seed)
+        if len(sampler) < 2:
+            raise InputError(
+                f"{self.data} has {len(self.train_set)} training images for {ops.world_size()} processes: "
+                "each needs 2 or more."
+            )
+        return self._loader(self.train_set, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
+
+    def embed_dataloader(self, which: Literal["train", "test"] = "test") -> DataLoader[Batch]:
+        """Every image once, in the order of the set, without views."""
+        return self._loader(self.train_set if which == "train" else self.test_set, shuffle=False)
+
+    def _loader(self, images: ImageSet, **options: Any) -> DataLoader[Batch]:
+        """A loader that fetches whole batches."""
+        return DataLoader(
+            images,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=_as_it_is,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            # Its own generator: starting an epoch must not move the random state that the method may use.
+            generator=torch.Generator().manual_seed(self.seed),
+            **options,
+        )
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Add `views` to a training batch, on the device it has been moved to."""
+        if self._views is None or self.trainer is None or not self.trainer.training:
+            return batch
+        if isinstance(self._views, nn.Module):
+            self._views.to(batch["images"].device)
+        step = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        generator = self.views_generator(step, batch["images"].device)
+        return {**batch, "views": self._views(batch["images"], generator=generator)}
+
+    def views_generator(self, step: int, device: torch.device | str = "cpu") -> torch.Generator:
+        """The random numbers for the views of one batch: a pure function of (seed, step, rank).
+
+        Args:
+            step: number of training batches of the whole run before this one. Optimiser steps would not do: with
+                accumulated gradients several batches share one.
+            device: where the views are made; devices differ in their numbers.
+        """
+        state = np.random.SeedSequence((self.seed, step, ops.rank())).generate_state(1, np.uint64)
+        return torch.Generator(device).manual_seed(int(state[0]))
+
+
+def _as_it_is(batch: Any) -> Any:
+    """The sets already return batches."""
+    return batch

@@ -1,0 +1,193 @@
+"""A folder of images -> a training and a test set."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+
+from dipole.data.decode import EXTENSIONS, UnreadableImageError, check_image_file, decode_image
+from dipole.data.folder_image_set import FolderImageSet
+from dipole.data.splits import stratified_split
+from dipole.errors import InputError
+
+logger = logging.getLogger(__name__)
+DEFAULT_SIZE = 96
+TEST_NAMES = ("test", "val", "valid", "validation")
+Skipped = list[tuple[str, str]]
+
+
+def load_image_folder(
+    folder: str | Path, size: int = DEFAULT_SIZE, name: str | None = None
+) -> tuple[FolderImageSet, FolderImageSet]:
+    """Find the images in a folder, check each file's header and end, and split them.
+
+    - **Splits**: sub-folders `train` and `test` (else `val`, `valid`, `validation`) are the two parts; otherwise
+      every fifth image of every class is a test image, chosen at random but always alike.
+    - **Classes**: sub-folders are classes, named after the folder; files may lie deeper. Without sub-folders there
+      are no labels. With one class there are none either: it could tell nothing apart.
+    - **Left out, never in silence**: files without an image's extension, empty and damaged files, and files beside
+      class folders are listed with the reason in `skipped` of both sets; one warning is logged. Hidden files (leading
+      dot) are ignored. Damage inside a file, behind a sound header and before a sound end, shows only when the file
+      is decoded: then `fetch` raises and names it. `unreadable_images` finds such files beforehand.
+
+    Args:
+        folder: the folder.
+        size: side in pixels of the squares that images are decoded to.
+        name: name of the sets; the folder's name by default.
+
+    Returns:
+        The training and the test set.
+
+    Raises:
+        InputError: the folder is missing, unreadable or empty, holds no image, or too few: two for training and one
+            for testing are the least.
+    """
+    folder = Path(folder)
+    if size < 1:
+        raise InputError(f"the image size is {size}: expected 1 or more pixels, e.g. {DEFAULT_SIZE}.")
+    skipped: Skipped = []
+    parts = _parts(folder, skipped)
+    found = [_readable_images(folder, part, skipped) for part in parts]
+    _report(folder, found, skipped)
+    class_names = _class_names(folder, parts, found)
+    sets = []
+    for part, paths in zip(parts, found, strict=True):
+        labels = {}
+        if class_names:
+            positions = {name: position for position, name in enumerate(class_names)}
+            labels["label"] = torch.tensor([positions[_class_of(path, part) or ""] for path in paths], dtype=torch.long)
+        names = {"label": class_names} if class_names else None
+        sets.append(FolderImageSet(name or folder.resolve().name, folder, paths, size, labels, names, skipped))
+    train, test = sets if len(sets) == 2 else _split(sets[0])
+    if len(train) < 2 or len(test) < 1:
+        raise InputError(
+            f"{folder} gives {len(train)} training and {len(test)} test images: at least 2 and 1 are needed."
+        )
+    return train, test
+
+
+def unreadable_images(folder: str | Path) -> list[tuple[str, str]]:
+    """Decode every image file under a folder and list `(path, reason)` of those that fail; thorough, hence slow.
+
+    Raises:
+        InputError: the folder is missing or unreadable.
+    """
+    skipped: Skipped = []
+    candidates = [path for path in _walk(Path(folder), "", skipped) if Path(path).suffix.lower() in EXTENSIONS]
+
+    def reason(path: Path) -> str | None:
+        try:
+            decode_image(path, 8)
+        except UnreadableImageError as error:
+            return str(error)
+        return None
+
+    return skipped + _reasons(Path(folder), candidates, reason)
+
+
+def _parts(folder: Path, skipped: Skipped) -> tuple[str, ...]:
+    """Sub-folders of the training and the test part, or the one place that is still to be split."""
+    try:
+        entries = sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
+    except OSError as error:
+        raise InputError(
+            f"cannot read the folder {folder}: {error.strerror}. Check the path and its rights."
+        ) from error
+    if not entries:
+        raise InputError(f"{folder} is empty: put images there, in one sub-folder a class if classes are known.")
+    test = next((name for name in TEST_NAMES if (folder / name).is_dir()), None)
+    if not (folder / "train").is_dir():
+        return ("",)
+    if test is not None:
+        others = [name for name in entries if name not in ("train", test)]
+        skipped.extend((name, f"lies beside the folders train and {test}, which are the two parts") for name in others)
+        return ("train", test)
+    # A lone `train` is a part without a test part; beside other folders it is a class (a railway train).
+    return ("train",) if not any((folder / name).is_dir() for name in entries if name != "train") else ("",)
+
+
+def _walk(root: Path, part: str, skipped: Skipped) -> Iterator[str]:
+    """Paths of all files below `root / part`, relative to `root`, sorted; links are followed, loops are not."""
+
+    def unreadable(error: OSError) -> None:
+        if Path(error.filename) == root / part:
+            raise InputError(f"cannot read the folder {root / part}: {error.strerror}. Check the path and its rights.")
+        skipped.append((Path(error.filename).relative_to(root).as_posix(), error.strerror or "unreadable"))
+
+    seen = set()
+    for place, folders, files in os.walk(root / part, onerror=unreadable, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+        if real in seen:
+            continue
+        seen.add(real)
+        relative = Path(place).relative_to(root)
+        yield from ((relative / name).as_posix() for name in sorted(files) if not name.startswith("."))
+
+
+def _readable_images(root: Path, part: str, skipped: Skipped) -> list[str]:
+    """Paths of the images of a part; everything else is added to `skipped`."""
+    candidates = []
+    for path in _walk(root, part, skipped):
+        if Path(path).suffix.lower() in EXTENSIONS:
+            candidates.append(path)
+        else:
+            skipped.append((path, f"not an image ({Path(path).suffix or 'no extension'})"))
+    if any(_class_of(path, part) for path in candidates):
+        skipped.extend((path, "lies beside the class folders") for path in candidates if not _class_of(path, part))
+        candidates = [path for path in candidates if _class_of(path, part)]
+    damaged = _reasons(root, candidates, check_image_file)
+    skipped.extend(damaged)
+    bad = {path for path, _ in damaged}
+    return [path for path in candidates if path not in bad]
+
+
+def _reasons(root: Path, paths: list[str], check: Callable[[Path], str | None]) -> Skipped:
+    """Apply a check to many files at once; threads hide the time that disks take."""
+    with ThreadPoolExecutor(8) as pool:
+        results = pool.map(check, [root / path for path in paths])
+        return [(path, reason) for path, reason in zip(paths, results, strict=True) if reason is not None]
+
+
+def _class_of(path: str, part: str) -> str | None:
+    """First folder below the part, or None for a file that lies directly in it."""
+    inner = Path(path).relative_to(part).parts if part else Path(path).parts
+    return inner[0] if len(inner) > 1 else None
+
+
+def _class_names(folder: Path, parts: tuple[str, ...], found: list[list[str]]) -> list[str]:
+    """Sorted names of the classes, or nothing if labels would be incomplete or of no use."""
+    per_part = [{_class_of(path, part) for path in paths} for part, paths in zip(parts, found, strict=True)]
+    names = sorted({name for names in per_part for name in names if name is not None})
+    if names and any(None in part for part in per_part):
+        logger.warning("%s: only one of the parts has class folders; the labels are not used.", folder)
+        return []
+    if len(names) == 1:
+        logger.warning(
+            "%s has the single class %r: training works, but there are no labels to evaluate by. Put images in one "
+            "sub-folder a class.",
+            folder,
+            names[0],
+        )
+        return []
+    return names
+
+
+def _report(folder: Path, found: list[list[str]], skipped: Skipped) -> None:
+    """Warn once about what was left out; refuse a folder without any image."""
+    shown = "; ".join(f"{path} ({reason})" for path, reason in skipped[:5])
+    count = sum(map(len, found))
+    if count == 0:
+        raise InputError(f"{folder} holds no image that can be read. Left out: {shown or 'no file at all'}.")
+    if skipped:
+        more = f"; and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+        logger.warning("%s: %d images, %d files left out: %s%s.", folder, count, len(skipped), shown, more)
+
+
+def _split(whole: FolderImageSet) -> tuple[FolderImageSet, FolderImageSet]:
+    """Divide a set 80/20."""
+    train, test = stratified_split(whole.labels.get("label", torch.zeros(len(whole), dtype=torch.long)))
+    return whole.select(train), whole.select(test)

@@ -1,0 +1,170 @@
+"""The image sets that dipole knows by name, and the one function that turns `--data` into images."""
+
+import difflib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dipole.data.cifar_files import FOLDER, load_cifar10_binary, refuse_pickles
+from dipole.data.digits import load_digits
+from dipole.data.emoji import load_emoji
+from dipole.data.image_folder import DEFAULT_SIZE, load_image_folder
+from dipole.data.image_set import ImageSet
+from dipole.data.mnist_files import has_mnist_files, load_mnist_files
+from dipole.data.npz_files import load_npz
+from dipole.data.shapes import load_shapes
+from dipole.data.torchvision_sets import NAMES as TORCHVISION_NAMES
+from dipole.data.torchvision_sets import load_torchvision
+from dipole.errors import InputError
+
+Pair = tuple[ImageSet, ImageSet]
+_TORCHVISION = "torchvision:"
+
+
+@dataclass(frozen=True)
+class DataSetInfo:
+    """A row of `dipole data`: what a set is, how large, and where it comes from."""
+
+    name: str
+    description: str
+    images: str
+    classes: int | None
+    where: str
+
+
+def load_image_sets(
+    data: str, data_root: str | Path | None = None, image_size: int | None = None
+) -> tuple[ImageSet, ImageSet]:
+    """Load a training and a test set.
+
+    Args:
+        data: a name that `available()` lists; `torchvision:NAME`; or a path: an image folder (see
+            `load_image_folder`), an .npz file (see `load_npz`), a folder with MNIST's or CIFAR-10's original files. A
+            name goes before a folder called alike: write `./digits` for that.
+        data_root: folder of the sets that are read from files; relative paths are also looked up there.
+        image_size: side at which the files of an image folder are decoded, 96 by default; other sets keep theirs.
+
+    Returns:
+        The training and the test set.
+
+    Raises:
+        InputError: an unknown name, a missing path, or data that are not what they should be.
+
+    Example:
+        >>> train, test = load_image_sets("shapes")
+        >>> train.input_shape, len(train), len(test)
+        ((3, 32, 32), 2000, 500)
+    """
+    root = None if data_root is None else Path(data_root).expanduser()
+    if root is not None and not root.is_dir() and not data.startswith(_TORCHVISION):
+        raise InputError(f"--data-root {root} is no folder. Check the path.")
+    if data in _SETS:
+        return _SETS[data][1](root)
+    if data.startswith(_TORCHVISION):
+        if root is None:
+            raise InputError(f"{data} is downloaded to a folder of your choice: give --data-root.")
+        return load_torchvision(data.removeprefix(_TORCHVISION), root)
+    for path in (Path(data).expanduser(), *([] if root is None else [root / data])):
+        if data and path.exists():
+            return _load_path(path, image_size)
+    raise InputError(_unknown(data))
+
+
+def available() -> list[DataSetInfo]:
+    """List the image sets that dipole knows, those that need no files first.
+
+    Example:
+        >>> [info.name for info in available()][:2]
+        ['digits', 'shapes']
+    """
+    return [info for info, _ in _SETS.values()] + [
+        DataSetInfo(
+            _TORCHVISION + "NAME", ", ".join(TORCHVISION_NAMES), "", None, "downloaded by torchvision to --data-root"
+        ),
+        DataSetInfo("FOLDER", "your images: train/ and test/, or class folders, or a flat folder", "", None, "a path"),
+        DataSetInfo("FILE.npz", "your images: x_train, y_train, x_test, y_test (uint8)", "", None, "a path"),
+    ]
+
+
+def _unknown(data: str) -> str:
+    """What to say about a name or path that leads nowhere."""
+    if os.sep in data or Path(data).suffix:
+        return f"--data {data}: there is no such file or folder. Check the path; names are {', '.join(_SETS)}."
+    near = difflib.get_close_matches(data.lower(), _SETS, 1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return (
+        f"--data {data!r} is neither a known set nor a path.{hint} Known: {', '.join(_SETS)}, torchvision:NAME; or "
+        "give the path of an image folder or an .npz file."
+    )
+
+
+def _load_path(path: Path, image_size: int | None) -> Pair:
+    """Load whatever a path leads to."""
+    if path.is_dir():
+        refuse_pickles(path)
+        if (path / "data_batch_1.bin").is_file():
+            return load_cifar10_binary(path)
+        if has_mnist_files(path):
+            return load_mnist_files(path, path.resolve().name)
+        return load_image_folder(path, DEFAULT_SIZE if image_size is None else image_size)
+    if path.suffix == ".npz":
+        return load_npz(path)
+    raise InputError(
+        f"{path} is a file that dipole does not read as data: give a folder of images or an .npz file. Unpack archives "
+        "first."
+    )
+
+
+def _in_root(root: Path | None, name: str, *places: str) -> Path:
+    """The first of several places below the data root that exists."""
+    if root is None:
+        raise InputError(f"{name} is read from files: give --data-root, the folder that holds {' or '.join(places)}.")
+    for place in places:
+        if (root / place).exists():
+            return root / place
+    raise InputError(f"{name} is not in {root}: expected {' or '.join(places)} there.")
+
+
+def _mnist(root: Path | None) -> Pair:
+    """MNIST from an .npz file or its original files."""
+    path = _in_root(root, "mnist", "mnist/mnist.npz", "mnist.npz", "MNIST/raw", "mnist")
+    return load_mnist_files(path) if path.is_dir() else load_npz(path, "mnist")
+
+
+def _cifar10(root: Path | None) -> Pair:
+    """CIFAR-10 from its binary version or an .npz file."""
+    if root is not None and not (root / FOLDER).exists():
+        refuse_pickles(root / "cifar-10-batches-py")
+    path = _in_root(root, "cifar10", FOLDER, "cifar10.npz", "cifar10_subset/cifar10_12k.npz")
+    return load_cifar10_binary(path) if path.is_dir() else load_npz(path, "cifar10")
+
+
+def _emoji(root: Path | None) -> Pair:
+    """Emoji from their .npz file."""
+    return load_emoji(_in_root(root, "emoji", "emoji/emoji_48.npz", "emoji_48.npz"))
+
+
+_ROWS: list[tuple[DataSetInfo, Callable[[Path | None], Pair]]] = [
+    (
+        DataSetInfo("digits", "handwritten digits, 8x8, grey (scikit-learn)", "1347 + 450", 10, "built in"),
+        lambda root: load_digits(),
+    ),
+    (
+        DataSetInfo("shapes", "coloured shapes, 32x32, five independent factors", "2000 + 500", 6, "built in"),
+        lambda root: load_shapes(),
+    ),
+    (
+        DataSetInfo("mnist", "handwritten digits, 28x28, grey", "60000 + 10000", 10, "files in --data-root"),
+        _mnist,
+    ),
+    (
+        DataSetInfo("cifar10", "small photographs, 32x32 (or its subset)", "50000 + 10000", 10, "files in --data-root"),
+        _cifar10,
+    ),
+    (
+        DataSetInfo("emoji", "emoji in two art styles, 48x48, by category", "3056 + 766", 10, "files in --data-root"),
+        _emoji,
+    ),
+]
+_SETS = {info.name: (info, load) for info, load in _ROWS}

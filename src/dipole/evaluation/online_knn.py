@@ -1,0 +1,113 @@
+"""How well the embeddings classify, while they are being trained."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor
+
+from dipole.data.image_data_module import ImageDataModule
+from dipole.data.image_set import ImageSet
+from dipole.errors import InputError
+from dipole.evaluation.embedding import embed_image_set
+from dipole.evaluation.knn import TEMPERATURE, K, knn_accuracy
+
+logger = logging.getLogger(__name__)
+
+
+class OnlineKNN(Callback):
+    """Logs `knn`, the accuracy of `weighted_knn` on a part of the test set, after every few epochs.
+
+    The embeddings come from `pl_module.embed` in evaluation mode. Training does not notice: the mode of every module
+    and all random states are restored. The images are drawn once, the same in every epoch. Without labels, or with
+    another data module than `ImageDataModule`, nothing is logged and a warning says so.
+
+    Args:
+        every_n_epochs: epochs between two evaluations.
+        k: neighbours.
+        temperature: of the weights.
+        max_train: training images used at most.
+        max_test: test images used at most.
+
+    Raises:
+        InputError: a number below 1.
+    """
+
+    def __init__(
+        self,
+        every_n_epochs: int = 1,
+        *,
+        k: int = K,
+        temperature: float = TEMPERATURE,
+        max_train: int = 5000,
+        max_test: int = 1000,
+    ) -> None:
+        if min(every_n_epochs, k, max_train, max_test) < 1:
+            raise InputError(
+                f"every_n_epochs={every_n_epochs}, k={k}, max_train={max_train}, max_test={max_test}: expected 1 or "
+                "more of each."
+            )
+        self.every_n_epochs = every_n_epochs
+        self.k = k
+        self.temperature = temperature
+        self.max_train = max_train
+        self.max_test = max_test
+        self._sets: tuple[ImageSet, ImageSet] | None = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the images to evaluate on."""
+        self._sets = None
+        data = getattr(trainer, "datamodule", None)
+        if not isinstance(data, ImageDataModule) or "knn" not in data.evaluations:
+            logger.warning("OnlineKNN: there are no labelled images of two or more classes; knn is not logged.")
+            return
+        self._sets = (_some(data.train_set, self.max_train), _some(data.test_set, self.max_test))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluate after every `every_n_epochs`-th epoch and after the last one."""
+        if self._sets is None:
+            return
+        last = trainer.max_epochs is not None and trainer.current_epoch + 1 == trainer.max_epochs
+        if (trainer.current_epoch + 1) % self.every_n_epochs and not last:
+            return
+        train, test = self._sets
+        size: int = trainer.datamodule.image_size  # type: ignore[attr-defined]
+        with _undisturbed(pl_module):
+            embedded = [
+                embed_image_set(pl_module.embed, images, size, device=pl_module.device)  # type: ignore[arg-type]
+                for images in (train, test)
+            ]
+        accuracy = knn_accuracy(
+            embedded[0],
+            train.labels["label"],
+            embedded[1],
+            test.labels["label"],
+            k=self.k,
+            temperature=self.temperature,
+        )
+        # Every process computes the same number from the same weights; their mean is that number.
+        pl_module.log("knn", accuracy, on_epoch=True, prog_bar=True, sync_dist=True)
+
+
+def _some(images: ImageSet, most: int) -> ImageSet:
+    """The same random images every time, in the order of the set."""
+    if len(images) <= most:
+        return images
+    order: Tensor = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    return images.select(order[:most].sort().values)
+
+
+@contextmanager
+def _undisturbed(module: LightningModule) -> Iterator[None]:
+    """Evaluation mode inside; afterwards every module's mode and all random states are as before."""
+    modes = {part: part.training for part in module.modules()}
+    with isolate_rng():
+        module.eval()
+        try:
+            yield
+        finally:
+            for part, training in modes.items():
+                part.training = training

@@ -1,0 +1,102 @@
+"""What every method is: networks, a loss on a batch, and embeddings for inference."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import lightning
+import torch
+from torch import Tensor
+
+from dipole.methods.card import Card
+from dipole.methods.optimization import OptimizerName, build_optimizer, learning_rate_factor
+
+
+class Method(lightning.LightningModule):
+    """Base class of all methods.
+
+    A method states its paper in `card`, builds its networks in `__init__`, returns its loss from `loss_terms` and its
+    embeddings from `embed`. Lightning's Trainer runs it on any device and with any strategy.
+
+    Args:
+        optimizer: `"sgd"`, `"adam"`, `"adamw"` or `"lars"`.
+        learning_rate: after warm-up; not scaled by the batch size.
+        weight_decay: of matrices and filters; biases and norms have none.
+        momentum: of SGD and LARS.
+        warmup_epochs: epochs in which the learning rate rises linearly.
+        schedule: `"cosine"` to zero, or `"constant"`.
+    """
+
+    card: ClassVar[Card]
+
+    def __init__(
+        self,
+        *,
+        optimizer: OptimizerName = "sgd",
+        learning_rate: float = 0.06,
+        weight_decay: float = 5e-4,
+        momentum: float = 0.9,
+        warmup_epochs: float = 0.0,
+        schedule: Literal["cosine", "constant"] = "cosine",
+    ) -> None:
+        super().__init__()
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.momentum = momentum
+        self.warmup_epochs = warmup_epochs
+        self.schedule = schedule
+
+    def loss_terms(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the loss under the key `"loss"` and, under other keys, what is worth a curve.
+
+        Args:
+            batch: `views` (V, N, …), `index` (N,) and what else the data module gives.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define loss_terms(batch).")
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """Return embeddings (N, D) for inference. Call `.eval()` first."""
+        raise NotImplementedError(f"{type(self).__name__} does not define embed(inputs).")
+
+    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
+        """Log the terms of the loss and return what Lightning minimises."""
+        terms = self.loss_terms(batch)
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.log_dict(
+            {**{name: value.detach() for name, value in terms.items()}, "learning_rate": rate},
+            on_step=False,
+            on_epoch=True,
+            prog_bar=True,
+            sync_dist=True,
+            batch_size=len(batch["index"]),
+        )
+        return terms["loss"]
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimiser and its schedule, stepped after every batch."""
+        optimizer = build_optimizer(
+            self.named_parameters(),
+            self.optimizer,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            momentum=self.momentum,
+        )
+        total = int(self.trainer.estimated_stepping_batches)
+        warmup = int(self.warmup_epochs * total / max(1, self.trainer.max_epochs or 1))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: learning_rate_factor(step, total, warmup=warmup, schedule=self.schedule)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @classmethod
+    def arguments(cls) -> dict[str, inspect.Parameter]:
+        """Return the constructor's arguments by name, those of the base classes included."""
+        found: dict[str, inspect.Parameter] = {}
+        for base in cls.__mro__:
+            if "__init__" not in vars(base) or not issubclass(base, Method):
+                continue
+            for name, parameter in inspect.signature(base.__init__).parameters.items():
+                if name != "self" and parameter.kind is not parameter.VAR_KEYWORD:
+                    found.setdefault(name, parameter)
+        return found

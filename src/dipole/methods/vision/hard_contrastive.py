@@ -1,0 +1,113 @@
+"""The hard contrastive loss."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dipole.errors import InputError
+from dipole.losses import contrastive_loss_from_similarities, simple_loss_from_similarities
+from dipole.losses.hardness import negative_similarities
+from dipole.methods.card import Card
+from dipole.methods.joint_embedding import JointEmbedding
+from dipole.negatives import InstanceMemoryBank
+from dipole.ops.checks import check_temperature
+
+
+class HardContrastive(JointEmbedding):
+    """Contrast with the hardest negatives only; or with all of them, or by a loss that ignores hardness.
+
+        1. s⁺ = similarity of the two views of an image, s⁻ = similarities with all other images
+        2. keep the K largest s⁻ of each image     3. minimise −log exp(s⁺/τ) / (exp(s⁺/τ) + Σ_kept exp(s⁻/τ)),
+                                                       or, with `loss="simple"`, −s⁺ + λ Σ_kept s⁻
+
+    The other images are those of the batch, or of the whole data set with a memory bank.
+
+    Args:
+        loss: `"contrastive"` or `"simple"`.
+        temperature: τ; authors: 0.2 to 0.3 without truncation, 0.7 and more with it.
+        top_k: K, negatives kept; all if neither it nor `alpha` is given.
+        alpha: share of the negatives kept, in place of `top_k`.
+        negative_weight: λ of the simple loss; 1 / K if it is None.
+        bank_size: number of training images, to contrast with a memory bank of them all; the batch if it is None.
+        bank_momentum: share of the old entry when the bank is updated.
+        **options: arguments of `JointEmbedding` and `Method`.
+
+    Example:
+        >>> method = HardContrastive(image_size=8, top_k=2)
+        >>> batch = {"views": torch.rand(2, 4, 3, 8, 8), "index": torch.arange(4)}
+        >>> sorted(method.loss_terms(batch))
+        ['loss']
+    """
+
+    card = Card(
+        name="hard-contrastive",
+        slug="behaviour",
+        title="Understanding the Behaviour of Contrastive Loss",
+        authors="Wang, Liu",
+        year=2021,
+        venue="CVPR",
+        arxiv="2012.09740",
+        field="vision",
+        summary="Contrast with the hardest negatives only, which makes tolerant, high temperatures work.",
+        equations=("eq. 1 (contrastive), 8 (simple), 9 (hard contrastive), relative penalty, uniformity, tolerance",),
+        official_code=None,
+        differences=(
+            "The truncation keeps exactly K = ⌈α M⌉ negatives of each anchor, ties included.",
+            "λ of the simple loss is not stated in the paper: 1 / (number of negatives), its high-temperature limit.",
+            "Tolerance is the mean similarity of same-class pairs; the literal indicator form is an option.",
+            "The default contrasts within the batch; `bank_size` gives the paper's memory bank, whose momentum 0.5 is "
+            "that of instance discrimination.",
+        ),
+    )
+
+    def __init__(
+        self,
+        *,
+        loss: Literal["contrastive", "simple"] = "contrastive",
+        temperature: float = 0.7,
+        top_k: int | None = None,
+        alpha: float | None = None,
+        negative_weight: float | None = None,
+        bank_size: int | None = None,
+        bank_momentum: float = 0.5,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        check_temperature(temperature)
+        self.loss, self.temperature, self.negative_weight = loss, temperature, negative_weight
+        self.kept = {"top_k": top_k, "alpha": alpha}
+        self.bank = None
+        if bank_size is not None:
+            self.bank = InstanceMemoryBank(bank_size, self.projection_dim, bank_momentum)
+
+    def loss_terms(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the loss of view 1 against view 2, or against the memory bank."""
+        queries, positives = F.normalize(self.project(batch["views"]), dim=-1)
+        if self.bank is None:
+            negatives = negative_similarities(queries, positives, None, gather=self.gather)
+        else:
+            negatives = self.similarities_with_bank(queries, batch["index"])
+            self.bank.update(batch["index"], queries.detach())
+        positive = (queries * positives).sum(dim=1)
+        if self.loss == "simple":
+            value = simple_loss_from_similarities(
+                positive, negatives, negative_weight=self.negative_weight, **self.kept
+            )
+        else:
+            value = contrastive_loss_from_similarities(positive, negatives, temperature=self.temperature, **self.kept)
+        return {"loss": value}
+
+    def similarities_with_bank(self, queries: Tensor, index: Tensor) -> Tensor:
+        """Return the similarities (N, size − 1) with the entries of all other images."""
+        assert self.bank is not None
+        entries = self.bank.entries.clone()  # the update below must not touch what the gradient needs
+        if int(index.max()) >= len(entries):
+            raise InputError(
+                f"image {int(index.max())} has no entry: bank_size is {len(entries)}, set it to the number of images."
+            )
+        others = torch.ones(len(queries), len(entries), dtype=torch.bool, device=queries.device)
+        others[torch.arange(len(queries), device=queries.device), index] = False
+        return (queries @ entries.T)[others].view(len(queries), -1)

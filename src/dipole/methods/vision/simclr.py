@@ -1,0 +1,56 @@
+"""SimCLR."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from dipole.losses import nt_xent_loss
+from dipole.methods.card import Card
+from dipole.methods.joint_embedding import JointEmbedding
+from dipole.ops.checks import check_temperature
+
+
+class SimCLR(JointEmbedding):
+    """Two views of an image attract each other and repel every other view in the batch.
+
+        1. draw two views of every image          2. z = projector(encoder(view))
+        3. minimise NT-Xent over the 2N embeddings, with cosine similarities and temperature τ
+
+    Args:
+        temperature: τ of NT-Xent.
+        **options: arguments of `JointEmbedding` and `Method`.
+
+    Example:
+        >>> import torch
+        >>> method = SimCLR(image_size=8, temperature=0.2)
+        >>> batch = {"views": torch.rand(2, 4, 3, 8, 8), "index": torch.arange(4)}
+        >>> sorted(method.loss_terms(batch))
+        ['loss']
+    """
+
+    card = Card(
+        name="simclr",
+        slug="simclr",
+        title="A Simple Framework for Contrastive Learning of Visual Representations",
+        authors="Chen, Kornblith, Norouzi, Hinton",
+        year=2020,
+        venue="ICML",
+        arxiv="2002.05709",
+        field="vision",
+        summary="Two views of an image attract each other and repel all other views in the batch (NT-Xent).",
+        equations=("eq. 1 (NT-Xent), algorithm 1",),
+        official_code="google-research/simclr",
+        differences=("Small-image recipes use SGD without LARS and a ConvNet that trains on a laptop.",),
+    )
+    views_share_batch_norm = True
+
+    def __init__(self, *, temperature: float = 0.2, **options: Any) -> None:
+        super().__init__(**options)
+        check_temperature(temperature)
+        self.temperature = temperature
+
+    def loss_terms(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return NT-Xent of the two views."""
+        z1, z2 = self.project(batch["views"])
+        return {"loss": nt_xent_loss(z1, z2, temperature=self.temperature, gather=self.gather)}

@@ -1,0 +1,186 @@
+"""Image encoders by name."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from dipole.errors import InputError
+
+SMALL_IMAGE = 64  # up to this size the strided 7×7 stem of an ImageNet network throws the image away
+
+
+class ConvNet4(nn.Sequential):
+    """Four blocks of 3×3 convolution, batch normalisation, ReLU; halved between blocks, averaged at the end.
+
+    Small enough for a laptop's processor: 0.39 M parameters at the default width.
+
+    Args:
+        width: channels of the first block; they double in each block.
+
+    Example:
+        >>> ConvNet4()(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 256])
+    """
+
+    def __init__(self, width: int = 32) -> None:
+        layers: list[nn.Module] = []
+        channels = 3
+        for block in range(4):
+            out = width * 2**block
+            layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+            # ceil_mode keeps 1×1 maps alive, so that 8×8 images work too.
+            layers.append(nn.MaxPool2d(2, ceil_mode=True) if block < 3 else nn.AdaptiveAvgPool2d(1))
+            channels = out
+        super().__init__(*layers, nn.Flatten())
+        self.num_features = channels
+
+
+class SmallAlexNet(nn.Sequential):
+    """The encoder of the CACR paper's small-scale experiments, up to its second fully connected layer (4096 features).
+
+    Five 3×3 convolutions (96, 192, 384, 384, 192) and two fully connected layers, each with batch normalisation and
+    ReLU. The paper's last layer, 4096 → 128, is the projector: use `projector_layers=1`.
+
+    Args:
+        image_size: height and width of the images, 32 or more.
+
+    Example:
+        >>> SmallAlexNet(32)(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 4096])
+    """
+
+    def __init__(self, image_size: int = 32) -> None:
+        if image_size < 16:
+            raise InputError(f"small-alexnet needs images of 16×16 or larger; image_size is {image_size}.")
+        layers: list[nn.Module] = []
+        channels, size = 3, image_size
+        for out, pooled in ((96, True), (192, True), (384, False), (384, False), (192, True)):
+            layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+            if pooled:
+                layers.append(nn.MaxPool2d(3, 2))
+                size = (size - 3) // 2 + 1
+            channels = out
+        layers.append(nn.Flatten())
+        width = channels * size * size
+        for _ in range(2):
+            layers += [nn.Linear(width, 4096, bias=False), nn.BatchNorm1d(4096), nn.ReLU(inplace=True)]
+            width = 4096
+        super().__init__(*layers)
+        self.num_features = width
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.normal_(module.weight, std=0.02)
+
+
+class ImageEncoder(nn.Module):
+    """A backbone with its input normalisation: images in [0, 1] or uint8 in, features out.
+
+    Args:
+        backbone: module from normalised images (N, 3, H, W) to features (N, F).
+        width: F.
+        mean: per channel, subtracted from images in [0, 1].
+        std: per channel, by which they are then divided.
+
+    Example:
+        >>> encoder = build_encoder("convnet4")
+        >>> encoder(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)).shape, encoder.width
+        (torch.Size([2, 256]), 256)
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        width: int,
+        mean: tuple[float, float, float] = (0.5, 0.5, 0.5),
+        std: tuple[float, float, float] = (0.25, 0.25, 0.25),
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.width = width
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Float[Tensor, "n 3 h w"] | UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n f"]:
+        """Return the features (N, F)."""
+        if images.dtype == torch.uint8:
+            images = images.to(self.mean.dtype) / 255
+        normalised = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        features: Tensor = self.backbone(normalised)
+        return features
+
+
+def build_encoder(
+    encoder: str | nn.Module = "convnet4", *, image_size: int = 32, pretrained: bool = False, **options: Any
+) -> ImageEncoder:
+    """Build an image encoder.
+
+    Args:
+        encoder: `"convnet4"`, `"convnet4-64"` (any width), `"small-alexnet"`, the name of a timm model such as
+            `"resnet18"` or `"vit_tiny_patch16_224"`, or a module from images to features (N, F).
+        image_size: height and width of the images. Up to 64, ResNets get the small-image stem: one 3×3 convolution of
+            stride 1 and no pooling.
+        pretrained: load timm's weights (from its hub or cache).
+        options: passed to timm's `create_model`.
+
+    Returns:
+        The encoder, in channels-last memory format.
+
+    Raises:
+        InputError: an unknown name, or a module whose output is not (N, F).
+
+    Example:
+        >>> build_encoder("convnet4-16", image_size=16).width
+        128
+    """
+    if isinstance(encoder, nn.Module):
+        return ImageEncoder(encoder, _measure_width(encoder, image_size))
+    name, _, suffix = encoder.partition("-")
+    if name == "convnet4":
+        if suffix and not suffix.isdecimal():
+            raise InputError(f"encoder is {encoder!r}: write the width as a number, e.g. 'convnet4-64'.")
+        backbone: nn.Module = ConvNet4(int(suffix) if suffix else 32)
+        built = ImageEncoder(backbone, int(backbone.num_features))  # type: ignore[arg-type]
+    elif encoder == "small-alexnet":
+        built = ImageEncoder(SmallAlexNet(image_size), 4096)
+    else:
+        built = _from_timm(encoder, image_size, pretrained, options)
+    return built.to(memory_format=torch.channels_last)
+
+
+def _from_timm(name: str, image_size: int, pretrained: bool, options: dict[str, Any]) -> ImageEncoder:
+    """A timm model without its classifier, with the small-image stem where it is due."""
+    try:
+        import timm
+    except ImportError as error:
+        raise InputError(f"encoder {name!r} comes from timm: pip install 'dipole[vision]'.") from error
+    if not timm.is_model(name):
+        close = timm.list_models(f"*{name.split('_')[0]}*")[:3]
+        raise InputError(
+            f"encoder is {name!r}: expected 'convnet4', 'small-alexnet' or a timm model"
+            + (f", e.g. {', '.join(close)}." if close else ".")
+        )
+    backbone = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+    stem = getattr(backbone, "conv1", None)
+    if image_size <= SMALL_IMAGE and isinstance(stem, nn.Conv2d) and hasattr(backbone, "maxpool") and not pretrained:
+        backbone.conv1 = nn.Conv2d(3, stem.out_channels, 3, padding=1, bias=False)
+        nn.init.kaiming_normal_(backbone.conv1.weight, mode="fan_out", nonlinearity="relu")
+        backbone.maxpool = nn.Identity()
+    statistics = backbone.pretrained_cfg
+    return ImageEncoder(backbone, backbone.num_features, tuple(statistics["mean"]), tuple(statistics["std"]))
+
+
+def _measure_width(module: nn.Module, image_size: int) -> int:
+    """The number of features that a module of the caller returns."""
+    training = module.training
+    with torch.no_grad():
+        features = module.eval()(torch.zeros(2, 3, image_size, image_size))
+    module.train(training)
+    if not isinstance(features, Tensor) or features.ndim != 2:
+        shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise InputError(f"the encoder returned {shape} for two images: expected features (2, F). Add pooling.")
+    return features.shape[1]
