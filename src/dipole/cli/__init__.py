@@ -1,0 +1,75 @@
+"""The command line: `dipole COMMAND …`. Each command is a module of this package with `run(arguments)`."""
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from dipole import __version__
+from dipole.errors import InputError
+
+COMMANDS = {
+    "methods": "list the methods, or show one",
+    "data": "list the data sets, or look at one",
+    "train": "train a method on data and write a run",
+    "evaluate": "measure a run beside an untrained encoder and raw pixels",
+    "embed": "write the embeddings of images to Parquet",
+    "report": "make one HTML page of a run",
+    "analyse": "show what each temperature would penalise on a run's embeddings",
+    "claims": "list or run the experiments behind the papers' claims",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code: 0, 2 for input at fault, 130 if interrupted.
+
+    Set `DIPOLE_TRACEBACK=1` to see where an input error was found.
+
+    Args:
+        arguments: of the command line; those of the process if it is None.
+
+    Example:
+        >>> main(["--version"])
+        dipole 0.1.0
+        0
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    command = arguments[0] if arguments else "--help"
+    if command in ("-h", "--help"):
+        print(_help())
+        return 0
+    if command == "--version":
+        print(f"dipole {__version__}")
+        return 0
+    try:
+        if command not in COMMANDS:
+            close = difflib.get_close_matches(command, COMMANDS, n=1)
+            hint = f"Did you mean {close[0]!r}?" if close else "`dipole --help` lists them."
+            raise InputError(f"there is no command {command!r}. {hint}")
+        importlib.import_module(f"dipole.cli.{command}").run(arguments[1:])
+    except InputError as error:
+        if os.environ.get("DIPOLE_TRACEBACK"):
+            raise
+        print(f"dipole: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("dipole: interrupted; a training run continues with --resume.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (head, say) has left: no error, and nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+def _help() -> str:
+    """The page of `dipole --help`."""
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    return (
+        "usage: dipole COMMAND …\n\nContrastive learning: train encoders, look at what they learned, use them.\n\n"
+        f"commands:\n{listed}\n\n"
+        "`dipole COMMAND --help` explains a command; `dipole --version` prints the version.\n"
+        "Start with:  dipole train simclr --data digits --out runs/first"
+    )

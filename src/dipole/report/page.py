@@ -45,9 +45,9 @@ def build_report(
 ) -> Path:
     """Write `report.html` into a run directory: one file that needs nothing else, the network included.
 
-    It shows the settings (`config.yaml`), the training curves (`metrics.csv`), the distribution of positive and negative
-    scores over time (`diagnostics.json`), a map of the embeddings, nearest neighbours, and the evaluation
-    (`evaluation.json`). Where a file or an argument is missing, the section says how to produce it.
+    It shows the evaluation (`evaluation.json`), a map of the embeddings, nearest neighbours, the distributions of
+    positive and negative scores over time (`diagnostics.json`), the training curves (`metrics.csv`) and the settings
+    (`config.yaml`). Where a file or an argument is missing, the section says how to produce it.
 
     Args:
         run_dir: the run directory.
@@ -126,8 +126,19 @@ class _Names:
     def label(self, factor: str, index: int) -> str | None:
         """The name of a sample's class; None where it is unknown."""
         value = self.labels[factor][index]
-        if value < 0:
-            return None
+        return None if value < 0 else self._class_name(factor, value)
+
+    def classes(self, factor: str, rows: list[int]) -> dict[str, Any]:
+        """The classes among these samples in their order, and the place of each sample's class; None where unknown."""
+        values = sorted({self.labels[factor][row] for row in rows if self.labels[factor][row] >= 0})
+        place = {value: at for at, value in enumerate(values)}
+        return {
+            "classes": [self._class_name(factor, value) for value in values],
+            "values": [place.get(self.labels[factor][row]) for row in rows],
+        }
+
+    def _class_name(self, factor: str, value: int) -> str:
+        """The name of a class, or its number."""
         names = self.class_names.get(factor, ())
         return str(names[value]) if value < len(names) else str(value)
 
@@ -181,7 +192,7 @@ def _map(
         "ids": [names.id(row) for row in rows],
         "cells": None if sprite is None else [sprite.cell[row] for row in rows],
         "columns": None if sprite is None else sprite.columns,
-        "factors": [{"name": factor, "values": [names.label(factor, row) for row in rows]} for factor in factors],
+        "factors": [{"name": factor, **names.classes(factor, rows)} for factor in factors],
     }
 
 
@@ -230,5 +241,5 @@ def _render(path: Path, context: dict[str, Any]) -> Path:
         plotly=Markup(get_plotlyjs()),
     )
     with atomic_write(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="replace")
     return path

@@ -125,7 +125,8 @@ def read_evaluation(path: Path) -> dict[str, Any] | None:
         settings = [(str(name), _shown(value)) for name, value in content.get("settings", {}).items()]
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not what `dipole evaluate` writes ({error!r}). Evaluate again.") from error
-    best = [max((row[1][i] for row in table if row[1][i] is not None), default=None) for i in range(len(protocols))]
+    columns = zip(*(values for _, values in table), strict=True)
+    best = [max((value for value in column if value is not None), default=None) for column in columns]
     rows = [
         {"encoder": encoder, "cells": [_cell(value, top) for value, top in zip(values, best, strict=True)]}
         for encoder, values in table
@@ -135,9 +136,7 @@ def read_evaluation(path: Path) -> dict[str, Any] | None:
 
 def _cell(value: float | None, best: float | None) -> dict[str, Any]:
     """A value of the table with the length of its bar, where it is a share of 1."""
-    share = None if value is None or not 0 <= value <= 1 else f"{100 * value:.1f}%"
-    return {
-        "text": "–" if value is None else f"{value:.3f}",
-        "share": share,
-        "best": value is not None and value == best,
-    }
+    if value is None:
+        return {"text": "–", "share": None, "best": False}
+    share = f"{100 * value:.1f}%" if 0 <= value <= 1 else None
+    return {"text": f"{value:.3f}", "share": share, "best": value == best}

@@ -42,7 +42,9 @@ class ImageViews(nn.Module):
 
     def extra_repr(self) -> str:
         """Every setting, for printing."""
-        return ", ".join(f"{name}={value}" for name, value in vars(self).items() if not name.startswith(("_", "training")))
+        return ", ".join(
+            f"{name}={value}" for name, value in vars(self).items() if not name.startswith(("_", "training"))
+        )
 
 
 class SimCLRViews(ImageViews):
@@ -284,14 +286,14 @@ def resize(images: Shaped[Tensor, "..."], size: int) -> Float[Tensor, "n 3 size 
         InputError: another shape, type or range of the images, or a size below 1.
 
     Example:
-        >>> resize(torch.full((1, 3, 6, 4), 255, dtype=torch.uint8), 2).unique()
-        tensor([1.])
+        >>> resize(torch.full((1, 3, 6, 4), 255, dtype=torch.uint8), 2).mean()
+        tensor(1.)
     """
     check_images(images)
     if size < 1:
         raise InputError(f"size is {size}: expected a whole number of at least 1.")
     side = min(images.shape[2:])
-    top, left = (images.shape[2] - side) // 2, (images.shape[3] - side) // 2
+    top, left = (round((length - side) / 2) for length in images.shape[2:])
     dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
     square = images[:, :, top : top + side, left : left + side].to(dtype)
     if images.dtype == torch.uint8:
@@ -300,7 +302,7 @@ def resize(images: Shaped[Tensor, "..."], size: int) -> Float[Tensor, "n 3 size 
         return square
     length = torch.tensor([float(side)], dtype=dtype, device=images.device)
     matrix = interpolation_matrix(*sampling_positions(torch.zeros_like(length), length, None, side, size))[0]
-    return matrix @ (square @ matrix.t())
+    return (matrix @ (square @ matrix.t())).clamp(0, 1)  # rounding leaves values such as 1 + 1e-7
 
 
 def _check_range(name: str, bounds: tuple[float, float], largest: float) -> None:

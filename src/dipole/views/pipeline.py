@@ -1,6 +1,7 @@
 """Images and parameters in, views out: what is applied to which sample, in which order, in pieces that fit a cache."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -18,7 +19,7 @@ from dipole.views.geometry import (
 )
 from dipole.views.parameters import ViewParameters
 
-CACHED_PIXELS = 1 << 16  # pixels of a piece per CPU thread: all its planes and matrices stay in the L2 cache
+CACHED_PIXELS = 3 << 14  # pixels of a piece per CPU thread: all its planes and matrices stay in the L2 cache
 DEVICE_PIXELS = 1 << 25  # pixels of a piece elsewhere: bounds the memory that the intermediate results take
 
 
@@ -32,7 +33,9 @@ def check_images(images: Tensor) -> None:
     if images.ndim != 4:
         raise InputError(f"images have shape {shape}: expected (N, 3, H, W). Add a batch axis with images[None].")
     if images.shape[1] != 3:
-        raise InputError(f"images have shape {shape}: expected 3 channels. Repeat grey ones: images.expand(-1, 3, -1, -1).")
+        raise InputError(
+            f"images have shape {shape}: expected 3 channels. Repeat grey ones: images.expand(-1, 3, -1, -1)."
+        )
     if images.numel() == 0:
         raise InputError(f"images have shape {shape}: expected at least one image and one pixel.")
     if images.dtype == torch.uint8:
@@ -112,9 +115,9 @@ class _Plan:
         moved = parameters.to(self.device, self.dtype)
         self.rows = sampling_positions(moved.top, moved.height, None, self.height, size)
         self.columns = sampling_positions(moved.left, moved.width, moved.flip, self.width, size)
-        self.coefficients = blend_coefficients(moved)
+        self.coefficients = blend_coefficients(parameters).to(self.device)
         self.hue, self.sigma = moved.hue, moved.blur_sigma
-        self.selectors = blur_selectors(size, blur_radius(size), self.hue) if self.blur_runs else None
+        self.selectors = blur_selectors(size, blur_radius(size) if self.blur_runs else 0, self.hue)
 
     def pieces(self) -> Iterator[tuple[int, int]]:
         """Bounds of the pieces; a piece is jittered as a whole or not at all."""
@@ -123,20 +126,22 @@ class _Plan:
         length = max(1, pixels // max(self.size**2, self.height * self.width))
         total = len(self.order)
         bounds = [*range(0, self.plain, length), *range(self.plain, total, length), total]
-        return zip(bounds, bounds[1:], strict=False)
+        return pairwise(bounds)
 
 
 def _runs(mask: Bool[Tensor, " n"]) -> list[tuple[int, int]]:
     """Bounds of the stretches of consecutive samples that the mask marks."""
-    edges = torch.diff(mask.to(torch.int8), prepend=torch.zeros(1, dtype=torch.int8), append=torch.zeros(1, dtype=torch.int8))
+    edges = torch.diff(
+        mask.to(torch.int8), prepend=torch.zeros(1, dtype=torch.int8), append=torch.zeros(1, dtype=torch.int8)
+    )
     places = edges.nonzero()[:, 0].tolist()
     return list(zip(places[::2], places[1::2], strict=True))
 
 
 def _make_piece(images: Float[Tensor, "n 3 h w"], plan: _Plan, begin: int, end: int) -> Float[Tensor, "3 n s s"]:
     """The whole pipeline on the views `begin` to `end` of the plan."""
-    rows = interpolation_matrix(*(positions[begin:end] for positions in plan.rows), plan.gain)
-    columns = interpolation_matrix(*(positions[begin:end] for positions in plan.columns))
+    rows = interpolation_matrix(plan.rows[0][begin:end], plan.rows[1][begin:end], plan.gain)
+    columns = interpolation_matrix(plan.columns[0][begin:end], plan.columns[1][begin:end])
     planes = resample(images, rows, columns).flatten(2)
 
     def change(planes: Tensor, runs: list[tuple[int, int]], operation: Callable[[Tensor, slice], Tensor]) -> Tensor:
@@ -155,7 +160,9 @@ def _make_piece(images: Float[Tensor, "n 3 h w"], plan: _Plan, begin: int, end: 
     planes = change(planes, plan.grayscale_runs, lambda some, _: grey(some).expand_as(some))
     planes = planes.view(3, -1, plan.size, plan.size)
     planes = change(planes, plan.blur_runs, lambda some, where: gaussian_blur(some, plan.sigma[where], plan.selectors))
-    return change(planes, plan.solarize_runs, lambda some, _: torch.where(some >= 0.5, 1 - some, some))
+    planes = change(planes, plan.solarize_runs, lambda some, _: torch.where(some >= 0.5, 1 - some, some))
+    # Rounding leaves values such as -1e-7.
+    return planes.clamp(0, 1) if planes.requires_grad else planes.clamp_(0, 1)
 
 
 def _replace(planes: Tensor, here: slice, changed: Tensor) -> Tensor:

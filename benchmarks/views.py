@@ -1,0 +1,111 @@
+"""Images per second of two SimCLR views: dipole beside lightly and torchvision, the same operations in each.
+
+lightly transforms one Pillow image at a time. torchvision's v2 transforms take a batch, but draw one set of parameters
+for all of it, which is no substitute for SimCLR: it shows what a batched pipeline costs. Measurements take turns, since
+other work on a machine disturbs whoever is measured; the median counts.
+
+    python benchmarks/views.py --threads 1
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from dipole.views import SimCLRViews
+
+
+def lightly_views(images: torch.Tensor, size: int, blur: float) -> Callable[[], torch.Tensor]:
+    """lightly's transform on every image, stacked to (V, N, 3, size, size)."""
+    try:
+        from lightly.transforms import SimCLRTransform
+        from torchvision.transforms.functional import to_pil_image
+    except ImportError as error:
+        raise SystemExit(f"{error.name} is missing: pip install 'dipole[benchmarks]'.") from error
+    transform = SimCLRTransform(input_size=size, gaussian_blur=blur, normalize=None)
+    pictures = [to_pil_image(image) for image in images]
+
+    def run() -> torch.Tensor:
+        views = [transform(picture) for picture in pictures]
+        return torch.stack([torch.stack(view) for view in zip(*views, strict=True)])
+
+    return run
+
+
+def torchvision_views(images: torch.Tensor, size: int, blur: float) -> Callable[[], torch.Tensor]:
+    """torchvision on the batch: every image of a view gets the same random parameters."""
+    try:
+        from torchvision.transforms import v2
+    except ImportError as error:
+        raise SystemExit("torchvision is missing: pip install 'dipole[vision]'.") from error
+    transform = v2.Compose(
+        [
+            v2.RandomResizedCrop(size, antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.RandomApply([v2.ColorJitter(0.8, 0.8, 0.8, 0.2)], p=0.8),
+            v2.RandomGrayscale(0.2),
+            v2.RandomApply([v2.GaussianBlur(2 * (size // 20) + 1, (0.1, 2.0))], p=blur),
+            v2.ToDtype(torch.float32, scale=True),
+        ]
+    )
+    return lambda: torch.stack([transform(images), transform(images)])
+
+
+def dipole_views(images: torch.Tensor, size: int, blur: float) -> Callable[[], torch.Tensor]:
+    """dipole on the batch: every view of every image draws its own parameters."""
+    views = SimCLRViews(size, blur=blur)
+    return lambda: views(images)
+
+
+PIPELINES = {"dipole": dipole_views, "lightly": lightly_views, "torchvision v2, batch": torchvision_views}
+
+
+def measure(images: torch.Tensor, size: int, rounds: int) -> dict[str, float]:
+    """Median seconds of each pipeline over rounds in which all take turns."""
+    blur = 0.5 if size > 32 else 0.0
+    pipelines = {name: make(images, size, blur) for name, make in PIPELINES.items()}
+    for run in pipelines.values():
+        run()
+    seconds: dict[str, list[float]] = {name: [] for name in pipelines}
+    for _ in range(rounds):
+        for name, run in pipelines.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch (lightly has no use for more)")
+    parser.add_argument("--rounds", type=int, default=15, help="measurements of each pipeline")
+    parser.add_argument(
+        "--pixels", type=int, default=1 << 19, help="pixels of a batch: 512 images of 32x32, 56 of 96x96"
+    )
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+
+    table = Table(title=f"Two SimCLR views from uint8 images, {arguments.threads} CPU thread(s)")
+    table.add_column("pipeline")
+    table.add_column("size", justify="right")
+    table.add_column("batch", justify="right")
+    table.add_column("images/s", justify="right")
+    table.add_column("dipole is faster by", justify="right")
+    for size in (32, 96):
+        n = max(1, arguments.pixels // size**2)
+        coarse = torch.rand(n, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        images = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear").mul(255).to(torch.uint8)
+        seconds = measure(images, size, arguments.rounds)
+        for name, value in seconds.items():
+            ratio = "" if name == "dipole" else f"{value / seconds['dipole']:.1f}x"
+            table.add_row(name, f"{size}x{size}", str(n), f"{n / value:,.0f}", ratio)
+        table.add_section()
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

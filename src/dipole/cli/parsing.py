@@ -1,0 +1,61 @@
+"""Parsers whose errors are one line."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import jsonargparse
+
+from dipole.errors import InputError
+
+
+def parser(command: str, description: str) -> jsonargparse.ArgumentParser:
+    """Return an empty parser for a command.
+
+    Args:
+        command: its name.
+        description: one or two sentences for its help.
+    """
+    return jsonargparse.ArgumentParser(
+        prog=f"dipole {command}", description=description, exit_on_error=False, allow_abbrev=False
+    )
+
+
+def parse(parser: jsonargparse.ArgumentParser, arguments: Sequence[str]) -> Any:
+    """Parse arguments; dashes in the names of options may be underscores.
+
+    Raises:
+        InputError: a flag or a value is wrong; the message is one line.
+    """
+    try:
+        return parser.parse_args(underscored(arguments))
+    except jsonargparse.ArgumentError as error:
+        message = " ".join(str(error).split()).removeprefix("error: ")
+        raise InputError(message + _suggestion(parser, arguments)) from error
+
+
+def underscored(arguments: Sequence[str]) -> list[str]:
+    """Write the names of options with underscores, as the parsers know them.
+
+    Example:
+        >>> underscored(["--data-root=my-data", "--method.t-positive", "2"])
+        ['--data_root=my-data', '--method.t_positive', '2']
+    """
+    result = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if name.startswith("--"):
+            name = "--" + name[2:].replace("-", "_")
+        result.append(name + equals + value)
+    return result
+
+
+def _suggestion(parser: jsonargparse.ArgumentParser, arguments: Sequence[str]) -> str:
+    """The flag that was probably meant, if one is unknown."""
+    known = [option for action in parser._actions for option in action.option_strings]
+    for argument in underscored(arguments):
+        name = argument.partition("=")[0]
+        if name.startswith("--") and name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            return f" Did you mean {close[0]}?" if close else ""
+    return ""

@@ -1,0 +1,155 @@
+"""`dipole train`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jsonargparse
+
+from dipole.cli.parsing import parse, parser, underscored
+from dipole.cli.tables import show
+from dipole.errors import InputError
+
+DESCRIPTION = (
+    "Train a method, named by a recipe or by itself, and write a run directory. Settings come from the recipe, then "
+    "--config, then the flags. `dipole train NAME --help` lists the arguments of a method and its views."
+)
+
+
+def trainer_options(
+    accelerator: str = "auto",
+    devices: str = "auto",
+    strategy: str = "auto",
+    num_nodes: int = 1,
+    accumulate_grad_batches: int = 1,
+    gradient_clip_val: float | None = None,
+) -> None:
+    """Arguments of Lightning's Trainer.
+
+    Args:
+        accelerator: `cpu`, `gpu`, `mps`, or `auto`.
+        devices: number of devices, or `auto`.
+        strategy: `ddp`, `fsdp`, …, or `auto`.
+        num_nodes: number of machines.
+        accumulate_grad_batches: batches per optimiser step.
+        gradient_clip_val: largest norm of the gradient.
+    """
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Train and print the last metrics."""
+    arguments = underscored(arguments)
+    name = arguments[0] if arguments and not arguments[0].startswith("-") else None
+    flags = list(arguments[1:] if name else arguments)
+
+    from dipole.runs import Run, RunConfig, train
+
+    if name is None and "--resume" in flags and "--config" not in flags:
+        # The run itself says what it is.
+        resumed = parser("train", DESCRIPTION)
+        resumed.add_argument("--out", type=str, required=True)
+        resumed.add_argument("--resume", action="store_true")
+        out = parse(resumed, flags).out
+        result = train(Run.open(out).settings(), out, resume=True)
+    else:
+        settings = _settings(name, flags)
+        parser_ = _parser(settings["name"], settings)
+        options = parse(parser_, flags).as_dict()
+        out, resume = options.pop("out"), options.pop("resume")
+        options.pop("config")
+        options["trainer"] = {key: value for key, value in options["trainer"].items() if value not in ("auto", 1, None)}
+        options["trainer"] = {key: _number(value) for key, value in options["trainer"].items()}
+        result = train(RunConfig(name=settings["name"], **options), out, resume=resume)
+    _summary(result)
+
+
+def _number(value: Any) -> Any:
+    """`--trainer.devices 2` is a number for Lightning."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def _settings(name: str | None, flags: list[str]) -> dict[str, Any]:
+    """The defaults that a recipe and a file of settings give."""
+    from dipole.methods.registry import get_method
+    from dipole.runs.config import read_settings, recipes
+
+    config = _value_of("--config", flags)
+    if name is None and config is None:
+        if "--help" in flags or "-h" in flags:
+            _parser(None, {}).print_help()
+            raise SystemExit(0)
+        known = ", ".join(recipes())
+        raise InputError(f"name a recipe or a method: `dipole train NAME`. Recipes: {known}.")
+    settings: dict[str, Any] = {}
+    if name is not None:
+        shipped = recipes()
+        settings = read_settings(shipped[name]) if name in shipped else {"name": get_method(name).card.name}
+    if config is not None:
+        given = read_settings(config)
+        if name is not None and given.get("name", settings["name"]) != settings["name"]:
+            raise InputError(f"--config {config} is for {given['name']!r}, not for {settings['name']!r}.")
+        settings = {
+            key: {**settings.get(key, {}), **value} if isinstance(value, dict) else value
+            for key, value in {**settings, **given}.items()
+        }
+    if "name" not in settings:
+        raise InputError(f"--config {config} does not name a method: add a line such as 'name: simclr'.")
+    return settings
+
+
+def _value_of(flag: str, flags: list[str]) -> str | None:
+    """The value of one flag, read before the parser can be made."""
+    for position, argument in enumerate(flags):
+        if argument == flag and position + 1 < len(flags):
+            return flags[position + 1]
+        if argument.startswith(flag + "="):
+            return argument.partition("=")[2]
+    return None
+
+
+def _parser(name: str | None, settings: dict[str, Any]) -> jsonargparse.ArgumentParser:
+    """The parser for one method, with the settings as defaults."""
+    result = parser(f"train {name or 'NAME'}", DESCRIPTION)
+    result.add_argument("--config", type=str | None, default=None, help="file of settings, e.g. a run's config.yaml")
+    result.add_argument("--out", type=str, required=True, help="run directory to write")
+    result.add_argument("--resume", action="store_true", help="continue the run in --out")
+    result.add_argument("--data", type=str, default="digits", help="a data set's name or a folder of images")
+    result.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
+    result.add_argument("--image_size", type=int | None, default=None, help="pixels; the data set's own by default")
+    result.add_argument("--batch_size", type=int, default=128, help="images per step and process")
+    result.add_argument("--epochs", type=int, default=20, help="passes over the training set")
+    result.add_argument("--seed", type=int, default=0, help="of everything that is drawn")
+    result.add_argument("--num_workers", type=int, default=0, help="processes that decode images")
+    result.add_argument("--precision", type=str, default="auto", help="auto, 32-true, bf16-mixed, 16-mixed or 64-true")
+    if name is None:
+        return result
+    from dipole.methods.joint_embedding import JointEmbedding
+    from dipole.methods.registry import get_method
+
+    method = get_method(name)
+    # The encoder may be a module in Python; on the command line it is a name.
+    result.add_class_arguments(method, "method", skip={"image_size", "encoder"})
+    if "encoder" in method.arguments():
+        result.add_argument("--method.encoder", type=str, default="convnet4", help="name of an encoder or timm model")
+    if issubclass(method, JointEmbedding):
+        result.add_class_arguments(method.views_class, "views", skip={"size", "num_views"})
+    result.add_function_arguments(trainer_options, "trainer")
+    defaults = {key: value for key, value in settings.items() if key != "name" and not isinstance(value, dict)}
+    for group in ("method", "views", "trainer"):
+        defaults |= {f"{group}.{key}": value for key, value in settings.get(group, {}).items() if key != "image_size"}
+    for key, value in defaults.items():
+        try:
+            result.set_defaults({key: value})
+        except (KeyError, ValueError, TypeError) as error:
+            raise InputError(f"the setting {key} = {value!r} does not fit {name} ({error}).") from error
+    return result
+
+
+def _summary(result: Any) -> None:
+    """The metrics of the last epoch."""
+    import csv
+
+    with result.metrics.open(newline="", encoding="utf-8") as file:
+        *_, last = csv.DictReader(file)
+    rows = [[key, f"{float(value):.6g}"] for key, value in last.items() if value != ""]
+    caption = f"dipole evaluate {result.path}\ndipole report {result.path}"
+    show(f"{result.path}: last epoch", {"metric": "left", "value": "right"}, rows, caption=caption)
