@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from dipole.diagnostics import (
-    hardest_negatives,
     local_separation,
     loss_at_infinite_temperature,
     loss_at_zero_temperature,
@@ -15,6 +14,7 @@ from dipole.diagnostics import (
     tolerance,
     uniformity,
 )
+from dipole.losses import hardest_negatives
 from reference.cases import Case, load
 
 

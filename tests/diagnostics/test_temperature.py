@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dipole.diagnostics import (
-    hardest_negatives,
     loss_at_infinite_temperature,
     loss_at_zero_temperature,
     loss_gradients,
@@ -75,9 +74,6 @@ def test_without_negatives_nothing_is_penalised() -> None:
     alone = torch.tensor([[0.5]])
     assert loss_gradients(alone, 0.1).tolist() == [[0]]
     assert loss_at_zero_temperature(alone, 0.1).tolist() == [0]
-    found = hardest_negatives(torch.empty(2, 0), top_k=3)
-    assert found.threshold.tolist() == [-math.inf] * 2
-    assert found.mask.shape == (2, 0)
 
 
 def test_a_tiny_temperature_keeps_only_the_hardest() -> None:
@@ -89,25 +85,6 @@ def test_a_tiny_temperature_keeps_only_the_hardest() -> None:
 def test_half_precision_is_accumulated_in_float32() -> None:
     s = similarities(4, 4).bfloat16()
     torch.testing.assert_close(penalties(s, 0.1), penalties(s.float(), 0.1))
-
-
-@settings(deadline=None, max_examples=25)
-@given(count=st.integers(1, 40), k=st.integers(1, 50), seed=st.integers(0, 99))
-def test_exactly_k_of_the_hardest_are_kept_for_each_anchor(count: int, k: int, seed: int) -> None:
-    s_neg = similarities(3, count, seed).mul(4).round()  # many ties
-    found = hardest_negatives(s_neg, top_k=k)
-    assert found.mask.sum(dim=1).tolist() == [min(k, count)] * 3
-    kept = s_neg.masked_fill(~found.mask, math.inf).amin(dim=1)
-    dropped = s_neg.masked_fill(found.mask, -math.inf).amax(dim=1)
-    assert torch.equal(found.threshold, kept)
-    assert bool((dropped <= kept).all())
-
-
-@pytest.mark.parametrize(
-    ("alpha", "count", "kept"), [(0.2, 20, 4), (0.1, 30, 3), (0.07, 100, 7), (0.01, 7, 1), (1, 5, 5)]
-)
-def test_the_quantile_is_rounded_up(alpha: float, count: int, kept: int) -> None:
-    assert int(hardest_negatives(similarities(1, count), alpha=alpha).mask.sum()) == kept
 
 
 def test_any_loss_can_be_inspected() -> None:
@@ -128,11 +105,5 @@ def test_wrong_input_is_refused() -> None:
         relative_penalty(s / 0 * 0, 0.1)
     with pytest.raises(InputError, match="negative values"):
         penalty_entropy(s)
-    with pytest.raises(InputError, match="give one of them"):
-        hardest_negatives(s, top_k=1, alpha=0.5)
-    with pytest.raises(InputError, match=r"alpha is 1\.5"):
-        hardest_negatives(s, alpha=1.5)
-    with pytest.raises(InputError, match="top_k is 0"):
-        hardest_negatives(s, top_k=0)
     with pytest.raises(InputError, match="does not depend"):
         penalty_of(lambda s: torch.zeros(()), s)

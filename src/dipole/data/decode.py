@@ -39,8 +39,9 @@ def decode_image(path: Path, size: int) -> UInt8[np.ndarray, "3 size size"]:
     except Exception as error:  # PIL's plugins raise whatever the damaged bytes led them to
         raise UnreadableImageError(_reason(path, error)) from error
     side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    square = image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    # Cropped first: `resize(box=...)` lets pixels from beyond the square in.
+    square = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BICUBIC)
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -155,8 +155,17 @@ class ImageDataModule(LightningDataModule):
             )
         return self._loader(self.train_set, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
 
-    def embed_dataloader(self, which: Literal["train", "test"] = "test") -> DataLoader[Batch]:
-        """Every image once, in the order of the set, without views."""
+    def embed_dataloader(self, which: str = "test") -> DataLoader[Batch]:
+        """Every image once, in the order of the set, without views.
+
+        Args:
+            which: `"train"` or `"test"`.
+
+        Raises:
+            InputError: another part.
+        """
+        if which not in ("train", "test"):
+            raise InputError(f"which is {which!r}: expected 'train' or 'test'.")
         return self._loader(self.train_set if which == "train" else self.test_set, shuffle=False)
 
     def _loader(self, images: ImageSet, **options: Any) -> DataLoader[Batch]:

@@ -90,6 +90,13 @@ class ImageSet(Dataset[dict[str, Tensor]], ABC):
     def select(self, indices: Int64[Tensor, " n"]) -> "ImageSet":
         """Return the set of the images at `indices`, in that order, with their labels and ids."""
 
+    def sample(self, most: int, seed: int = 0) -> "ImageSet":
+        """Return at most `most` images, drawn at random without repetition and kept in the order of the set."""
+        if len(self) <= most:
+            return self
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        return self.select(order[:most].sort().values)
+
     def _selected_labels(self, indices: Tensor) -> dict[str, Tensor]:
         """Labels of the images at `indices`."""
         return {kind: values[indices] for kind, values in self.labels.items()}

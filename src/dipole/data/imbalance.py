@@ -1,7 +1,6 @@
 """Class-imbalanced subsets of balanced sets."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -10,10 +9,8 @@ from torch import Tensor
 
 from dipole.errors import InputError
 
-Profile = Literal["linear", "exponential"]
 
-
-def imbalanced_sizes(counts: Sequence[int], profile: Profile = "linear", groups: int | None = None) -> list[int]:
+def imbalanced_sizes(counts: Sequence[int], profile: str = "linear", groups: int | None = None) -> list[int]:
     """How many images of every class an imbalanced subset keeps.
 
     Class i of n with N_i images keeps floor(N_i (i + 1) / n) ("linear") or floor(N_i e^(i + 1) / e^n)
@@ -54,7 +51,7 @@ def imbalanced_sizes(counts: Sequence[int], profile: Profile = "linear", groups:
 
 
 def imbalanced_indices(
-    labels: Int64[Tensor, " n"], profile: Profile = "linear", groups: int | None = None, seed: int = 2021
+    labels: Int64[Tensor, " n"], profile: str = "linear", groups: int | None = None, seed: int = 2021
 ) -> Int64[Tensor, " m"]:
     """Indices of an imbalanced subset: of every class the first images of a seeded shuffle.
 

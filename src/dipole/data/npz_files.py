@@ -28,7 +28,9 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         InputError: the file is missing, damaged, no .npz or holds pickled objects.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, because NumPy leaves a damaged file open.
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise InputError(f"{path} holds one bare array: save several under names with numpy.savez.")
             return {key: archive[key] for key in archive.files}

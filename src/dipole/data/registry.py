@@ -128,8 +128,12 @@ def _in_root(root: Path | None, name: str, *places: str) -> Path:
 
 def _mnist(root: Path | None) -> Pair:
     """MNIST from an .npz file or its original files."""
-    path = _in_root(root, "mnist", "mnist/mnist.npz", "mnist.npz", "MNIST/raw", "mnist")
-    return load_mnist_files(path) if path.is_dir() else load_npz(path, "mnist")
+    for folder in ("mnist", "MNIST/raw"):
+        if root is not None and has_mnist_files(root / folder):
+            return load_mnist_files(root / folder)
+    return load_npz(
+        _in_root(root, "mnist", "mnist/mnist.npz", "mnist.npz", "mnist/train-images-idx3-ubyte[.gz] ..."), "mnist"
+    )
 
 
 def _cifar10(root: Path | None) -> Pair:

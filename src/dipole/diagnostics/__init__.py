@@ -9,9 +9,7 @@ from dipole.diagnostics.scores import ScoreDistributions, Scores, score_distribu
 from dipole.diagnostics.separation import LocalSeparation, local_separation
 from dipole.diagnostics.sweep import TemperatureRow, temperature_sweep
 from dipole.diagnostics.temperature import (
-    HardestNegatives,
     PenaltyProfile,
-    hardest_negatives,
     loss_at_infinite_temperature,
     loss_at_zero_temperature,
     loss_gradients,
@@ -24,7 +22,6 @@ from dipole.diagnostics.temperature import (
 __all__ = [
     "Geometry",
     "GeometryMonitor",
-    "HardestNegatives",
     "LocalSeparation",
     "PenaltyProfile",
     "ScoreDistributions",
@@ -33,7 +30,6 @@ __all__ = [
     "alignment",
     "effective_rank",
     "geometry",
-    "hardest_negatives",
     "local_separation",
     "loss_at_infinite_temperature",
     "loss_at_zero_temperature",

@@ -74,7 +74,8 @@ def relative_penalty(
     """Compute `r_i(s_ij) = exp(s_ij/τ) / Σ_{k≠i} exp(s_ik/τ)`, how one negative's penalty compares with all (eq. 6).
 
     A Boltzmann distribution over the negatives; the positive has no part in it. For a square matrix with the positives
-    on the diagonal pass `keep = ~torch.eye(n, dtype=torch.bool)`; for the hard loss the mask of `hardest_negatives`.
+    on the diagonal pass `keep = ~torch.eye(n, dtype=torch.bool)`; for the hard loss the mask of
+    `dipole.losses.hardest_negatives`.
 
     Args:
         s_neg: (N, M) similarities with the negatives; M may be 0.
@@ -176,53 +177,6 @@ def loss_at_infinite_temperature(s: Float[Tensor, "n n"], temperature: float) ->
     check_temperature(temperature)
     s = accumulate(s)
     return (s.mean(dim=1) - s.diagonal()) / temperature + math.log(len(s))
-
-
-class HardestNegatives(NamedTuple):
-    """The negatives that a hard contrastive loss keeps."""
-
-    threshold: Float[Tensor, "n"]  # the smallest similarity kept; a constant, without gradient
-    mask: Bool[Tensor, "n m"]
-
-
-@torch.no_grad()
-def hardest_negatives(
-    s_neg: Float[Tensor, "n m"], *, top_k: int | None = None, alpha: float | None = None
-) -> HardestNegatives:
-    """Find, for each anchor on its own, the K most similar negatives: its upper α-quantile, `K = ⌈α M⌉`.
-
-    Exactly K are kept, also where several are tied at the threshold; K ≥ M keeps all.
-
-    Args:
-        s_neg: (N, M) similarities with the negatives; M may be 0.
-        top_k: K ≥ 1; give this or alpha.
-        alpha: fraction in (0, 1].
-
-    Returns:
-        The threshold s_α of each anchor (−∞ where M = 0) and the mask of the kept negatives.
-
-    Raises:
-        InputError: a similarity is not finite, or not exactly one of `top_k` and `alpha` is given and in range.
-
-    Example:
-        >>> hardest_negatives(torch.tensor([[0.1, 0.9, 0.5]]), top_k=2)
-        HardestNegatives(threshold=tensor([0.5000]), mask=tensor([[False,  True,  True]]))
-    """
-    _check_similarities(s_neg, "s_neg")
-    if (top_k is None) == (alpha is None):
-        raise InputError(f"top_k is {top_k} and alpha is {alpha}: give one of them.")
-    if top_k is not None and top_k < 1:
-        raise InputError(f"top_k is {top_k}: expected 1 or more.")
-    if alpha is not None and not 0 < alpha <= 1:
-        raise InputError(f"alpha is {alpha}: expected a fraction above 0 and at most 1.")
-    count = s_neg.shape[1]
-    # 0.1 · 30 must be 3 negatives, not 4, whatever the rounding of the product.
-    kept = min(count, math.ceil((alpha or 0) * count - 1e-9) if top_k is None else top_k)
-    mask = torch.zeros_like(s_neg, dtype=torch.bool)
-    if count == 0:
-        return HardestNegatives(s_neg.new_full((len(s_neg),), -math.inf), mask)
-    hardest = s_neg.topk(kept, dim=1)
-    return HardestNegatives(hardest.values[:, -1], mask.scatter(1, hardest.indices, True))
 
 
 class PenaltyProfile(NamedTuple):

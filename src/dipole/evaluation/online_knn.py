@@ -4,10 +4,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
-from torch import Tensor
 
 from dipole.data.image_data_module import ImageDataModule
 from dipole.data.image_set import ImageSet
@@ -64,7 +62,7 @@ class OnlineKNN(Callback):
         if not isinstance(data, ImageDataModule) or "knn" not in data.evaluations:
             logger.warning("OnlineKNN: there are no labelled images of two or more classes; knn is not logged.")
             return
-        self._sets = (_some(data.train_set, self.max_train), _some(data.test_set, self.max_test))
+        self._sets = (data.train_set.sample(self.max_train), data.test_set.sample(self.max_test))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate after every `every_n_epochs`-th epoch and after the last one."""
@@ -90,14 +88,6 @@ class OnlineKNN(Callback):
         )
         # Every process computes the same number from the same weights; their mean is that number.
         pl_module.log("knn", accuracy, on_epoch=True, prog_bar=True, sync_dist=True)
-
-
-def _some(images: ImageSet, most: int) -> ImageSet:
-    """The same random images every time, in the order of the set."""
-    if len(images) <= most:
-        return images
-    order: Tensor = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-    return images.select(order[:most].sort().values)
 
 
 @contextmanager

@@ -4,6 +4,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const still = { displayModeBar: false, responsive: true };
   const drawings = [];
+  const dark = matchMedia("(prefers-color-scheme: dark)");
 
   function colour(name) {
     return getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
@@ -141,7 +142,7 @@
     const parent = document.getElementById("geometry");
     const flipped = scores.uniformity.map((value) => -value);
     panel(parent, "alignment", scores.epochs, scores.alignment, "Mean squared distance of two views; 0 is perfect.");
-    panel(parent, "−uniformity", scores.epochs, flipped, "Higher: spread more evenly over the sphere; at most 4.");
+    panel(parent, "−uniformity", scores.epochs, flipped, "Higher: spread more evenly over the sphere.");
     if (scores.tolerance.some((value) => value !== null)) {
       panel(parent, "tolerance", scores.epochs, scores.tolerance, "Mean cosine similarity within a class.");
     }
@@ -171,6 +172,13 @@
     return kept.concat([rest, unknown].filter((group) => group.indices.length));
   }
 
+  // Darker colours of the palette would sink into a dark page.
+  function onPage(hex) {
+    if (!dark.matches) return hex;
+    const parts = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+    return `rgb(${parts.map((part) => Math.round(part + 0.28 * (255 - part))).join(",")})`;
+  }
+
   function middle(values) {
     return values.slice().sort((a, b) => a - b)[Math.floor(values.length / 2)];
   }
@@ -191,7 +199,7 @@
         x: group.indices.map((at) => map.x[at]), y: group.indices.map((at) => map.y[at]), name: escaped(group.name),
         customdata: group.indices, mode: "markers", hoverinfo: "none", showlegend: Boolean(group.name),
         marker: {
-          color: group.colour, symbol: group.symbol, size: narrow ? 5 : 7, opacity: 0.86, line: { width: 0.5, color: colour("point-edge") },
+          color: onPage(group.colour), symbol: group.symbol, size: narrow ? 5 : 7, opacity: 0.86, line: { width: 0.5, color: colour("point-edge") },
         },
       }));
       const annotations = named.length > 20 ? [] : named.filter((group) => group.colour !== GREY).map((group) => ({
@@ -242,5 +250,5 @@
   if (data.map) drawMap();
   if (data.scores) drawScores();
   if (data.curves && data.curves.length) drawCurves();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawings.forEach((draw) => draw()));
+  dark.addEventListener("change", () => drawings.forEach((draw) => draw()));
 })();

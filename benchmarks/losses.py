@@ -1,0 +1,188 @@
+"""Losses of dipole beside their peers: time and additional memory of one forward and backward pass on the CPU.
+
+    python benchmarks/losses.py            # the table
+    python benchmarks/losses.py --rows 1024
+
+Every measurement runs in a process of its own, so that the peak memory is its own; peers and dipole take turns.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.nn.functional import cross_entropy, normalize
+
+TEMPERATURE = 0.1
+Loss = Callable[[], Tensor]
+
+
+def nt_xent_dipole(z1: Tensor, z2: Tensor) -> Loss:
+    from dipole.losses import nt_xent_loss
+
+    return lambda: nt_xent_loss(z1, z2, temperature=TEMPERATURE)
+
+
+def nt_xent_lightly(z1: Tensor, z2: Tensor) -> Loss:
+    from lightly.loss import NTXentLoss
+
+    criterion = NTXentLoss(temperature=TEMPERATURE)
+    return lambda: criterion(z1, z2)
+
+
+def nt_xent_metric_learning(z1: Tensor, z2: Tensor) -> Loss:
+    from pytorch_metric_learning.losses import NTXentLoss, SelfSupervisedLoss
+
+    criterion = SelfSupervisedLoss(NTXentLoss(temperature=TEMPERATURE))
+    return lambda: criterion(z1, z2)
+
+
+def nt_xent_plain(z1: Tensor, z2: Tensor) -> Loss:
+    def loss() -> Tensor:
+        z = normalize(torch.cat([z1, z2]), dim=1)
+        logits = (z @ z.T / TEMPERATURE).fill_diagonal_(-torch.inf)
+        rows = len(z1)
+        target = torch.arange(2 * rows).roll(rows)
+        return cross_entropy(logits, target)
+
+    return loss
+
+
+def clip_dipole(z1: Tensor, z2: Tensor) -> Loss:
+    from dipole.losses import info_nce_loss
+
+    return lambda: (
+        (info_nce_loss(z1, z2, temperature=TEMPERATURE) + info_nce_loss(z2, z1, temperature=TEMPERATURE)) / 2
+    )
+
+
+def clip_open_clip(z1: Tensor, z2: Tensor) -> Loss:
+    from open_clip import ClipLoss
+
+    criterion = ClipLoss()
+    return lambda: criterion(normalize(z1, dim=1), normalize(z2, dim=1), torch.tensor(1 / TEMPERATURE))
+
+
+def queue_dipole(z1: Tensor, z2: Tensor) -> Loss:
+    from dipole.losses import cacr_queue_loss
+
+    views, queue = torch.stack([z1, z2]), _queue(z1.shape[1])
+    return lambda: cacr_queue_loss(views, views, queue)
+
+
+def queue_plain(z1: Tensor, z2: Tensor) -> Loss:
+    queue = _queue(z1.shape[1])
+
+    def loss() -> Tensor:
+        q = normalize(torch.stack([z1, z2]), dim=-1)
+        total = (q[0] - q[1].detach()).square().sum(1).mean() / 2 + (q[1] - q[0].detach()).square().sum(1).mean() / 2
+        for rows in q:
+            similarities = torch.cat([rows @ queue.T, (rows @ rows.T).fill_diagonal_(-torch.inf)], dim=1)
+            distances = 2 - 2 * similarities
+            weights = torch.softmax(-2 * distances, dim=1).detach()
+            total = total - torch.where(weights > 0, weights * distances, 0.0).sum(1).mean() / 2
+        return total
+
+    return loss
+
+
+def _queue(dim: int) -> Tensor:
+    return normalize(torch.randn(65536, dim, generator=torch.Generator().manual_seed(1)), dim=1)
+
+
+CASES: dict[str, dict[str, Callable[[Tensor, Tensor], Loss]]] = {
+    "NT-Xent": {
+        "dipole": nt_xent_dipole,
+        "lightly": nt_xent_lightly,
+        "pytorch-metric-learning": nt_xent_metric_learning,
+        "plain PyTorch": nt_xent_plain,
+    },
+    "CLIP": {"dipole": clip_dipole, "open_clip": clip_open_clip},
+    "CACR, queue 65,536": {"dipole": queue_dipole, "plain PyTorch": queue_plain},
+}
+
+
+def measure(case: str, peer: str, rows: int, dim: int, repeats: int) -> None:
+    """Print the median time, additional peak memory, value and gradient norm of one loss, as JSON."""
+    torch.manual_seed(0)
+    z1, z2 = torch.randn(rows, dim, requires_grad=True), torch.randn(rows, dim, requires_grad=True)
+    small = [torch.randn(16, dim, requires_grad=True) for _ in range(2)]
+    CASES[case][peer](small[0], small[1])().backward()  # imports, thread pools and the allocator's arenas
+    loss = CASES[case][peer](z1, z2)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = []
+    for _ in range(repeats):
+        z1.grad = z2.grad = None
+        start = time.perf_counter()
+        value = loss()
+        value.backward()
+        seconds.append(time.perf_counter() - start)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert z1.grad is not None
+    result = {"seconds": min(seconds), "mebibytes": (after - before) / 1024}
+    print(json.dumps({**result, "value": value.item(), "gradient": z1.grad.norm().item()}))
+
+
+def run(case: str, peer: str, rows: int, dim: int, repeats: int) -> dict[str, float] | str:
+    """Measure in a process of its own."""
+    command = [sys.executable, __file__, "--measure", case, peer, "--rows", str(rows), "--dim", str(dim)]
+    result = subprocess.run([*command, "--repeats", str(repeats)], capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        return (result.stderr.strip().splitlines() or ["killed: out of memory?"])[-1]
+    found: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--measure", nargs=2, metavar=("CASE", "PEER"))
+    parser.add_argument("--rows", type=int, default=4096, help="pairs in the batch (the queue case uses 256)")
+    parser.add_argument("--dim", type=int, default=128)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--large", type=int, default=32768, help="pairs of the run that only dipole survives; 0: none")
+    options = parser.parse_args()
+    if options.measure:
+        measure(*options.measure, options.rows, options.dim, options.repeats)
+        return
+    table = Table(title=f"Forward and backward, float32, {torch.get_num_threads()} threads, D = {options.dim}")
+    for heading in ("loss", "pairs", "implementation", "time / dipole", "memory / dipole", "MiB", "s", "value"):
+        table.add_column(heading, justify="left" if heading in ("loss", "implementation") else "right")
+    for case, peers in CASES.items():
+        rows = 256 if "queue" in case else options.rows
+        found: dict[str, list[dict[str, float]]] = {peer: [] for peer in peers}
+        for _ in range(options.rounds):
+            for peer in peers:
+                result = run(case, peer, rows, options.dim, options.repeats)
+                if isinstance(result, str):
+                    table.add_row(case, str(rows), peer, result)
+                else:
+                    found[peer].append(result)
+        best = {peer: {key: sorted(r[key] for r in rs)[len(rs) // 2] for key in rs[0]} for peer, rs in found.items() if rs}
+        for peer, result in best.items():
+            table.add_row(
+                case,
+                str(rows),
+                peer,
+                f"{result['seconds'] / best['dipole']['seconds']:.1f}×",
+                f"{result['mebibytes'] / max(best['dipole']['mebibytes'], 0.1):.1f}×",
+                f"{result['mebibytes']:.0f}",
+                f"{result['seconds']:.3f}",
+                f"{result['value']:.6f}",
+            )
+    if options.large:
+        result = run("NT-Xent", "dipole", options.large, options.dim, 1)
+        cells = [result] if isinstance(result, str) else ["", "", f"{result['mebibytes']:.0f}", f"{result['seconds']:.1f}"]
+        table.add_row("NT-Xent", str(options.large), "dipole", *cells)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

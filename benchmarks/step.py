@@ -1,0 +1,204 @@
+"""One SimCLR training step, augmentation included, beside the same step written with lightly.
+
+    python benchmarks/step.py                      # four-block ConvNet, batch 512, and ResNet-18, batch 128
+    python benchmarks/step.py --only convnet4 --rounds 5
+    python benchmarks/step.py --quality --data cifar10 --data-root DIR   # kNN accuracy after equal training
+
+Both steps use the same architecture, batch, views and optimiser. lightly's images come from a DataLoader, with as many
+worker processes as suits it best; dipole's views are made in the training process. Steps of the two take turns.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from dipole.data import load_image_sets
+from dipole.evaluation import embed_image_set, knn_accuracy
+from dipole.losses import nt_xent_loss
+from dipole.nn import ConvNet4, build_encoder, mlp
+from dipole.runs.checkpoint import default_precision
+from dipole.views import SimCLRViews
+
+TEMPERATURE, SIZE = 0.2, 32
+CASES = {"convnet4": 512, "resnet18": 128}
+Step = Callable[[], float]
+
+
+class ArrayImages(torch.utils.data.Dataset[list[Tensor]]):
+    """Images as a user of lightly has them: PIL images, transformed one by one."""
+
+    def __init__(self, images: Tensor) -> None:
+        from lightly.transforms import SimCLRTransform
+        from PIL import Image
+
+        self.images = [Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy())) for image in images]
+        mean = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+        self.transform = SimCLRTransform(input_size=SIZE, gaussian_blur=0.0, normalize=mean)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> list[Tensor]:
+        views: list[Tensor] = self.transform(self.images[index])
+        return views
+
+
+def dipole_network(encoder: str) -> nn.Module:
+    backbone = build_encoder(encoder, image_size=SIZE)
+    return nn.Sequential(backbone, mlp(backbone.width, backbone.width, 128))
+
+
+def dipole_steps(encoder: str, images: Tensor, batch: int, network: nn.Module, precision: str) -> Iterator[float]:
+    views = SimCLRViews(size=SIZE)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.06, momentum=0.9, weight_decay=5e-4)
+    generator = torch.Generator().manual_seed(0)
+    network.train()
+    while True:
+        order = torch.randperm(len(images), generator=generator)
+        for rows in order.split(batch):
+            if len(rows) < batch:
+                break
+            pair = views(images[rows], generator=generator)
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
+                z = network(pair.flatten(0, 1)).float().unflatten(0, (2, batch))
+            loss = nt_xent_loss(z[0], z[1], temperature=TEMPERATURE)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            yield loss.item()
+
+
+def lightly_network(encoder: str) -> nn.Module:
+    from lightly.models.modules import SimCLRProjectionHead
+    from torchvision.models import resnet18
+
+    if encoder == "convnet4":
+        backbone: nn.Module = ConvNet4()
+        width = 256
+    else:
+        resnet = resnet18(num_classes=10)
+        resnet.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        resnet.maxpool = nn.Identity()
+        backbone = nn.Sequential(*list(resnet.children())[:-1], nn.Flatten())
+        width = 512
+    return nn.Sequential(backbone, SimCLRProjectionHead(width, width, 128))
+
+
+def lightly_steps(images: Tensor, batch: int, network: nn.Module, workers: int) -> Iterator[float]:
+    from lightly.loss import NTXentLoss
+
+    loader = torch.utils.data.DataLoader(
+        ArrayImages(images),
+        batch,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
+    criterion = NTXentLoss(temperature=TEMPERATURE)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.06, momentum=0.9, weight_decay=5e-4)
+    network.train()
+    while True:
+        for first, second in loader:
+            loss = criterion(network(first), network(second))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            yield loss.item()
+
+
+def timed(steps: Iterator[float], count: int) -> float:
+    """Seconds a step, of `count` steps."""
+    start = time.perf_counter()
+    for _ in range(count):
+        next(steps)
+    return (time.perf_counter() - start) / count
+
+
+def compare(encoder: str, batch: int, images: Tensor, rounds: int, count: int, precision: str) -> list[str]:
+    """Median seconds of both, in turns."""
+    contenders = {f"lightly, {w} workers": lightly_steps(images, batch, lightly_network(encoder), w) for w in (0, 2)}
+    contenders["dipole"] = dipole_steps(encoder, images, batch, dipole_network(encoder), precision)
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for steps in contenders.values():
+        next(steps)
+    for _ in range(rounds):
+        for name, steps in contenders.items():
+            seconds[name].append(timed(steps, count))
+    median = {name: sorted(values)[len(values) // 2] for name, values in seconds.items()}
+    ours = median.pop("dipole")
+    peer = min(median, key=lambda name: median[name])
+    return [encoder, str(batch), precision, f"{ours:.3f}", f"{median[peer]:.3f} ({peer})", f"{median[peer] / ours:.2f}×"]
+
+
+def quality(encoder: str, batch: int, data: str, root: str | None, epochs: int, seeds: int, precision: str) -> Table:
+    """kNN accuracy of both after the same number of steps."""
+    train, test = load_image_sets(data, root)
+    images = train.fetch(torch.arange(len(train)))
+    table = Table(title=f"kNN accuracy after {epochs} epochs on {data}, {encoder}, batch {batch}")
+    for heading in ("seed", "dipole", "lightly"):
+        table.add_column(heading)
+    for seed in range(seeds):
+        scores = []
+        for name in ("dipole", "lightly"):
+            torch.manual_seed(seed)
+            if name == "dipole":
+                network = dipole_network(encoder)
+                steps = dipole_steps(encoder, images, batch, network, precision)
+            else:
+                network = lightly_network(encoder)
+                steps = lightly_steps(images, batch, network, 2)
+            for _ in range(epochs * (len(images) // batch)):
+                next(steps)
+            scores.append(_knn(network.eval()[0], name, train, test))  # type: ignore[index]
+        table.add_row(str(seed), *(f"{score:.4f}" for score in scores))
+    return table
+
+
+def _knn(backbone: nn.Module, name: str, train: object, test: object) -> float:
+    """kNN accuracy of a frozen backbone; lightly's expects normalised images."""
+
+    def embed(images: Tensor) -> Tensor:
+        features: Tensor = backbone(images if name == "dipole" else (images - 0.5) / 0.25)
+        return features
+
+    train_z, test_z = (embed_image_set(embed, part, SIZE) for part in (train, test))  # type: ignore[arg-type]
+    return knn_accuracy(train_z, train.labels["label"], test_z, test.labels["label"])  # type: ignore[attr-defined]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=list(CASES))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--precision", default="auto", choices=("auto", "32-true", "bf16-mixed"))
+    parser.add_argument("--quality", action="store_true")
+    parser.add_argument("--data", default="shapes")
+    parser.add_argument("--data-root")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    precision = default_precision() if options.precision == "auto" else options.precision
+    cases = {name: batch for name, batch in CASES.items() if options.only in (None, name)}
+    if options.quality:
+        for encoder, batch in cases.items():
+            arguments = (options.data, options.data_root, options.epochs, options.seeds, precision)
+            Console().print(quality(encoder, min(batch, 256), *arguments))
+        return
+    images = torch.randint(0, 256, (2048, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    table = Table(title=f"One SimCLR step, {SIZE}×{SIZE}, {torch.get_num_threads()} threads, median seconds")
+    for heading in ("encoder", "batch", "precision", "dipole", "lightly", "lightly / dipole"):
+        table.add_column(heading)
+    for encoder, batch in cases.items():
+        table.add_row(*compare(encoder, batch, images, options.rounds, options.steps, precision))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The page in a real browser: plots are drawn, nothing is thrown, nothing sticks out."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dipole.report import build_report
+
+CHROMIUM = shutil.which("chromium")
+
+# Runs before anything else on the page; tells the surrounding page what happened.
+PROBE = """<script>
+const errors = [];
+addEventListener("error", (event) => errors.push(String(event.message)));
+addEventListener("unhandledrejection", (event) => errors.push(String(event.reason)));
+console.error = (...parts) => errors.push(parts.join(" "));
+function pointAt(dot) {
+  if (!dot) return;
+  const { x, y, width, height } = dot.getBoundingClientRect();
+  const where = { bubbles: true, clientX: x + width / 2, clientY: y + height / 2 };
+  const plane = document.querySelector("#plot-map .nsewdrag");
+  for (const kind of ["mouseover", "mousemove"]) plane.dispatchEvent(new MouseEvent(kind, where));
+}
+addEventListener("load", () => setTimeout(() => pointAt(document.querySelector("#plot-map .point")), 300));
+addEventListener("load", () => setTimeout(() => {
+  const tip = document.getElementById("tip").hidden ? null : document.getElementById("tip-id").textContent;
+  const slider = document.getElementById("epoch");
+  if (slider) { slider.value = 0; slider.dispatchEvent(new Event("input")); }
+  const factor = document.getElementById("factor");
+  if (factor) { factor.value = 1; factor.dispatchEvent(new Event("change")); }
+  parent.postMessage({
+    errors,
+    tip,
+    drawn: [...document.querySelectorAll(".plot")].map((plot) => plot.querySelectorAll(".main-svg").length > 0),
+    points: document.querySelectorAll("#plot-map .point").length,
+    legend: [...document.querySelectorAll("#plot-map .legendtext")].map((text) => text.textContent),
+    epoch: slider ? document.getElementById("epoch-shown").textContent : null,
+    width: innerWidth,
+    content: document.documentElement.scrollWidth,
+  }, "*");
+}, 800));
+</script>"""
+
+FRAMES = """<body data-found="[]"><script>
+const found = [];
+addEventListener("message", (event) => {
+  found.push(event.data);
+  document.body.dataset.found = JSON.stringify(found);
+});
+</script><iframe src="probed.html" width="400" height="900"></iframe>
+<iframe src="probed.html" width="1400" height="900"></iframe></body>"""
+
+
+def visit(page: Path, profile: Path) -> list[dict[str, Any]]:
+    """Load a page at 400 and at 1400 pixels."""
+    text = page.read_text(encoding="utf-8")
+    page.with_name("probed.html").write_text(text.replace("<head>", "<head>" + PROBE, 1), encoding="utf-8")
+    frames = page.with_name("frames.html")
+    frames.write_text(FRAMES, encoding="utf-8")
+    options = (
+        "--headless --no-sandbox --disable-gpu --disable-background-networking --no-first-run --disable-sync "
+        "--disable-component-update --virtual-time-budget=20000 --window-size=1500,2000 --dump-dom"
+    )
+    command = [str(CHROMIUM), *options.split(), f"--user-data-dir={profile}", frames.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    content = re.search(r'data-found="([^"]*)"', done.stdout)
+    assert content, done.stdout[:500]
+    return json.loads(html.unescape(content[1]))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no `chromium` on the PATH")
+@pytest.mark.slow
+def test_plots_are_drawn_without_errors(run_dir: Path, samples: dict[str, Any], tmp_path: Path) -> None:
+    samples["class_names"]["label"] = ("a < b & c", "<img src=x onerror=console.error(1)>", "owl")
+    page = build_report(run_dir, method="a" * 80, **samples)
+    found = visit(page, tmp_path / "profile")
+    assert sorted(one["width"] for one in found) == [400, 1400]
+    for one in found:
+        assert one["errors"] == []
+        assert len(one["drawn"]) == 1 + 2 + 4 + 3
+        assert all(one["drawn"])
+        assert one["points"] >= 24
+        assert one["legend"] == ["0", "1"]
+        assert one["epoch"] == "epoch 0"
+        assert one["tip"] in samples["ids"]
+        assert one["content"] <= one["width"]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no `chromium` on the PATH")
+@pytest.mark.slow
+def test_an_empty_page_has_no_errors(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for one in visit(build_report(run), tmp_path / "profile"):
+        assert one["errors"] == []
+        assert one["content"] <= one["width"]

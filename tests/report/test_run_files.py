@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+
+from dipole.errors import InputError
+from dipole.report.run_files import read_curves, read_diagnostics, read_evaluation, read_settings
+
+
+def test_missing_files_are_none(tmp_path: Path) -> None:
+    assert read_settings(tmp_path / "config.yaml") is None
+    assert read_curves(tmp_path / "metrics.csv") is None
+    assert read_diagnostics(tmp_path / "diagnostics.json") is None
+    assert read_evaluation(tmp_path / "evaluation.json") is None
+
+
+def test_settings_are_grouped_and_flat(run_dir: Path) -> None:
+    settings = read_settings(run_dir / "config.yaml")
+    assert settings == {
+        "run": [("seed", "3")],
+        "versions": [("torch", "2.9.1")],
+        "method": [
+            ("class_path", "dipole.methods.vision.DCL"),
+            ("temperature", "0.1"),
+            ("encoder.width", "32"),
+            ("schedule", "10, 20"),
+            ("gather", "no"),
+            ("momentum", "none"),
+        ],
+    }
+
+
+def test_curves_keep_finite_values_and_put_losses_first(run_dir: Path) -> None:
+    curves = read_curves(run_dir / "metrics.csv", leave_out=("uniformity",))
+    assert curves is not None
+    assert [curve["name"] for curve in curves] == ["loss", "knn", "sparse"]
+    assert curves[0] == {"name": "loss", "epochs": [0, 1], "values": [2.5, 1.5]}
+    assert curves[2] == {"name": "sparse", "epochs": [1], "values": [4]}
+
+
+def test_the_best_value_is_marked_and_shares_have_bars(run_dir: Path) -> None:
+    found = read_evaluation(run_dir / "evaluation.json")
+    assert found is not None
+    assert found["rows"][0]["cells"][0] == {"text": "0.750", "share": "75.0%", "best": True}
+    assert found["rows"][1]["cells"] == [
+        {"text": "0.250", "share": "25.0%", "best": False},
+        {"text": "31.500", "share": None, "best": True},
+    ]
+    (run_dir / "evaluation.json").write_text('{"protocols": ["sts"], "rows": [{"encoder": "trained"}]}')
+    found = read_evaluation(run_dir / "evaluation.json")
+    assert found is not None
+    assert found["rows"][0]["cells"] == [{"text": "–", "share": None, "best": False}]
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "{broken", "text"])
+def test_settings_that_are_no_mapping_are_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.yaml").write_text(content)
+    with pytest.raises(InputError, match=r"config\.yaml"):
+        read_settings(tmp_path / "config.yaml")
+
+
+def test_other_json_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "evaluation.json").write_text('{"rows": 3}')
+    with pytest.raises(InputError, match="not what `dipole evaluate` writes"):
+        read_evaluation(tmp_path / "evaluation.json")
+    (tmp_path / "diagnostics.json").write_text('{"epochs": []}')
+    assert read_diagnostics(tmp_path / "diagnostics.json") is None
