@@ -58,9 +58,7 @@ def nt_xent_plain(z1: Tensor, z2: Tensor) -> Loss:
 def clip_dipole(z1: Tensor, z2: Tensor) -> Loss:
     from dipole.losses import info_nce_loss
 
-    return lambda: (
-        (info_nce_loss(z1, z2, temperature=TEMPERATURE) + info_nce_loss(z2, z1, temperature=TEMPERATURE)) / 2
-    )
+    return lambda: (info_nce_loss(z1, z2, temperature=TEMPERATURE) + info_nce_loss(z2, z1, temperature=TEMPERATURE)) / 2
 
 
 def clip_open_clip(z1: Tensor, z2: Tensor) -> Loss:
@@ -165,7 +163,9 @@ def main() -> None:
                     table.add_row(case, str(rows), peer, result)
                 else:
                     found[peer].append(result)
-        best = {peer: {key: sorted(r[key] for r in rs)[len(rs) // 2] for key in rs[0]} for peer, rs in found.items() if rs}
+        best = {
+            peer: {key: sorted(r[key] for r in rs)[len(rs) // 2] for key in rs[0]} for peer, rs in found.items() if rs
+        }
         for peer, result in best.items():
             table.add_row(
                 case,
@@ -179,7 +179,9 @@ def main() -> None:
             )
     if options.large:
         result = run("NT-Xent", "dipole", options.large, options.dim, 1)
-        cells = [result] if isinstance(result, str) else ["", "", f"{result['mebibytes']:.0f}", f"{result['seconds']:.1f}"]
+        cells = (
+            [result] if isinstance(result, str) else ["", "", f"{result['mebibytes']:.0f}", f"{result['seconds']:.1f}"]
+        )
         table.add_row("NT-Xent", str(options.large), "dipole", *cells)
     Console().print(table)
 

@@ -134,7 +134,14 @@ def compare(encoder: str, batch: int, images: Tensor, rounds: int, count: int, p
     median = {name: sorted(values)[len(values) // 2] for name, values in seconds.items()}
     ours = median.pop("dipole")
     peer = min(median, key=lambda name: median[name])
-    return [encoder, str(batch), precision, f"{ours:.3f}", f"{median[peer]:.3f} ({peer})", f"{median[peer] / ours:.2f}×"]
+    return [
+        encoder,
+        str(batch),
+        precision,
+        f"{ours:.3f}",
+        f"{median[peer]:.3f} ({peer})",
+        f"{median[peer] / ours:.2f}×",
+    ]
 
 
 def quality(encoder: str, batch: int, data: str, root: str | None, epochs: int, seeds: int, precision: str) -> Table:

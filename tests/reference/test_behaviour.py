@@ -1,7 +1,6 @@
 """The behaviour of the contrastive loss: losses, penalties, metrics and memory bank, key by key."""
 
 import torch
-from reference.cases import Case, parametrize
 
 from dipole.diagnostics import (
     local_separation,
@@ -16,6 +15,7 @@ from dipole.diagnostics import (
 )
 from dipole.losses import contrastive_loss_from_similarities, hardest_negatives, simple_loss_from_similarities
 from dipole.negatives import InstanceMemoryBank
+from reference.cases import Case, parametrize
 
 
 @parametrize(

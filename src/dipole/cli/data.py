@@ -1,6 +1,7 @@
 """`dipole data`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from dipole.cli.parsing import parse, parser
 from dipole.cli.tables import show
@@ -15,6 +16,7 @@ def run(arguments: Sequence[str]) -> None:
 
     from dipole.data import available, load_image_sets
 
+    rows: list[list[Any]]
     if options.data is None:
         rows = [[info.name, info.description, info.images, info.classes, info.where] for info in available()]
         columns = {"name": "left", "what": "left", "images": "right", "classes": "right", "where": "left"}

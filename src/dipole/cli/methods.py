@@ -15,7 +15,10 @@ def run(arguments: Sequence[str]) -> None:
     from dipole.methods.registry import get_method, methods
 
     if name is None:
-        rows = [[key, m.card.field, m.card.authors.split(",")[0], m.card.year, m.card.summary] for key, m in methods().items()]
+        rows = [
+            [key, m.card.field, m.card.authors.split(",")[0], m.card.year, m.card.summary]
+            for key, m in methods().items()
+        ]
         columns = {"method": "left", "field": "left", "first author": "left", "year": "right", "idea": "left"}
         show("Methods", columns, rows, caption="`dipole methods NAME` shows a card; `dipole train NAME` trains.")
         return

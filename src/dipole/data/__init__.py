@@ -6,7 +6,7 @@ from dipole.data.emoji import load_emoji
 from dipole.data.epoch_sampler import EpochSampler
 from dipole.data.folder_image_set import FolderImageSet
 from dipole.data.image_data_module import ImageDataModule
-from dipole.data.image_folder import load_image_folder, unreadable_images
+from dipole.data.image_folder import load_image_folder, load_images, unreadable_images
 from dipole.data.image_set import ImageSet
 from dipole.data.imbalance import imbalanced_indices, imbalanced_sizes
 from dipole.data.mnist_files import load_mnist_files
@@ -32,6 +32,7 @@ __all__ = [
     "load_emoji",
     "load_image_folder",
     "load_image_sets",
+    "load_images",
     "load_mnist_files",
     "load_npz",
     "load_shapes",

@@ -130,19 +130,29 @@ def _walk(root: Path, part: str, skipped: Skipped) -> Iterator[str]:
 
 def _readable_images(root: Path, part: str, skipped: Skipped) -> list[str]:
     """Paths of the images of a part; everything else is added to `skipped`."""
+    candidates = _image_paths(root, part, skipped)
+    if any(_class_of(path, part) for path in candidates):
+        skipped.extend((path, "lies beside the class folders") for path in candidates if not _class_of(path, part))
+        candidates = [path for path in candidates if _class_of(path, part)]
+    return _undamaged(root, candidates, skipped)
+
+
+def _image_paths(root: Path, part: str, skipped: Skipped) -> list[str]:
+    """Paths of the files that are images by their extension; the others are added to `skipped`."""
     candidates = []
     for path in _walk(root, part, skipped):
         if Path(path).suffix.lower() in EXTENSIONS:
             candidates.append(path)
         else:
             skipped.append((path, f"not an image ({Path(path).suffix or 'no extension'})"))
-    if any(_class_of(path, part) for path in candidates):
-        skipped.extend((path, "lies beside the class folders") for path in candidates if not _class_of(path, part))
-        candidates = [path for path in candidates if _class_of(path, part)]
-    damaged = _reasons(root, candidates, check_image_file)
-    skipped.extend(damaged)
-    bad = {path for path, _ in damaged}
-    return [path for path in candidates if path not in bad]
+    return candidates
+
+
+def _undamaged(root: Path, candidates: list[str], skipped: Skipped) -> list[str]:
+    """The files that pass the quick check; the others are added to `skipped`."""
+    damaged = dict(_reasons(root, candidates, check_image_file))
+    skipped.extend(damaged.items())
+    return [path for path in candidates if path not in damaged]
 
 
 def _reasons(root: Path, paths: list[str], check: Callable[[Path], str | None]) -> Skipped:
@@ -191,3 +201,24 @@ def _split(whole: FolderImageSet) -> tuple[FolderImageSet, FolderImageSet]:
     """Divide a set 80/20."""
     train, test = stratified_split(whole.labels.get("label", torch.zeros(len(whole), dtype=torch.long)))
     return whole.select(train), whole.select(test)
+
+
+def load_images(source: str | Path, size: int = DEFAULT_SIZE) -> FolderImageSet:
+    """Collect one image file, or all images below a folder, in the order of their paths; neither split nor labelled.
+
+    Files that are no images, or damaged, are listed in `skipped` and one warning is logged, as by `load_image_folder`.
+
+    Args:
+        source: a file or a folder.
+        size: side in pixels of the squares that images are decoded to.
+
+    Raises:
+        InputError: there is no such file or folder, or no image that can be read in it.
+    """
+    source = Path(source)
+    skipped: Skipped = []
+    folder = source.parent if source.is_file() else source
+    candidates = [source.name] if source.is_file() else _image_paths(folder, "", skipped)
+    paths = _undamaged(folder, candidates, skipped)
+    _report(source, [paths], skipped)
+    return FolderImageSet(source.name, folder, paths, size, skipped=skipped)

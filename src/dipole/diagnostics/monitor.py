@@ -1,7 +1,6 @@
 """Follow the geometry of the embeddings while a method trains."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Int, UInt8
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.seed import isolate_rng
-from torch import Tensor, nn
+from torch import Tensor
 
 from dipole.diagnostics.geometry import geometry
 from dipole.diagnostics.rows import check_labels, check_two_samples
 from dipole.errors import InputError
 from dipole.files import write_json
 from dipole.losses.common import accumulate
+from dipole.nn import undisturbed
 
 CHUNK = 256  # images that pass through the encoder at a time
 
@@ -108,7 +107,7 @@ class GeometryMonitor(Callback):
             )
         generator = torch.Generator(module.device).manual_seed(self.seed)
         chunks = []
-        with _evaluating(module), isolate_rng(), trainer.precision_plugin.forward_context():
+        with undisturbed(module), trainer.precision_plugin.forward_context():
             for images in self.images.split(CHUNK):
                 views = self.views(images.to(module.device), generator=generator)
                 if len(views) < 2:
@@ -116,15 +115,3 @@ class GeometryMonitor(Callback):
                 chunks.append(accumulate(project(trainer.precision_plugin.convert_input(views[:2]))))
         embeddings = F.normalize(torch.cat(chunks, dim=1), dim=-1)
         return embeddings[0], embeddings[1]
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Eval mode for a while; every part returns to the mode it was in."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes.items():
-            part.training = mode

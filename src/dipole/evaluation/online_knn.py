@@ -1,17 +1,15 @@
 """How well the embeddings classify, while they are being trained."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.seed import isolate_rng
 
 from dipole.data.image_data_module import ImageDataModule
 from dipole.data.image_set import ImageSet
 from dipole.errors import InputError
 from dipole.evaluation.embedding import embed_image_set
 from dipole.evaluation.knn import TEMPERATURE, K, knn_accuracy
+from dipole.nn import undisturbed
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +71,7 @@ class OnlineKNN(Callback):
             return
         train, test = self._sets
         size: int = trainer.datamodule.image_size  # type: ignore[attr-defined]
-        with _undisturbed(pl_module):
+        with undisturbed(pl_module):
             embedded = [
                 embed_image_set(pl_module.embed, images, size, device=pl_module.device)  # type: ignore[arg-type]
                 for images in (train, test)
@@ -88,16 +86,3 @@ class OnlineKNN(Callback):
         )
         # Every process computes the same number from the same weights; their mean is that number.
         pl_module.log("knn", accuracy, on_epoch=True, prog_bar=True, sync_dist=True)
-
-
-@contextmanager
-def _undisturbed(module: LightningModule) -> Iterator[None]:
-    """Evaluation mode inside; afterwards every module's mode and all random states are as before."""
-    modes = {part: part.training for part in module.modules()}
-    with isolate_rng():
-        module.eval()
-        try:
-            yield
-        finally:
-            for part, training in modes.items():
-                part.training = training

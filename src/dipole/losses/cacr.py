@@ -44,9 +44,9 @@ def cacr_loss(
         attraction = mean_{x,i} Σ_{v≠x} w⁺_v d²(z_x[i], z_v[i]),      w⁺ = softmax_v( t⁺ d²)
         repulsion  = − mean_{x<y,i} Σ_{j≠i} w⁻_j d²(z_x[i], z_y[j]),  w⁻ = softmax_j(−t⁻ d²)
 
-    Conventions: rows are normalised here; weights sum to 1 (no mean over K or over the negatives); every view is a query
-    of the attraction, the view of lower index in each pair is the query of the repulsion; α and β do not enter the
-    weights. α = 0 or β = 0 gives one term alone. A single sample without negatives has the repulsion 0.
+    Conventions: rows are normalised here; weights sum to 1 (no mean over K or over the negatives); every view is a
+    query of the attraction, the view of lower index in each pair is the query of the repulsion; α and β do not enter
+    the weights. α = 0 or β = 0 gives one term alone. A single sample without negatives has the repulsion 0.
 
     Args:
         views: (V, N, D), V ≥ 2.

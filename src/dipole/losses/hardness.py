@@ -49,12 +49,15 @@ def hardest_negatives(
         (tensor([[0.9000, 0.5000]]), tensor([0.5000]))
     """
     count = negative_similarities.shape[1]
+    if count == 0:
+        raise InputError("there are no negatives to choose from: expected (N, M) similarities with M ≥ 1.")
     if (top_k is None) == (alpha is None):
         raise InputError(f"top_k is {top_k} and alpha is {alpha}: give exactly one of them.")
     if alpha is not None:
         if not 0 < alpha <= 1:
             raise InputError(f"alpha is {alpha}: expected a share of the negatives above 0 and at most 1.")
-        top_k = math.ceil(alpha * count)
+        # 0.07 · 100 is a little above 7 in floating point; the share meant is 7.
+        top_k = math.ceil(round(alpha * count, 9))
     assert top_k is not None
     check_at_least(top_k, 1, "top_k")
     values, indices = negative_similarities.topk(min(top_k, count), dim=1)

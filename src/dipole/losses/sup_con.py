@@ -28,8 +28,8 @@ def sup_con_loss(
     with P(i) = {p ≠ i : label_p = label_i}.
 
     Conventions: rows are normalised here; every row is an anchor; an anchor without positives contributes 0 and stays
-    in the mean. For several views give all rows with the labels repeated. The sum over positives uses the mean embedding of
-    each class, so that memory grows with N, not N².
+    in the mean. For several views give all rows with the labels repeated. The sum over positives uses the mean
+    embedding of each class, so that memory grows with N, not N².
 
     Khosla et al.: *Supervised Contrastive Learning* (NeurIPS 2020), eq. 2 (L_out); the factor τ/τ_base of the authors'
     code is left to the learning rate.

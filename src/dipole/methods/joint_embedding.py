@@ -29,7 +29,7 @@ class JointEmbedding(Method):
     """
 
     views_class: ClassVar[type[ImageViews]] = SimCLRViews
-    # Whether batch normalisation sees all views of a batch together (SimCLR's code) or each view alone (MoCo's, CACR's).
+    # Whether batch normalisation sees all views of a batch together (SimCLR's code) or each alone (MoCo's, CACR's).
     views_share_batch_norm: ClassVar[bool] = False
 
     def __init__(

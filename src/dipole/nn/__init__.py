@@ -1,7 +1,17 @@
 """Parts of networks: encoders, projection heads, momentum encoders."""
 
 from dipole.nn.encoders import ConvNet4, ImageEncoder, SmallAlexNet, build_encoder
+from dipole.nn.modes import undisturbed
 from dipole.nn.momentum import MomentumEncoder, cosine_momentum
 from dipole.nn.projector import mlp
 
-__all__ = ["ConvNet4", "ImageEncoder", "MomentumEncoder", "SmallAlexNet", "build_encoder", "cosine_momentum", "mlp"]
+__all__ = [
+    "ConvNet4",
+    "ImageEncoder",
+    "MomentumEncoder",
+    "SmallAlexNet",
+    "build_encoder",
+    "cosine_momentum",
+    "mlp",
+    "undisturbed",
+]

@@ -164,14 +164,14 @@ def _from_timm(name: str, image_size: int, pretrained: bool, options: dict[str, 
             f"encoder is {name!r}: expected 'convnet4', 'small-alexnet' or a timm model"
             + (f", e.g. {', '.join(close)}." if close else ".")
         )
-    backbone = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+    backbone: Any = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
     stem = getattr(backbone, "conv1", None)
     if image_size <= SMALL_IMAGE and isinstance(stem, nn.Conv2d) and hasattr(backbone, "maxpool") and not pretrained:
         backbone.conv1 = nn.Conv2d(3, stem.out_channels, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(backbone.conv1.weight, mode="fan_out", nonlinearity="relu")
         backbone.maxpool = nn.Identity()
-    statistics = backbone.pretrained_cfg
-    return ImageEncoder(backbone, backbone.num_features, tuple(statistics["mean"]), tuple(statistics["std"]))
+    statistics: dict[str, Any] = backbone.pretrained_cfg
+    return ImageEncoder(backbone, int(backbone.num_features), tuple(statistics["mean"]), tuple(statistics["std"]))
 
 
 def _measure_width(module: nn.Module, image_size: int) -> int:

@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dipole.errors import InputError
 
@@ -44,7 +44,8 @@ class MomentumEncoder(nn.Module):
     def update(self, module: nn.Module, momentum: float | None = None) -> None:
         """Move the parameters towards those of `module`, by 1 − momentum."""
         momentum = self.momentum if momentum is None else momentum
-        slow, fast = list(self.module.parameters()), list(module.parameters())
+        slow: list[Tensor] = list(self.module.parameters())
+        fast: list[Tensor] = list(module.parameters())
         torch._foreach_lerp_(slow, fast, 1 - momentum)
 
     @torch.no_grad()

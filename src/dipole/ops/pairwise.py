@@ -6,11 +6,12 @@ reductions in tiles and recompute the tiles for the gradient, so that memory gro
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from dipole.errors import InputError
 from dipole.ops.tiles import Tiles, bounded
@@ -176,7 +177,7 @@ class _LogSumExp(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx,
+        ctx: Any,
         queries: Tensor,
         keys: Tensor,
         scale: Tensor,
@@ -192,7 +193,7 @@ class _LogSumExp(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         queries, keys, scale, exclude, log_weight, result = ctx.saved_tensors
         to_queries, to_keys, to_scale = ctx.needs_input_grad[:3]
         tiles = Tiles(queries, keys, scale, exclude, log_weight)
@@ -213,7 +214,7 @@ class _SymmetricLogSumExp(torch.autograd.Function):
     """Queries are the keys, and no exponential can overflow: one triangle of the matrix serves rows and columns."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, points: Tensor, scale: Tensor, exclude: Tensor | None, log_weight: None) -> Tensor:
+    def forward(ctx: Any, points: Tensor, scale: Tensor, exclude: Tensor | None, log_weight: None) -> Tensor:
         total = points.new_zeros(len(points))
         for rows, columns, logits in Tiles(points, points, scale, exclude, None).upper_triangle():
             exponentials = logits.exp_()
@@ -225,7 +226,7 @@ class _SymmetricLogSumExp(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         points, scale, exclude, total = ctx.saved_tensors
         # p_ij g_i + p_ji g_j = exp(s_ij) (g_i / Z_i + g_j / Z_j): one exponential for both roles of a pair.
         share = torch.where(total > 0, gradient / total, 0.0)
@@ -244,7 +245,7 @@ class _SoftmaxMean(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx,
+        ctx: Any,
         queries: Tensor,
         keys: Tensor,
         weight_scale: Tensor,
@@ -265,7 +266,7 @@ class _SoftmaxMean(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         queries, keys, weight_scale, exclude, mean, normaliser = ctx.saved_tensors
         to_queries, to_keys, to_scale = ctx.needs_input_grad[:3]
         grad_queries = torch.zeros_like(queries) if to_queries else None

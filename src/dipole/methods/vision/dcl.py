@@ -26,8 +26,9 @@ CARD = Card(
     equations=("DCL, DCLW with von Mises–Fisher weights, the NPC multiplier, DCL for MoCo and (loss only) NNCLR",),
     official_code=None,
     differences=(
-        "No official code exists; third-party codes differ. The mean over both views' anchors, normalisation inside and "
-        'detached weights are the default; `reduction="sum_of_views"` and `detach_weight=False` give the other reading.',
+        "No official code exists; third-party codes differ. The mean over both views' anchors, normalisation inside "
+        'and detached weights are the default; `reduction="sum_of_views"` and `detach_weight=False` are the other '
+        "reading.",
         "The queue and nearest-neighbour forms follow the definition, not published code.",
     ),
 )

@@ -78,7 +78,7 @@ class HardContrastive(JointEmbedding):
         super().__init__(**options)
         check_temperature(temperature)
         self.loss, self.temperature, self.negative_weight = loss, temperature, negative_weight
-        self.kept = {"top_k": top_k, "alpha": alpha}
+        self.kept: dict[str, Any] = {"top_k": top_k, "alpha": alpha}
         self.bank = None
         if bank_size is not None:
             self.bank = InstanceMemoryBank(bank_size, self.projection_dim, bank_momentum)

@@ -1,0 +1,46 @@
+# `make demo` and `make test` need Python 3.11 or later and the package index; they make .venv themselves.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: demo test lint docs benchmarks clean
+
+demo: .venv/.user  ## train CACR on built-in images, measure it, and make a report
+	rm -rf runs/demo
+	$(BIN)/dipole train cacr --out runs/demo
+	$(BIN)/dipole evaluate runs/demo
+	$(BIN)/dipole report runs/demo
+
+test: .venv/.dev lint  ## everything that CI checks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "" -n 2 --dist worksteal
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: .venv/.dev  ## the documentation, in site/
+	$(BIN)/mkdocs build --strict
+
+benchmarks: .venv/.benchmarks  ## dipole beside its peers
+	$(BIN)/python benchmarks/losses.py
+	$(BIN)/python benchmarks/views.py
+	$(BIN)/python benchmarks/step.py
+
+clean:
+	rm -rf .venv site
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.user: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable '.[vision]'
+	touch $@
+
+.venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable '.[dev,docs]'
+	touch $@ .venv/.user
+
+.venv/.benchmarks: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable '.[dev,benchmarks]'
+	touch $@

@@ -1,0 +1,31 @@
+"""`dipole embed`."""
+
+from collections.abc import Sequence
+
+from dipole.cli.parsing import parse, parser
+from dipole.cli.tables import show
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Write embeddings and say how many."""
+    parser_ = parser("embed", "Write the embeddings of images to a Parquet file with the columns id and vector.")
+    parser_.add_argument("path", type=str, help="run directory or model folder")
+    parser_.add_argument("source", type=str, help="image file, folder of images, or name of a data set")
+    parser_.add_argument("--out", type=str, required=True, help="Parquet file to write")
+    parser_.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
+    parser_.add_argument("--batch_size", type=int, default=256, help="images embedded at once")
+    options = parse(parser_, arguments)
+
+    from dipole.runs.embed import embed_to_parquet
+
+    result = embed_to_parquet(
+        options.path,
+        options.source,
+        options.out,
+        data_root=options.data_root,
+        batch_size=options.batch_size,
+        progress=True,
+    )
+    rows = [["embeddings", result.rows], ["dimensions", result.dimensions], ["left out", len(result.skipped)]]
+    rows += [[f"  {path}", reason] for path, reason in result.skipped[:10]]
+    show(str(result.path), {"": "left", "value": "left"}, rows)
