@@ -11,6 +11,7 @@ worker processes as suits it best; dipole's views are made in the training proce
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -27,7 +28,6 @@ from dipole.views import SimCLRViews
 
 TEMPERATURE, SIZE = 0.2, 32
 CASES = {"convnet4": 512, "resnet18": 128}
-Step = Callable[[], float]
 
 
 class ArrayImages(torch.utils.data.Dataset[list[Tensor]]):
@@ -54,7 +54,7 @@ def dipole_network(encoder: str) -> nn.Module:
     return nn.Sequential(backbone, mlp(backbone.width, backbone.width, 128))
 
 
-def dipole_steps(encoder: str, images: Tensor, batch: int, network: nn.Module, precision: str) -> Iterator[float]:
+def dipole_steps(images: Tensor, batch: int, network: nn.Module, precision: str) -> Iterator[float]:
     views = SimCLRViews(size=SIZE)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.06, momentum=0.9, weight_decay=5e-4)
     generator = torch.Generator().manual_seed(0)
@@ -90,11 +90,11 @@ def lightly_network(encoder: str) -> nn.Module:
     return nn.Sequential(backbone, SimCLRProjectionHead(width, width, 128))
 
 
-def lightly_steps(images: Tensor, batch: int, network: nn.Module, workers: int) -> Iterator[float]:
+def lightly_steps(pictures: ArrayImages, batch: int, network: nn.Module, workers: int) -> Iterator[float]:
     from lightly.loss import NTXentLoss
 
     loader = torch.utils.data.DataLoader(
-        ArrayImages(images),
+        pictures,
         batch,
         shuffle=True,
         drop_last=True,
@@ -113,24 +113,32 @@ def lightly_steps(images: Tensor, batch: int, network: nn.Module, workers: int) 
             yield loss.item()
 
 
-def timed(steps: Iterator[float], count: int) -> float:
-    """Seconds a step, of `count` steps."""
+def timed(contender: Callable[[], Iterator[float]], count: int) -> float:
+    """Seconds a step, of `count` steps after a first one. Worker processes live for one measurement only: left alone,
+    they would prepare batches while the other contender's clock runs."""
+    steps = contender()
+    next(steps)
     start = time.perf_counter()
     for _ in range(count):
         next(steps)
-    return (time.perf_counter() - start) / count
+    seconds = (time.perf_counter() - start) / count
+    del steps
+    return seconds
 
 
 def compare(encoder: str, batch: int, images: Tensor, rounds: int, count: int, precision: str) -> list[str]:
     """Median seconds of both, in turns."""
-    contenders = {f"lightly, {w} workers": lightly_steps(images, batch, lightly_network(encoder), w) for w in (0, 2)}
-    contenders["dipole"] = dipole_steps(encoder, images, batch, dipole_network(encoder), precision)
+    network = dipole_network(encoder)
+    contenders: dict[str, Callable[[], Iterator[float]]] = {
+        "dipole": lambda: dipole_steps(images, batch, network, precision)
+    }
+    peer_network, pictures = lightly_network(encoder), ArrayImages(images)
+    for workers in (0, 1, 2):
+        contenders[f"{workers} workers"] = partial(lightly_steps, pictures, batch, peer_network, workers)
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for steps in contenders.values():
-        next(steps)
     for _ in range(rounds):
-        for name, steps in contenders.items():
-            seconds[name].append(timed(steps, count))
+        for name, contender in contenders.items():
+            seconds[name].append(timed(contender, count))
     median = {name: sorted(values)[len(values) // 2] for name, values in seconds.items()}
     ours = median.pop("dipole")
     peer = min(median, key=lambda name: median[name])
@@ -157,10 +165,10 @@ def quality(encoder: str, batch: int, data: str, root: str | None, epochs: int, 
             torch.manual_seed(seed)
             if name == "dipole":
                 network = dipole_network(encoder)
-                steps = dipole_steps(encoder, images, batch, network, precision)
+                steps = dipole_steps(images, batch, network, precision)
             else:
                 network = lightly_network(encoder)
-                steps = lightly_steps(images, batch, network, 2)
+                steps = lightly_steps(ArrayImages(images), batch, network, 2)
             for _ in range(epochs * (len(images) // batch)):
                 next(steps)
             scores.append(_knn(network.eval()[0], name, train, test))  # type: ignore[index]
@@ -183,7 +191,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=list(CASES))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--precision", default="auto", choices=("auto", "32-true", "bf16-mixed"))
     parser.add_argument("--quality", action="store_true")
     parser.add_argument("--data", default="shapes")

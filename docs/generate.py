@@ -163,6 +163,54 @@ def method_table(folder: str) -> str:
     return table(["method", "paper", "idea", "claim"], rows)
 
 
+# Claims
+
+
+class Claim:
+    """The stored result of one experiment."""
+
+    def __init__(self, name: str, content: dict[str, Any]) -> None:
+        self.name, self.content = name, content
+        self.slug = str(content.get("slug") or content.get("method") or name)
+        self.statement = str(content.get("statement") or content.get("claim") or name)
+        self.verdict = str(content.get("verdict") or "no verdict")
+        self.effect, self.interval = content.get("effect"), content.get("interval")
+
+    @property
+    def short(self) -> str:
+        """Verdict, effect and interval in a few words."""
+        if self.effect is None or self.interval is None:
+            return self.verdict
+        low, high = self.interval
+        return f"{self.verdict} ({self.effect:+.3g} [{low:+.3g}, {high:+.3g}])"
+
+    def belongs_to(self, card: Any, exact: bool = False) -> bool:
+        """Whether it is a claim about this method; without `exact`, also about another method of its paper."""
+        return self.slug == card.name or (not exact and self.slug == card.slug)
+
+
+def claims() -> Iterator[Claim]:
+    """The stored results, in alphabetical order."""
+    for path in sorted(RESULTS.glob("*.json")):
+        yield Claim(path.stem, json.loads(path.read_text(encoding="utf-8")))
+
+
+def claims_page() -> str:
+    """The table of claims."""
+    head = (ROOT / "docs" / "claims.in.md").read_text(encoding="utf-8")
+    rows = [[f"`{claim.name}`", claim.statement, claim.short] for claim in claims()]
+    results = table(["claim", "what is claimed", "result"], rows) if rows else "No result is stored.\n"
+    return f"{head}\n## Results\n\n{results}"
+
+
+def claims_of(card: Any) -> str:
+    """The claims about a method."""
+    found = [f"*Claim* `{claim.name}`: {claim.statement} **{claim.short}**" for claim in claims() if claim.belongs_to(card)]
+    if not found:
+        return "*Claim*: no result is stored for this method. [What a claim is](../claims.md)."
+    return "\n\n".join(found) + "\n\n[How claims are tested](../claims.md)."
+
+
 # README
 
 

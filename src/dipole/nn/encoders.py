@@ -29,11 +29,14 @@ class ConvNet4(nn.Sequential):
         channels = 3
         for block in range(4):
             out = width * 2**block
-            layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
-            # ceil_mode keeps 1×1 maps alive, so that 8×8 images work too.
-            layers.append(nn.MaxPool2d(2, ceil_mode=True) if block < 3 else nn.AdaptiveAvgPool2d(1))
+            layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out)]
+            if block < 3:
+                # The maximum before ReLU is the same as after it, on a quarter of the entries. ceil_mode keeps 1×1 maps
+                # alive, so that 8×8 images work too.
+                layers.append(nn.MaxPool2d(2, ceil_mode=True))
+            layers.append(nn.ReLU(inplace=True))
             channels = out
-        super().__init__(*layers, nn.Flatten())
+        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.num_features = channels
 
 
