@@ -11,14 +11,15 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import docstring_parser
 import numpy as np
 
-import dipole
+from dipole.claims.results import FOLDER as RESULTS
+from dipole.claims.results import load_results
 from dipole.methods.base import Method
 from dipole.methods.registry import methods
 from dipole.runs import recipes
@@ -26,7 +27,6 @@ from dipole.runs.train import view_defaults
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-RESULTS = Path(dipole.__file__).parent / "claims" / "results"
 REFERENCE_VALUES = ROOT / "tests" / "reference_values"
 BEGIN, END = "<!-- methods -->", "<!-- end of methods -->"
 SECTION = re.compile(r"^(Args|Attributes|Example|Examples|Raises|Returns|Source|Yields):", re.MULTILINE)
@@ -77,7 +77,9 @@ def method_page(cls: type[Method]) -> str:
     defaults = {
         key: entry.default for key, entry in cls.arguments().items() if entry.default is not inspect.Parameter.empty
     }
-    code = f"[{card.official_code}](https://github.com/{card.official_code})" if card.official_code else "none published"
+    code = (
+        f"[{card.official_code}](https://github.com/{card.official_code})" if card.official_code else "none published"
+    )
     facts = [
         ["paper", paper(card)],
         ["authors' code", code],
@@ -97,7 +99,7 @@ def method_page(cls: type[Method]) -> str:
         "\n".join(f"- {text}" for text in card.differences) or "Nothing known.",
         "## Proofs",
         reference_text(card.slug),
-        claims_of(card),
+        claim_text(card),
         "## Arguments",
         "Each is a keyword of the class, a key under `method:` in a file of settings and a flag `--method.NAME`.",
         argument_table(defaults, argument_texts(cls)),
@@ -142,6 +144,16 @@ def reference_text(slug: str) -> str:
     )
 
 
+def difference_list() -> str:
+    """What differs from papers and authors' codes, card by card."""
+    cards = {cls.card.differences: name for name, cls in reversed(methods().items()) if cls.card.differences}
+    listed = [
+        f"**[{name}](methods/{name}.md)**\n\n" + "\n".join(f"- {text}" for text in differences) + "\n"
+        for differences, name in sorted(cards.items(), key=lambda entry: entry[1])
+    ]
+    return "\n".join(listed)
+
+
 def method_index() -> str:
     """The list of methods."""
     return (
@@ -158,57 +170,105 @@ def method_table(folder: str) -> str:
         link = f"[`{name}`]({folder}{name}.md)" if folder != README else f"`{name}`"
         first, several = card.authors.split(",")[0], "," in card.authors
         cited = f"[{first}{' et al.' if several else ''} {card.year}](https://arxiv.org/abs/{card.arxiv})"
-        verdicts = "; ".join(claim.short for claim in claims() if claim.belongs_to(card, exact=True)) or "–"
-        rows.append([link, cited, card.summary, verdicts])
+        rows.append([link, cited, card.summary, verdict_of(name, card.slug) or "–"])
     return table(["method", "paper", "idea", "claim"], rows)
 
 
 # Claims
 
 
-class Claim:
-    """The stored result of one experiment."""
-
-    def __init__(self, name: str, content: dict[str, Any]) -> None:
-        self.name, self.content = name, content
-        self.slug = str(content.get("slug") or content.get("method") or name)
-        self.statement = str(content.get("statement") or content.get("claim") or name)
-        self.verdict = str(content.get("verdict") or "no verdict")
-        self.effect, self.interval = content.get("effect"), content.get("interval")
-
-    @property
-    def short(self) -> str:
-        """Verdict, effect and interval in a few words."""
-        if self.effect is None or self.interval is None:
-            return self.verdict
-        low, high = self.interval
-        return f"{self.verdict} ({self.effect:+.3g} [{low:+.3g}, {high:+.3g}])"
-
-    def belongs_to(self, card: Any, exact: bool = False) -> bool:
-        """Whether it is a claim about this method; without `exact`, also about another method of its paper."""
-        return self.slug == card.name or (not exact and self.slug == card.slug)
+def number(value: float) -> str:
+    """A difference with its sign."""
+    return f"{value:+.3g}".replace("-", "−")
 
 
-def claims() -> Iterator[Claim]:
-    """The stored results, in alphabetical order."""
-    for path in sorted(RESULTS.glob("*.json")):
-        yield Claim(path.stem, json.loads(path.read_text(encoding="utf-8")))
+def comparison_table(result: dict[str, Any]) -> str:
+    """The comparisons of a claim."""
+    rows = []
+    for entry in result["comparisons"]:
+        low, high = entry["interval"]
+        margin = f", by {entry['margin']:g} or more" if entry["margin"] else ""
+        rows.append(
+            [
+                f"{entry['name']}{'' if entry['judged'] else ' (reported only)'}",
+                f"{entry['treatment']} − {entry['baseline']}, {entry['metric']}",
+                f"{entry['expected']}{margin}",
+                f"{number(entry['effect'])}\u00a0[{number(low)},\u00a0{number(high)}]",
+                entry["verdict"],
+            ]
+        )
+    return table(["comparison", "difference of", "expected", "found [95\u00a0% interval]", "verdict"], rows)
 
 
-def claims_page() -> str:
-    """The table of claims."""
-    head = (ROOT / "docs" / "claims.in.md").read_text(encoding="utf-8")
-    rows = [[f"`{claim.name}`", claim.statement, claim.short] for claim in claims()]
-    results = table(["claim", "what is claimed", "result"], rows) if rows else "No result is stored.\n"
-    return f"{head}\n## Results\n\n{results}"
+def arm_table(result: dict[str, Any]) -> str:
+    """The means of what was trained, and what it must beat."""
+    metrics = [key for key in result["arms"][0]["runs"][0] if key not in ("seed", "seconds")]
+    rows = []
+    for label, encoders in result["references"].items():
+        for name, found in encoders.items():
+            rows.append([f"{name}, {label}", "–", *(f"{found[key]:.3f}" if key in found else "–" for key in metrics)])
+    for arm in result["arms"]:
+        means = [sum(run[key] for run in arm["runs"]) / len(arm["runs"]) for key in metrics]
+        rows.append([arm["name"], f"{arm['learning_rate']:g}", *(f"{mean:.3f}" for mean in means)])
+    return table(["mean over the seeds", "learning rate", *metrics], rows)
 
 
-def claims_of(card: Any) -> str:
-    """The claims about a method."""
-    found = [f"*Claim* `{claim.name}`: {claim.statement} **{claim.short}**" for claim in claims() if claim.belongs_to(card)]
-    if not found:
-        return "*Claim*: no result is stored for this method. [What a claim is](../claims.md)."
-    return "\n\n".join(found) + "\n\n[How claims are tested](../claims.md)."
+def claim_section(result: dict[str, Any]) -> str:
+    """Everything that is stored about a claim, for a reader."""
+    seeds = len(result["seeds"])
+    facts = f"{seeds} seeds · {', '.join(result['data'])} · {result['seconds'] / 60:.0f} minutes · {result['date']}"
+    return "\n\n".join(
+        [
+            f"## {result['slug']}: {result['verdict']}",
+            f"*{result['title']}*",
+            result["statement"],
+            f"**{result['summary']}**",
+            comparison_table(result).rstrip(),
+            arm_table(result).rstrip(),
+            f"The paper's numbers: {result['paper']}",
+            "\n".join(f"- {note}" for note in result["notes"]),
+            facts,
+        ]
+    )
+
+
+def claim_list() -> str:
+    """All stored results: a table, then the details."""
+    results = load_results(RESULTS)
+    if not results:
+        return "No result is stored.\n"
+    overview = [
+        [f"[{slug}](#{slug}-{found['verdict'].replace(' ', '-')})", found["statement"], found["verdict"]]
+        for slug, found in results.items()
+    ]
+    return (
+        "\n\n".join([table(["claim", "what is tested", "verdict"], overview), *map(claim_section, results.values())])
+        + "\n"
+    )
+
+
+def tested_methods(result: dict[str, Any]) -> set[str]:
+    """The methods of which a claim's verdict speaks."""
+    treatments = {entry["treatment"] for entry in result["comparisons"] if entry["judged"]}
+    return {arm["method"] for arm in result["arms"] if arm["name"] in treatments}
+
+
+def verdict_of(name: str, slug: str) -> str | None:
+    """The verdict of the claim of a paper, if it speaks of this method."""
+    result = load_results(RESULTS).get(slug)
+    return result["verdict"] if result and name in tested_methods(result) else None
+
+
+def claim_text(card: Any) -> str:
+    """What the claim of a method's paper says, on the method's page."""
+    result = load_results(RESULTS).get(card.slug)
+    if result is None:
+        return "*Claim*: no result is stored for this paper. [What a claim is](../claims.md)."
+    tested = ", ".join(f"`{name}`" for name in sorted(tested_methods(result)))
+    return (
+        f"*Claim*, tested with {tested}: {result['statement']}\n\n**{result['verdict'].capitalize()}.** "
+        f"{result['summary']}. [Details](../claims.md).\n\n{comparison_table(result).rstrip()}"
+    )
 
 
 # README
@@ -225,9 +285,22 @@ def readme_with_table(text: str) -> str:
 
 
 def pages() -> dict[str, str]:
-    """Every generated page by its path below docs/."""
+    """Every page that is generated as a whole, by its path below docs/."""
     found = {f"methods/{name}.md": method_page(cls) for name, cls in methods().items()}
-    return {"methods/index.md": method_index(), "claims.md": claims_page(), **found}
+    return {"methods/index.md": method_index(), **found}
+
+
+# Written pages in which a marker stands for a generated part.
+PARTS = {"claims.md": ("<!-- results -->", claim_list), "fidelity.md": ("<!-- differences -->", difference_list)}
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Fill in the generated part of a written page."""
+    if page.file.src_uri not in PARTS:
+        return markdown
+    marker, write = PARTS[page.file.src_uri]
+    head, tail = markdown.split(marker)
+    return head + write() + tail
 
 
 def on_config(config: Any) -> Any:

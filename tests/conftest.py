@@ -1,5 +1,17 @@
 """Every function of dipole is checked against its jaxtyping signature while the tests run."""
 
-from jaxtyping import install_import_hook
+from collections.abc import Iterator
 
-hook = install_import_hook("dipole", "typechecking.check")
+import jaxtyping
+import pytest
+
+hook = jaxtyping.install_import_hook("dipole", "typechecking.check")
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Leave signatures unchecked, as outside the tests, so that wrong input meets dipole's own messages."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)

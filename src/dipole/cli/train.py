@@ -1,5 +1,6 @@
 """`dipole train`."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ DESCRIPTION = (
 
 def trainer_options(
     accelerator: str = "auto",
-    devices: str = "auto",
+    devices: int | str = "auto",
     strategy: str = "auto",
     num_nodes: int = 1,
     accumulate_grad_batches: int = 1,
@@ -41,6 +42,8 @@ def run(arguments: Sequence[str]) -> None:
     name = arguments[0] if arguments and not arguments[0].startswith("-") else None
     flags = list(arguments[1:] if name else arguments)
 
+    from lightning.pytorch.utilities import rank_zero_only
+
     from dipole.runs import Run, RunConfig, train
 
     if name is None and "--resume" in flags and "--config" not in flags:
@@ -56,15 +59,11 @@ def run(arguments: Sequence[str]) -> None:
         options = parse(parser_, flags).as_dict()
         out, resume = options.pop("out"), options.pop("resume")
         options.pop("config")
-        options["trainer"] = {key: value for key, value in options["trainer"].items() if value not in ("auto", 1, None)}
-        options["trainer"] = {key: _number(value) for key, value in options["trainer"].items()}
+        unasked = {key: entry.default for key, entry in inspect.signature(trainer_options).parameters.items()}
+        options["trainer"] = {key: value for key, value in options["trainer"].items() if value != unasked[key]}
         result = train(RunConfig(name=settings["name"], **options), out, resume=resume)
-    _summary(result)
-
-
-def _number(value: Any) -> Any:
-    """`--trainer.devices 2` is a number for Lightning."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
+    # Every process of a distributed run comes here; one tells the result.
+    rank_zero_only(_summary)(result)
 
 
 def _settings(name: str | None, flags: list[str]) -> dict[str, Any]:
@@ -133,14 +132,17 @@ def _parser(name: str | None, settings: dict[str, Any]) -> jsonargparse.Argument
     if issubclass(method, JointEmbedding):
         result.add_class_arguments(method.views_class, "views", skip={"size", "num_views"})
     result.add_function_arguments(trainer_options, "trainer")
-    defaults = {key: value for key, value in settings.items() if key != "name" and not isinstance(value, dict)}
-    for group in ("method", "views", "trainer"):
-        defaults |= {f"{group}.{key}": value for key, value in settings.get(group, {}).items() if key != "image_size"}
-    for key, value in defaults.items():
-        try:
-            result.set_defaults({key: value})
-        except (KeyError, ValueError, TypeError) as error:
-            raise InputError(f"the setting {key} = {value!r} does not fit {name} ({error}).") from error
+    given = {key: value for key, value in settings.items() if key != "name"}
+    if "method" in given:
+        given["method"] = {key: value for key, value in given["method"].items() if key != "image_size"}
+    try:
+        result.parse_object({"out": "", **given})  # set_defaults would take any value
+    except jsonargparse.ArgumentError as error:
+        raise InputError(f"the settings do not fit {name}: {error}") from error
+    for key, value in given.items():
+        result.set_defaults(
+            {f"{key}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {key: value}
+        )
     return result
 
 

@@ -34,7 +34,7 @@ class ImageDataModule(LightningDataModule):
     images it would have held differ from epoch to epoch. A set smaller than one batch is one batch.
 
     Args:
-        data: a name, a path or `torchvision:NAME`; see `load_image_sets`.
+        data: a name, a path or `torchvision:NAME`, see `load_image_sets`; or a training and a test set.
         data_root: folder of the sets that are read from files.
         batch_size: images in a batch (of each process), 2 or more.
         image_size: side S of the square that the encoder sees; by default that of `views`, else the set's own.
@@ -56,7 +56,7 @@ class ImageDataModule(LightningDataModule):
 
     def __init__(
         self,
-        data: str = "digits",
+        data: str | tuple[ImageSet, ImageSet] = "digits",
         *,
         data_root: str | Path | None = None,
         batch_size: int = 256,
@@ -110,6 +110,8 @@ class ImageDataModule(LightningDataModule):
     @cached_property
     def _sets(self) -> tuple[ImageSet, ImageSet]:
         """Both sets, loaded when they are first needed."""
+        if not isinstance(self.data, str):
+            return self.data
         return load_image_sets(self.data, self.data_root, self._asked_size)
 
     @property
@@ -150,7 +152,7 @@ class ImageDataModule(LightningDataModule):
         sampler = EpochSampler(self.train_set, self.seed)
         if len(sampler) < 2:
             raise InputError(
-                f"{self.data} has {len(self.train_set)} training images for {ops.world_size()} processes: "
+                f"{self.train_set.name} has {len(self.train_set)} training images for {ops.world_size()} processes: "
                 "each needs 2 or more."
             )
         return self._loader(self.train_set, sampler=sampler, drop_last=len(sampler) >= self.batch_size)

@@ -4,7 +4,7 @@ Zheng et al.: *Contrastive Attraction and Contrastive Repulsion for Representati
 """
 
 from itertools import permutations
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,9 +13,11 @@ from torch import Tensor
 from dipole.errors import InputError
 from dipole.losses.common import gathered_keys, unit_rows
 from dipole.ops import gather_mean, pairwise_softmax_mean
-from dipole.ops.checks import check_at_least, check_views
+from dipole.ops.checks import check_at_least, check_choice, check_views
 
 Weighting = Literal["full", "none", "uniform_positives", "uniform_negatives"]
+Cost = Literal["euclidean", "rbf"]
+DebiasSign = Literal["corrected", "official"]
 
 
 def cacr_loss(
@@ -25,14 +27,14 @@ def cacr_loss(
     t_negative: float = 1.0,
     alpha: float = 1.0,
     beta: float = 1.0,
-    cost: Literal["euclidean", "rbf"] = "euclidean",
+    cost: Cost = "euclidean",
     rbf_scale: float = 2.0,
     weighting: Weighting = "full",
     detach_weights: bool = False,
     symmetric: bool = False,
     false_negatives: Bool[Tensor, "n n"] | None = None,
     debias: float | None = None,
-    debias_sign: Literal["corrected", "official"] = "corrected",
+    debias_sign: DebiasSign = "corrected",
     normalize: bool = True,
     gather: bool = False,
 ) -> Float[Tensor, ""]:
@@ -61,7 +63,8 @@ def cacr_loss(
             only (the authors' `without_w1`), `"uniform_negatives"` conditional attraction only (`without_w2`).
         detach_weights: treat w⁺ and w⁻ as constants in the gradient.
         symmetric: repulse in both directions of every pair of views.
-        false_negatives: (N, N), True where sample j is no negative of sample i; not with `gather`.
+        false_negatives: (N, N), True where sample j is no negative of sample i; not with `gather`. A sample without
+            any negative adds 0 to the Euclidean cost and is left out of the mean inside the RBF cost.
         debias: τ₊, the share of false negatives to correct for (authors: 0.1); with `weighting="full"` and the
             Euclidean cost only.
         debias_sign: `"corrected"` takes the share of the positives out of the repulsion; `"official"` has the sign of
@@ -83,6 +86,7 @@ def cacr_loss(
     check_views(views)
     check_at_least(t_positive, 0, "t_positive")
     check_at_least(t_negative, 0, "t_negative")
+    check_choice(weighting, get_args(Weighting), "weighting")
     if debias is not None and (weighting != "full" or cost != "euclidean"):
         raise InputError(f'debias needs weighting="full" and cost="euclidean"; got {weighting!r} and {cost!r}.')
     views = unit_rows(views, normalize)
@@ -126,13 +130,13 @@ def contrastive_repulsion(
     t_negative: float,
     *,
     beta: float = 1.0,
-    cost: Literal["euclidean", "rbf"] = "euclidean",
+    cost: Cost = "euclidean",
     rbf_scale: float = 2.0,
     detach_weights: bool = False,
     symmetric: bool = False,
     false_negatives: Bool[Tensor, "n n"] | None = None,
     debias: float | None = None,
-    debias_sign: Literal["corrected", "official"] = "corrected",
+    debias_sign: DebiasSign = "corrected",
     gather: bool = False,
 ) -> Float[Tensor, ""]:
     """Compute the mean over pairs of views of `−β Σ_j w⁻_j d²`, or of its RBF form. Rows are used as they are.
@@ -147,6 +151,15 @@ def contrastive_repulsion(
         raise InputError("false_negatives covers the local batch only: give gather=False, or no mask.")
     if debias is not None and not 0 <= debias < 1:
         raise InputError(f"debias is {debias}: expected a share from 0 to below 1, e.g. 0.1.")
+    check_choice(cost, get_args(Cost), "cost")
+    check_choice(debias_sign, get_args(DebiasSign), "debias_sign")
+    check_at_least(rbf_scale, 0, "rbf_scale")
+    size = views.shape[1]
+    if false_negatives is not None and (false_negatives.shape != (size, size) or false_negatives.dtype != torch.bool):
+        raise InputError(
+            f"false_negatives is {false_negatives.dtype} {tuple(false_negatives.shape)}: expected a boolean mask "
+            f"{(size, size)}, True where sample j is no negative of sample i."
+        )
     value = None if cost == "euclidean" else lambda distances: torch.exp(-rbf_scale * distances)
     terms = []
     for x, y in permutations(range(len(views)), 2):
@@ -155,8 +168,9 @@ def contrastive_repulsion(
         keys, exclude = gathered_keys(views[y], gather)
         if false_negatives is not None:
             exclude = false_negatives | torch.eye(len(keys), dtype=torch.bool, device=keys.device)
-        if len(keys) == 1:
-            terms.append(0.0 * (views[x] * keys).sum())
+        rows = _rows_with_negatives(exclude, len(keys))
+        if rows == 0:
+            terms.append(0.0 * (views[x] * views[y]).sum())
             continue
         mean = pairwise_softmax_mean(
             lift_queries(views[x]), lift_keys(keys), -t_negative, value, exclude=exclude, detach_weights=detach_weights
@@ -166,8 +180,16 @@ def contrastive_repulsion(
             terms.append(_debiased(-beta * mean, positive, beta, debias, debias_sign).mean())
         else:
             # The logarithm of the mean over the whole batch is not a mean of the processes' logarithms.
-            terms.append(beta * (gather_mean(mean.mean()) if gather else mean.mean()).log())
+            density = mean.sum() / rows
+            terms.append(beta * (gather_mean(density) if gather else density).log())
     return torch.stack(terms).mean()
+
+
+def _rows_with_negatives(exclude: Tensor, keys: int) -> int:
+    """Number of rows in which something is left."""
+    if exclude.dtype == torch.bool:
+        return int((~exclude).any(dim=1).sum())
+    return len(exclude) if keys > 1 else 0
 
 
 def _debiased(cost: Tensor, positive: Tensor, beta: float, share: float | None, sign: str) -> Tensor:

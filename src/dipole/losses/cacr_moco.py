@@ -3,17 +3,17 @@
 Zheng et al.: *Contrastive Attraction and Contrastive Repulsion for Representation Learning* (TMLR 2023).
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from dipole.errors import InputError
-from dipole.losses.cacr import attraction_weights, lift_keys, lift_queries, positive_distances
+from dipole.losses.cacr import Cost, attraction_weights, lift_keys, lift_queries, positive_distances
 from dipole.losses.common import gathered_keys, unit_rows
 from dipole.ops import pairwise_logsumexp, pairwise_softmax_mean
-from dipole.ops.checks import check_at_least, check_embeddings, check_temperature, check_views
+from dipole.ops.checks import check_at_least, check_choice, check_embeddings, check_temperature, check_views
 
 
 def cacr_queue_loss(
@@ -69,6 +69,8 @@ def cacr_queue_loss(
         raise InputError(f"queries {tuple(queries.shape)} and keys {tuple(keys.shape)} differ: encode the same views.")
     check_at_least(t_positive, 0, "t_positive")
     check_at_least(t_negative, 0, "t_negative")
+    check_choice(detach_weights, ("all", "queue"), "detach_weights")
+    check_choice(queue_queries, ("own", "first_view"), "queue_queries")
     if len(queue):
         check_embeddings(queue=queue)
     if len(queue) == 0 and (queries.shape[1] == 1 or not intra_batch):
@@ -110,7 +112,7 @@ def cacr_momentum_loss(
     key: Float[Tensor, "n d"],
     *,
     temperature: float = 1.0,
-    cost: Literal["rbf", "euclidean"] = "rbf",
+    cost: Cost = "rbf",
     normalize: bool = True,
     gather: bool = False,
     reduction: Literal["mean", "sum"] = "mean",
@@ -147,6 +149,8 @@ def cacr_momentum_loss(
     if queries.shape[1:] != key.shape:
         raise InputError(f"queries {tuple(queries.shape)} and key {tuple(key.shape)} differ: encode the same samples.")
     check_temperature(temperature)
+    check_choice(cost, get_args(Cost), "cost")
+    check_choice(reduction, ("mean", "sum"), "reduction")
     queries, key = unit_rows(queries, normalize), unit_rows(key.detach(), normalize)
     keys, own = gathered_keys(key, gather)
     weights = momentum_query_weights(queries.detach(), key, temperature)
@@ -180,7 +184,7 @@ def cacr_momentum_views_loss(
     keys: Float[Tensor, "k n d"],
     *,
     temperature: float = 1.0,
-    cost: Literal["rbf", "euclidean"] = "rbf",
+    cost: Cost = "rbf",
     normalize: bool = True,
     gather: bool = False,
     reduction: Literal["mean", "sum"] = "mean",

@@ -24,6 +24,12 @@ def unit_rows(x: Tensor, normalize: bool = True) -> Tensor:
     return F.normalize(x, dim=-1) if normalize else x
 
 
+def inner_products(queries: Tensor, keys: Tensor) -> Tensor:
+    """Compute all inner products (N, M); autocast would round them to half precision."""
+    with torch.autocast(queries.device.type, enabled=False):
+        return queries @ keys.T
+
+
 def reduce(values: Tensor, reduction: Reduction) -> Tensor:
     """Reduce the values of the anchors.
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from dipole.losses.common import Reduction, TwoViews, accumulate, gathered_keys, reduce, two_views, unit_rows
 from dipole.losses.info_nce import check_has_negatives
-from dipole.ops import gather_mean, pairwise_logsumexp
+from dipole.ops import gather as gather_rows
+from dipole.ops import pairwise_logsumexp
 from dipole.ops.checks import check_embeddings, check_same_rows, check_temperature
 
 WeightFunction = Callable[[Tensor, Tensor], Tensor]
@@ -122,15 +123,19 @@ def vmf_negative_weights(
     Returns:
         (N,) weights.
 
+    Raises:
+        InputError: shapes differ, a value is not finite, or sigma is not positive.
+
     Example:
         >>> vmf_negative_weights(torch.eye(2), torch.eye(2))
         tensor([1., 1.])
     """
+    check_same_rows(z1=z1, z2=z2)
+    check_temperature(sigma, "sigma")
     similarity = (accumulate(z1) * accumulate(z2)).sum(dim=1) / sigma
-    # Cosine similarities are at most 1: this shift cannot overflow and is the same in every process.
-    exponential = torch.exp(similarity - 1 / sigma)
-    mean = exponential.mean()
-    return 2 - exponential / (gather_mean(mean) if gather else mean)
+    everywhere = gather_rows(similarity) if gather else similarity
+    # Over the log-sum-exp, so that a small σ does not turn all exponentials into zeros.
+    return 2 - len(everywhere) * torch.exp(similarity - everywhere.logsumexp(dim=0))
 
 
 def npc_multiplier(

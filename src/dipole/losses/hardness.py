@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dipole.errors import InputError
-from dipole.losses.common import Reduction, accumulate, gathered_keys, reduce, unit_rows
+from dipole.losses.common import Reduction, accumulate, gathered_keys, inner_products, reduce, unit_rows
 from dipole.losses.info_nce import check_has_negatives
 from dipole.ops.checks import check_at_least, check_embeddings, check_same_rows, check_temperature
 
@@ -93,6 +93,7 @@ def contrastive_loss_from_similarities(
         >>> contrastive_loss_from_similarities(torch.ones(1), torch.zeros(1, 3), temperature=1.0)  # log(e + 3) − 1
         tensor(0.7437)
     """
+    _check_similarities(positive_similarities, negative_similarities)
     check_temperature(temperature)
     positive = accumulate(positive_similarities)[:, None] / temperature
     negatives = _kept(accumulate(negative_similarities), top_k, alpha) / temperature
@@ -129,10 +130,23 @@ def simple_loss_from_similarities(
         >>> simple_loss_from_similarities(torch.ones(1), torch.full((1, 4), 0.5))
         tensor(-0.5000)
     """
+    _check_similarities(positive_similarities, negative_similarities)
     negatives = _kept(accumulate(negative_similarities), top_k, alpha)
     if negative_weight is None:
         negative_weight = 1 / max(1, negatives.shape[1])
     return reduce(negative_weight * negatives.sum(dim=1) - accumulate(positive_similarities), reduction)
+
+
+def _check_similarities(positive: Tensor, negative: Tensor) -> None:
+    """Require finite similarities (N,) and (N, M)."""
+    if positive.ndim != 1 or negative.ndim != 2 or len(positive) != len(negative):
+        raise InputError(
+            f"positive_similarities {tuple(positive.shape)} and negative_similarities {tuple(negative.shape)}: "
+            "expected (N,) and (N, M)."
+        )
+    check_embeddings(positive_similarities=positive[:, None])
+    if negative.shape[1]:
+        check_embeddings(negative_similarities=negative)
 
 
 def _kept(negatives: Tensor, top_k: int | None, alpha: float | None) -> Tensor:
@@ -248,9 +262,9 @@ def negative_similarities(
     """
     if negatives is not None:
         check_embeddings(queries=queries, negatives=negatives)
-        return queries @ unit_rows(negatives, normalize).T
+        return inner_products(accumulate(queries), unit_rows(negatives, normalize))
     keys, own = gathered_keys(positives, gather)
     check_has_negatives(len(keys))
     others = torch.ones(len(queries), len(keys), dtype=torch.bool, device=keys.device)
     others[torch.arange(len(queries), device=keys.device), own] = False
-    return (queries @ keys.T)[others].view(len(queries), -1)
+    return inner_products(accumulate(queries), accumulate(keys))[others].view(len(queries), -1)

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from dipole.methods.card import Card
-from dipole.methods.optimization import OptimizerName, build_optimizer, learning_rate_factor
+from dipole.methods.optimization import (
+    OptimizerName,
+    build_optimizer,
+    check_optimization,
+    learning_rate_factor,
+)
+from dipole.ops.checks import check_at_least
 
 
 class Method(lightning.LightningModule):
@@ -40,6 +46,8 @@ class Method(lightning.LightningModule):
         schedule: Literal["cosine", "constant"] = "cosine",
     ) -> None:
         super().__init__()
+        check_optimization(learning_rate, weight_decay, momentum)
+        check_at_least(warmup_epochs, 0, "warmup_epochs")
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay

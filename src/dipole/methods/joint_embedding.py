@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dipole.methods.base import Method
 from dipole.nn import ImageEncoder, MomentumEncoder, build_encoder, cosine_momentum, mlp
 from dipole.ops import GradCache
+from dipole.ops.checks import check_at_least
 from dipole.views import ImageViews, SimCLRViews
 
 
@@ -46,9 +47,13 @@ class JointEmbedding(Method):
         **optimization: Any,
     ) -> None:
         super().__init__(**optimization)
+        if chunk_size is not None:
+            check_at_least(chunk_size, 1, "chunk_size")
         backbone = build_encoder(encoder, image_size=image_size, pretrained=pretrained)
         width = backbone.width
-        projector = mlp(width, projector_hidden or width, projection_dim, projector_layers)
+        projector = mlp(
+            width, width if projector_hidden is None else projector_hidden, projection_dim, projector_layers
+        )
         self.network = nn.Sequential(OrderedDict(encoder=backbone, projector=projector))
         self.projection_dim = projection_dim
         self.gather = gather

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dipole.errors import InputError
-from dipole.ops.checks import check_at_least, check_temperature
+from dipole.ops.checks import check_at_least
 
 OptimizerName = Literal["sgd", "adam", "adamw", "lars"]
 
@@ -37,8 +37,7 @@ def build_optimizer(
         >>> build_optimizer(nn.Linear(2, 2).named_parameters(), "adam", learning_rate=1e-3).defaults["lr"]
         0.001
     """
-    check_temperature(learning_rate, "learning_rate")
-    check_at_least(weight_decay, 0, "weight_decay")
+    check_optimization(learning_rate, weight_decay, momentum)
     trained = [parameter for _, parameter in parameters if parameter.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
@@ -56,6 +55,18 @@ def build_optimizer(
 
         return Lars(groups, lr=learning_rate, momentum=momentum, trust_coeff=0.001)
     raise InputError(f"optimizer is {name!r}: expected 'sgd', 'adam', 'adamw' or 'lars'.")
+
+
+def check_optimization(learning_rate: float, weight_decay: float, momentum: float) -> None:
+    """Require numbers that an optimiser can work with.
+
+    Raises:
+        InputError: the learning rate is not above 0, or one of the others is negative.
+    """
+    if not (math.isfinite(learning_rate) and learning_rate > 0):
+        raise InputError(f"learning_rate is {learning_rate}: expected a number above 0.")
+    check_at_least(weight_decay, 0, "weight_decay")
+    check_at_least(momentum, 0, "momentum")
 
 
 def learning_rate_factor(

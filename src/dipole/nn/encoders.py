@@ -47,7 +47,7 @@ class SmallAlexNet(nn.Sequential):
     ReLU. The paper's last layer, 4096 → 128, is the projector: use `projector_layers=1`.
 
     Args:
-        image_size: height and width of the images, 32 or more.
+        image_size: height and width of the images, 16 or more.
 
     Example:
         >>> SmallAlexNet(32)(torch.zeros(2, 3, 32, 32)).shape
@@ -142,9 +142,14 @@ def build_encoder(
     """
     if isinstance(encoder, nn.Module):
         return ImageEncoder(encoder, _measure_width(encoder, image_size))
+    if not isinstance(encoder, str):
+        raise InputError(
+            f"encoder is {encoder!r}: expected a name or a module. A run that was trained with a module of its own "
+            "needs it again: give encoder=…"
+        )
     name, _, suffix = encoder.partition("-")
     if name == "convnet4":
-        if suffix and not suffix.isdecimal():
+        if suffix and not (suffix.isdecimal() and int(suffix) > 0):
             raise InputError(f"encoder is {encoder!r}: write the width as a number, e.g. 'convnet4-64'.")
         backbone: nn.Module = ConvNet4(int(suffix) if suffix else 32)
         built = ImageEncoder(backbone, int(backbone.num_features))  # type: ignore[arg-type]

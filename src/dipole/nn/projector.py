@@ -18,7 +18,7 @@ def mlp(width: int, hidden: int, out: int, layers: int = 2, *, final_norm: bool 
         final_norm: end with batch normalisation without an affine map, as MoCo v3's projector.
 
     Raises:
-        InputError: fewer than one layer.
+        InputError: a number of layers or features below 1.
 
     Example:
         >>> import torch
@@ -27,6 +27,8 @@ def mlp(width: int, hidden: int, out: int, layers: int = 2, *, final_norm: bool 
     """
     if layers < 1:
         raise InputError(f"a projector of {layers} layers: expected 1 or more.")
+    if min(width, hidden, out) < 1:
+        raise InputError(f"a projector from {width} over {hidden} to {out} features: expected 1 or more of each.")
     parts: list[nn.Module] = []
     for _ in range(layers - 1):
         parts += [nn.Linear(width, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)]

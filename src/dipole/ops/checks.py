@@ -1,6 +1,7 @@
 """Checks that every loss makes on its input, so that a mistake is told where it was made."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -87,3 +88,16 @@ def check_at_least(value: float, minimum: float, name: str) -> None:
     """
     if not (math.isfinite(value) and value >= minimum):
         raise InputError(f"{name} is {value}: expected a number of at least {minimum}.")
+
+
+def check_choice(value: str, choices: Sequence[str], name: str) -> None:
+    """Require one of several names.
+
+    Raises:
+        InputError: another value.
+
+    Example:
+        >>> check_choice("rbf", ("euclidean", "rbf"), "cost")
+    """
+    if value not in choices:
+        raise InputError(f"{name} is {value!r}: expected one of {', '.join(map(repr, choices))}.")

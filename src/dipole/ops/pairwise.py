@@ -45,7 +45,7 @@ def pairwise_logsumexp(
         (N,); −inf for a row in which nothing is left.
 
     Raises:
-        InputError: `exclude` or `log_weight` does not fit the shapes.
+        InputError: queries or keys are no matrices of one width, or `exclude` or `log_weight` does not fit them.
 
     Example:
         >>> z = torch.eye(3)
@@ -93,7 +93,7 @@ def pairwise_softmax_mean(
         (N,); 0 for a row in which nothing is left.
 
     Raises:
-        InputError: `exclude` does not fit the shapes.
+        InputError: queries or keys are no matrices of one width, or `exclude` does not fit them.
 
     Example:
         >>> z = torch.eye(3)
@@ -107,7 +107,11 @@ def pairwise_softmax_mean(
 
 
 def _prepare(queries: Tensor, keys: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Bring all three to the type in which sums are accumulated."""
+    """Check the shapes and bring all three to the type in which sums are accumulated."""
+    if queries.ndim != 2 or keys.ndim != 2 or queries.shape[1] != keys.shape[1] or 0 in (*queries.shape, *keys.shape):
+        raise InputError(
+            f"queries {tuple(queries.shape)} and keys {tuple(keys.shape)}: expected (N, D) and (M, D), not empty."
+        )
     dtype = torch.promote_types(torch.promote_types(queries.dtype, keys.dtype), torch.float32)
     return queries.to(dtype), keys.to(dtype), torch.as_tensor(scale, dtype=dtype, device=queries.device)
 

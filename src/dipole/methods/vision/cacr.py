@@ -78,6 +78,8 @@ class CACR(JointEmbedding):
     ) -> None:
         super().__init__(**options)
         check_at_least(num_positives, 1, "num_positives")
+        check_at_least(t_positive, 0, "t_positive")
+        check_at_least(t_negative, 0, "t_negative")
         self.num_positives = num_positives
         self.t_positive, self.t_negative = t_positive, t_negative
         self.alpha, self.beta, self.cost = alpha, beta, cost
@@ -138,6 +140,8 @@ class CACRMoCo(MomentumJointEmbedding):
     ) -> None:
         super().__init__(**options)
         check_at_least(num_positives, 1, "num_positives")
+        check_at_least(t_positive, 0, "t_positive")
+        check_at_least(t_negative, 0, "t_negative")
         self.num_positives = num_positives
         self.t_positive, self.t_negative = t_positive, t_negative
         self.alpha, self.beta, self.intra_batch = alpha, beta, intra_batch
@@ -202,6 +206,7 @@ class CACRMoCoV3(MomentumJointEmbedding):
     ) -> None:
         super().__init__(**options)
         check_at_least(num_positives, 1, "num_positives")
+        check_at_least(num_keys, 1, "num_keys")
         check_temperature(temperature)
         self.num_positives, self.num_keys = num_positives, min(num_keys, num_positives + 1)
         self.temperature, self.cost = temperature, cost

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.losses import contrastive_loss_from_similarities, simple_loss_from_similarities
+from dipole.losses.common import inner_products
 from dipole.losses.hardness import negative_similarities
 from dipole.methods.card import Card
 from dipole.methods.joint_embedding import JointEmbedding
 from dipole.negatives import InstanceMemoryBank
-from dipole.ops.checks import check_temperature
+from dipole.ops.checks import check_at_least, check_temperature
 
 
 class HardContrastive(JointEmbedding):
@@ -77,6 +78,14 @@ class HardContrastive(JointEmbedding):
     ) -> None:
         super().__init__(**options)
         check_temperature(temperature)
+        if top_k is not None and alpha is not None:
+            raise InputError(f"top_k is {top_k} and alpha is {alpha}: give at most one of them.")
+        if top_k is not None:
+            check_at_least(top_k, 1, "top_k")
+        if alpha is not None and not 0 < alpha <= 1:
+            raise InputError(f"alpha is {alpha}: expected a share of the negatives above 0 and at most 1.")
+        if bank_size is not None:
+            check_at_least(bank_size, 2, "bank_size")
         self.loss, self.temperature, self.negative_weight = loss, temperature, negative_weight
         self.kept: dict[str, Any] = {"top_k": top_k, "alpha": alpha}
         self.bank = None
@@ -110,4 +119,4 @@ class HardContrastive(JointEmbedding):
             )
         others = torch.ones(len(queries), len(entries), dtype=torch.bool, device=queries.device)
         others[torch.arange(len(queries), device=queries.device), index] = False
-        return (queries @ entries.T)[others].view(len(queries), -1)
+        return inner_products(queries, entries)[others].view(len(queries), -1)

@@ -1,0 +1,177 @@
+"""What a claim is: arms that are trained, and comparisons between them that were decided before the runs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dipole.data import ImageSet, imbalanced_indices, load_image_sets
+from dipole.errors import InputError
+from dipole.methods.base import Method
+
+Measure = Callable[[Method, ImageSet, ImageSet, "Arm"], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Images of an experiment.
+
+    Args:
+        name: of a data set, as `load_image_sets` knows it.
+        image_size: height and width of the views in pixels.
+        most_train: training images used at most, drawn once.
+        most_test: test images used at most, drawn once.
+        imbalance: `"linear"` or `"exponential"`: pretrain on such a subset of the training images. The labelled images
+            of the evaluation are all training images.
+        least: images that every class keeps in an imbalanced subset.
+    """
+
+    name: str
+    image_size: int
+    most_train: int | None = None
+    most_test: int | None = None
+    imbalance: str | None = None
+    least: int = 4
+
+    @property
+    def label(self) -> str:
+        """Name of the images, with their imbalance."""
+        return self.name if self.imbalance is None else f"{self.name}, {self.imbalance} imbalance"
+
+    def load(self, data_root: str | Path | None = None) -> tuple[ImageSet, ImageSet]:
+        """Return the labelled training images and the test images.
+
+        Raises:
+            InputError: the files of the data set are not in `data_root`.
+
+        Example:
+            >>> train, test = Data("digits", 16, most_train=100).load()
+            >>> len(train), len(test)
+            (100, 450)
+        """
+        train, test = load_image_sets(self.name, data_root, self.image_size)
+        return train.sample(self.most_train or len(train)), test.sample(self.most_test or len(test))
+
+    def pretraining(self, train: ImageSet) -> ImageSet:
+        """Return the images of the training set that an encoder is trained on."""
+        if self.imbalance is None:
+            return train
+        labels = train.labels["label"]
+        kept = torch.zeros(len(train), dtype=torch.bool)
+        kept[imbalanced_indices(labels, self.imbalance)] = True
+        for value in labels.unique():
+            members = (labels == value).nonzero().flatten()
+            missing = self.least - int(kept[members].sum())
+            kept[members[~kept[members]][: max(0, missing)]] = True
+        return train.select(kept.nonzero().flatten())
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of training, repeated over seeds.
+
+    Args:
+        name: within the claim.
+        method: name of the method.
+        data: images.
+        epochs: passes over the pretraining images.
+        batch_size: images per step.
+        options: arguments of the method, the learning rate apart.
+        learning_rates: the grid; the best by kNN on held-out training images is taken. A single one is taken as it is.
+        views: arguments of the views.
+    """
+
+    name: str
+    method: str
+    data: Data
+    epochs: int
+    batch_size: int
+    learning_rates: tuple[float, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    views: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A difference between two arms that the paper leads one to expect.
+
+    Args:
+        name: what is compared, in words.
+        treatment: name of the arm that is expected to differ.
+        baseline: name of the arm that it is compared with.
+        metric: of which the difference, treatment − baseline, is taken.
+        expected: `"higher"` or `"lower"`: the sign of the difference.
+        margin: the smallest difference, in the expected direction, that would matter in practice.
+        judged: whether it counts for the verdict of the claim; otherwise it is reported only.
+    """
+
+    name: str
+    treatment: str
+    baseline: str
+    metric: str
+    expected: str = "higher"
+    margin: float = 0.0
+    judged: bool = True
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a paper claims and the experiment that tests it.
+
+    Args:
+        slug: of the paper; the name of the claim and of its result.
+        title: the paper.
+        statement: the claim in one or two sentences, as it is tested here.
+        paper: the paper's own numbers.
+        arms: what is trained.
+        comparisons: what is judged; decided before the runs.
+        seeds: of the paired runs.
+        tuning_seed: of the runs that choose the learning rate.
+        neighbours: k of the kNN accuracy.
+        notes: decisions about the experiment and known limits.
+        measure: further metrics of a trained method: `(method, train, test, arm) -> {name: value}`.
+    """
+
+    slug: str
+    title: str
+    statement: str
+    paper: str
+    arms: tuple[Arm, ...]
+    comparisons: tuple[Comparison, ...]
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    tuning_seed: int = 100
+    neighbours: int = 10
+    notes: tuple[str, ...] = ()
+    measure: Measure | None = None
+
+    def __post_init__(self) -> None:
+        names = [arm.name for arm in self.arms]
+        used = {name for entry in self.comparisons for name in (entry.treatment, entry.baseline)}
+        if len(set(names)) < len(names) or not used <= set(names):
+            raise InputError(f"{self.slug}: comparisons use {sorted(used)}, but the arms are {names}.")
+        if self.tuning_seed in self.seeds:
+            raise InputError(f"{self.slug}: seed {self.tuning_seed} chooses the learning rate and cannot be judged by.")
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """Names of the data sets, in the order of the arms."""
+        return tuple(dict.fromkeys(arm.data.name for arm in self.arms))
+
+
+def metrics_by_seed(rows: Sequence[Mapping[str, Any]], metric: str) -> Tensor:
+    """Return one metric (S,) of the runs of an arm, in double precision.
+
+    Raises:
+        InputError: a run does not have the metric.
+
+    Example:
+        >>> metrics_by_seed([{"seed": 0, "knn": 0.5}, {"seed": 1, "knn": 1.0}], "knn")
+        tensor([0.5000, 1.0000], dtype=torch.float64)
+    """
+    missing = [row["seed"] for row in rows if metric not in row]
+    if missing:
+        raise InputError(f"there is no metric {metric!r} for seed {missing[0]}: it has {', '.join(sorted(rows[0]))}.")
+    return torch.tensor([row[metric] for row in rows], dtype=torch.float64)

@@ -1,0 +1,79 @@
+"""The files of a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dipole.errors import InputError
+from dipole.runs.config import RunConfig
+from dipole.runs.safety import refuse_pickles
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory: where each of its files lies.
+
+    Example:
+        >>> Run(Path("runs/x")).model
+        PosixPath('runs/x/model')
+    """
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Run":
+        """Open a directory that holds a run.
+
+        Raises:
+            InputError: it is missing, holds no run, or holds a pickle.
+        """
+        run = cls(Path(path))
+        if not run.path.is_dir():
+            raise InputError(f"there is no run at {path}: give the folder that `dipole train … --out` wrote.")
+        if not run.config.is_file():
+            raise InputError(f"{path} is not a run: it has no config.yaml.")
+        refuse_pickles(run.path)
+        return run
+
+    @property
+    def config(self) -> Path:
+        """Resolved settings."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """One row of metrics per epoch."""
+        return self.path / "metrics.csv"
+
+    @property
+    def diagnostics(self) -> Path:
+        """Geometry of the embeddings per epoch."""
+        return self.path / "diagnostics.json"
+
+    @property
+    def evaluation(self) -> Path:
+        """Result of `dipole evaluate`."""
+        return self.path / "evaluation.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        """State from which training continues."""
+        return self.path / "checkpoints" / "last.safetensors"
+
+    @property
+    def model(self) -> Path:
+        """What people share: weights and how to build the network."""
+        return self.path / "model"
+
+    @property
+    def finished(self) -> bool:
+        """Whether training has ended: the description of the model is the last file that it writes."""
+        return (self.model / "config.json").is_file()
+
+    @property
+    def report(self) -> Path:
+        """The report page."""
+        return self.path / "report.html"
+
+    def settings(self) -> RunConfig:
+        """Read the settings."""
+        return RunConfig.load(self.config)

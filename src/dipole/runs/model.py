@@ -1,0 +1,119 @@
+"""Models as people share them: safetensors and a small JSON file."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from dipole.errors import InputError
+from dipole.files import atomic_write, read_json, write_json
+from dipole.methods.base import Method
+from dipole.methods.registry import get_method
+from dipole.runs.safety import refuse_pickles
+
+
+def save_model(method: Method, folder: str | Path, *, name: str, arguments: dict[str, Any], image_size: int) -> None:
+    """Write `config.json` and `model.safetensors`.
+
+    Args:
+        method: whose weights are written.
+        folder: made if it is missing.
+        name: of the method.
+        arguments: of its constructor, as JSON can hold them.
+        image_size: height and width of its images.
+    """
+    folder = Path(folder)
+    weights = {key: value.detach().cpu().contiguous().clone() for key, value in method.state_dict().items()}
+    with atomic_write(folder / "model.safetensors") as temporary:
+        save_file(weights, temporary)
+    write_json(folder / "config.json", {"name": name, "image_size": image_size, "method": arguments})
+
+
+def build_method(name: str, arguments: dict[str, Any], *, seed: int = 0, encoder: nn.Module | None = None) -> Method:
+    """Build a method with weights drawn from a seed; the global random state is left as it was.
+
+    Args:
+        name: of the method.
+        arguments: of its constructor.
+        seed: of the weights.
+        encoder: a module in place of the named encoder.
+
+    Raises:
+        InputError: there is no such method or argument.
+
+    Example:
+        >>> build_method("simclr", {"temperature": 0.5}).temperature
+        0.5
+    """
+    cls = get_method(name)
+    unknown = sorted(set(arguments) - set(cls.arguments()))
+    if unknown:
+        raise InputError(f"{name} has no argument {unknown[0]!r}: `dipole train {name} --help` lists them.")
+    arguments = {**arguments, **({} if encoder is None else {"encoder": encoder})}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return cls(**arguments)
+
+
+def load(path: str | Path, *, encoder: nn.Module | None = None) -> Method:
+    """Load the method of a run or of a model folder, ready to embed.
+
+    Args:
+        path: a run directory, or the `model` folder in it.
+        encoder: the module that the method was trained with, if it was not a named encoder.
+
+    Returns:
+        The method in evaluation mode.
+
+    Raises:
+        InputError: there is no model, a file is not whole, or a pickle lies in the folder.
+    """
+    folder = model_folder(path)
+    refuse_pickles(path)
+    config = model_config(path)
+    try:
+        method = build_method(config["name"], config["method"], encoder=encoder)
+    except InputError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{folder / 'config.json'} does not describe a model of dipole ({error}).") from error
+    weights = folder / "model.safetensors"
+    try:
+        state = load_file(weights)
+        method.load_state_dict(state)
+    except (SafetensorError, OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{weights} does not hold the weights of this model ({reason}).") from error
+    return method.eval()
+
+
+def model_folder(path: str | Path) -> Path:
+    """Return the folder of the model in a run directory, or the folder itself if it is a model.
+
+    Raises:
+        InputError: there is no model.
+    """
+    folder = Path(path)
+    if (folder / "config.json").is_file():
+        return folder
+    if (folder / "config.yaml").is_file() and not (folder / "model" / "config.json").is_file():
+        raise InputError(f"{path} has no trained model yet: let it finish with `dipole train --resume --out {path}`.")
+    if not (folder / "model" / "config.json").is_file():
+        raise InputError(f"there is no run or model at {path}: give the folder that `dipole train … --out` wrote.")
+    return folder / "model"
+
+
+def model_config(path: str | Path) -> dict[str, Any]:
+    """Return how the model of a run or of a model folder is built: `name`, `image_size` and `method`.
+
+    Raises:
+        InputError: there is no model, or the file does not describe one.
+    """
+    file = model_folder(path) / "config.json"
+    config = read_json(file)
+    if not isinstance(config, dict) or not {"name", "method", "image_size"} <= set(config):
+        raise InputError(f"{file} does not describe a model of dipole.")
+    return config

@@ -1,0 +1,286 @@
+"""Train a method on data and leave a run directory."""
+
+import inspect
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import nn
+
+from dipole.data import ImageDataModule, ImageSet
+from dipole.diagnostics import GeometryMonitor
+from dipole.errors import InputError
+from dipole.evaluation import OnlineKNN
+from dipole.methods.base import Method
+from dipole.methods.joint_embedding import JointEmbedding
+from dipole.methods.registry import get_method
+from dipole.ops.checks import check_at_least
+from dipole.runs.callbacks import LastCheckpoint, MetricsFile, ProgressBar, StepRandomness
+from dipole.runs.checkpoint import SafeCheckpointIO, default_precision
+from dipole.runs.config import RunConfig
+from dipole.runs.directory import Run
+from dipole.runs.model import build_method, save_model
+
+MONITORED_IMAGES = 512
+
+
+def train(
+    config: RunConfig,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    encoder: nn.Module | None = None,
+    sets: tuple[ImageSet, ImageSet] | None = None,
+    monitor: bool = True,
+    progress: bool = True,
+) -> Run:
+    """Train a method and write its run directory.
+
+    The same settings give the same weights, bit for bit, on the same processor; so does a run that was killed at any
+    moment and resumed.
+
+    Args:
+        config: settings of the run.
+        out: the run directory to make.
+        resume: continue the run in `out` from its latest whole epoch; its settings must be those of `config`.
+        encoder: a module to train in place of the encoder named in `config.method`.
+        sets: training and test images in place of those that `config.data` names.
+        monitor: follow kNN accuracy and the geometry of the embeddings after every epoch.
+        progress: show a progress bar.
+
+    Returns:
+        The run, with `model/` in it.
+
+    Raises:
+        InputError: a setting, the data or the directory is not fit for it; the message says what to do.
+
+    Example:
+        >>> import tempfile
+        >>> settings = RunConfig("simclr", epochs=1, batch_size=512, method={"encoder": "convnet4-4"})
+        >>> run = train(settings, Path(tempfile.mkdtemp()) / "run", monitor=False, progress=False)
+        >>> sorted(path.name for path in run.model.iterdir())
+        ['config.json', 'model.safetensors']
+    """
+    data = data_module(config, sets)
+    config = resolve(config, data, encoder)
+    run = Run(Path(out))
+    method = build_method(config.name, config.method, seed=config.seed, encoder=encoder)
+    data.views = make_views(method, config)
+    callbacks: list[lightning.Callback] = [StepRandomness(config.seed)]
+    if monitor:
+        callbacks += monitors(method, data, run)
+    callbacks.append(MetricsFile(run.metrics))
+    if progress:
+        callbacks.append(ProgressBar())
+    callbacks.append(LastCheckpoint(run.checkpoint))
+    with _quiet():
+        trainer = _trainer(config, callbacks)
+        # The first process of a distributed run starts the others, which find what it has written here.
+        if trainer.is_global_zero:
+            _check(run, config, resume)
+            if not resume:
+                _begin(run, config)
+        checkpoint = str(run.checkpoint) if resume and run.checkpoint.is_file() else None
+        try:
+            trainer.fit(method, datamodule=data, ckpt_path=checkpoint)
+        except Exception:
+            if trainer.is_global_zero and not resume:
+                _forget(run)
+            raise
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+    if trainer.is_global_zero:
+        arguments = {**config.method, **({} if encoder is None else {"encoder": None})}
+        save_model(method, run.model, name=config.name, arguments=arguments, image_size=data.image_size)
+    return run
+
+
+def data_module(config: RunConfig, sets: tuple[ImageSet, ImageSet] | None = None) -> ImageDataModule:
+    """Return the data of a run, without views."""
+    return ImageDataModule(
+        config.data if sets is None else sets,
+        data_root=config.data_root,
+        batch_size=config.batch_size,
+        image_size=config.image_size,
+        num_workers=config.num_workers,
+        seed=config.seed,
+    )
+
+
+def resolve(config: RunConfig, data: ImageDataModule, encoder: nn.Module | None = None) -> RunConfig:
+    """Fill in every default, so that the settings say all that the run depends on.
+
+    Raises:
+        InputError: an argument that the method or its views do not have.
+    """
+    cls = get_method(config.name)
+    defaults = {
+        name: parameter.default
+        for name, parameter in cls.arguments().items()
+        if parameter.default is not parameter.empty
+    }
+    unknown = sorted(set(config.method) - set(cls.arguments()))
+    if unknown:
+        raise InputError(
+            f"{config.name} has no argument {unknown[0]!r}: `dipole train {config.name} --help` lists them."
+        )
+    method = {**defaults, **config.method, "image_size": data.image_size}
+    if encoder is not None:
+        method["encoder"] = None
+    views = {name: _listed(value) for name, value in {**view_defaults(cls), **config.views}.items()}
+    return replace(config, image_size=data.image_size, method=method, views=views)
+
+
+def view_defaults(cls: type[Method]) -> dict[str, Any]:
+    """Return the arguments of a method's views that a user may set, with their defaults."""
+    if not issubclass(cls, JointEmbedding):
+        return {}
+    parameters = inspect.signature(cls.views_class).parameters
+    return {name: _listed(entry.default) for name, entry in parameters.items() if name not in ("size", "num_views")}
+
+
+def _listed(value: Any) -> Any:
+    """A tuple as YAML gives it back."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def make_views(method: Method, config: RunConfig) -> nn.Module | None:
+    """Build the views that a method trains on.
+
+    Raises:
+        InputError: an argument that the views do not have.
+    """
+    if not isinstance(method, JointEmbedding):
+        return None
+    known = view_defaults(type(method))
+    unknown = sorted(set(config.views) - set(known))
+    if unknown:
+        raise InputError(f"views have no argument {unknown[0]!r}: choose from {', '.join(known)}.")
+    options: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in config.views.items()
+    }
+    assert config.image_size is not None, "resolve() sets it"
+    return method.views_class(size=config.image_size, num_views=method.num_views, **options)
+
+
+def monitors(method: Method, data: ImageDataModule, run: Run) -> list[lightning.Callback]:
+    """Return the callbacks that follow the quality and the geometry of the embeddings."""
+    found: list[lightning.Callback] = []
+    if "knn" in data.evaluations:
+        found.append(OnlineKNN())
+    if isinstance(method, JointEmbedding) and data.views is not None and len(data.test_set) > 1:
+        count = min(MONITORED_IMAGES, len(data.test_set))
+        index = torch.randperm(len(data.test_set), generator=torch.Generator().manual_seed(0))[:count].sort().values
+        labels = data.test_set.labels.get("label")
+        found.append(
+            GeometryMonitor(
+                data.test_set.fetch(index),
+                data.views,
+                None if labels is None else labels[index],
+                path=run.diagnostics,
+            )
+        )
+    return found
+
+
+def _trainer(config: RunConfig, callbacks: list[lightning.Callback]) -> lightning.Trainer:
+    """Lightning's Trainer for a run.
+
+    Raises:
+        InputError: Lightning refuses an argument.
+    """
+    check_at_least(config.trainer.get("accumulate_grad_batches", 1), 1, "accumulate_grad_batches")
+    check_at_least(config.trainer.get("gradient_clip_val") or 0, 0, "gradient_clip_val")
+    try:
+        return lightning.Trainer(
+            **{"accelerator": "auto", **config.trainer},
+            max_epochs=config.epochs,
+            precision=default_precision() if config.precision == "auto" else config.precision,  # type: ignore[arg-type]
+            callbacks=callbacks,
+            plugins=[SafeCheckpointIO()],
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            # EpochSampler divides an epoch between the processes itself.
+            use_distributed_sampler=False,
+        )
+    except (ValueError, TypeError, MisconfigurationException) as error:
+        raise InputError(f"the trainer's settings {config.trainer} do not work here: {error}") from error
+
+
+def _check(run: Run, config: RunConfig, resume: bool) -> None:
+    """Require that the run directory is new, or that the one that is there can be resumed.
+
+    Raises:
+        InputError: the directory is in use, is finished, or was made with other settings.
+    """
+    if not resume:
+        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+            raise InputError(f"{run.path} exists already: add --resume to continue it, or choose another --out.")
+        return
+    saved = Run.open(run.path).settings()
+    for name, value in vars(saved).items():
+        if value != getattr(config, name):
+            raise InputError(
+                f"the run in {run.path} was started with another {_difference(name, value, getattr(config, name))}: "
+                "resume it with the same settings, or start anew with another --out."
+            )
+    if run.finished:
+        raise InputError(f"the run in {run.path} is finished: there is nothing to resume.")
+
+
+def _begin(run: Run, config: RunConfig) -> None:
+    """Write the settings.
+
+    Raises:
+        InputError: the directory cannot be written.
+    """
+    try:
+        config.save(run.config)
+    except OSError as error:
+        raise InputError(f"cannot write to {run.path}: {error.strerror}. Choose another --out.") from error
+
+
+def _forget(run: Run) -> None:
+    """Remove what a run has written if it failed before there was anything to resume."""
+    if run.checkpoint.is_file():
+        return
+    for path in (run.config, run.metrics, run.diagnostics):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # somebody else's files are in it
+        run.path.rmdir()
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    """What differs between two values of a setting."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in [*before, *now]:
+            if before.get(key) != now.get(key):
+                return f"{name}.{key} ({before.get(key)!r}, now {now.get(key)!r})"
+    return f"{name} ({before!r}, now {now!r})"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning from printing what a progress bar and a table already say."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*does not have many workers.*")
+            # What only the first process measures is not averaged over the processes.
+            warnings.filterwarnings("ignore", ".*recommended to use `self.log.*sync_dist=True.*")
+            warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from dipole.claims import Arm, Claim, Comparison, Data, claims, get_claim
+from dipole.claims.base import metrics_by_seed
+from dipole.errors import InputError
+from dipole.methods.registry import get_method
+
+DIGITS = Data("digits", 16)
+
+
+def claim(**options):
+    arms = (Arm("a", "simclr", DIGITS, 1, 64, (0.1,)), Arm("b", "cacr", DIGITS, 1, 64, (0.1,)))
+    return Claim(
+        "x", "X", "x", "x", **{"arms": arms, "comparisons": (Comparison("a − b", "a", "b", "knn"),), **options}
+    )
+
+
+def test_comparisons_must_name_arms():
+    with pytest.raises(InputError, match="the arms are"):
+        claim(comparisons=(Comparison("a − c", "a", "c", "knn"),))
+
+
+def test_the_tuning_seed_is_no_seed_to_judge_by():
+    with pytest.raises(InputError, match="chooses the learning rate"):
+        claim(seeds=(99, 100))
+
+
+def test_imbalanced_pretraining_keeps_a_few_of_every_class():
+    data = Data("digits", 16, imbalance="exponential")
+    train, _ = data.load()
+    counts = torch.bincount(data.pretraining(train).labels["label"])
+    assert counts.min() == 4
+    assert counts[-1] == (train.labels["label"] == 9).sum()
+    assert counts.tolist() == sorted(counts.tolist())
+
+
+def test_balanced_pretraining_is_the_training_set():
+    train, _ = DIGITS.load()
+    assert DIGITS.pretraining(train) is train
+
+
+def test_a_metric_that_is_missing():
+    with pytest.raises(InputError, match="seed 1"):
+        metrics_by_seed([{"seed": 0, "knn": 1.0}, {"seed": 1}], "knn")
+
+
+def test_an_unknown_claim():
+    with pytest.raises(InputError, match="Did you mean 'cacr'"):
+        get_claim("cacrr")
+
+
+@pytest.mark.parametrize("slug", claims())
+def test_the_arms_of_a_claim_can_be_built_and_cost_the_same(slug):
+    cost = {}
+    for arm in get_claim(slug).arms:
+        method = get_method(arm.method)(**{**arm.options, "image_size": arm.data.image_size})
+        cost.setdefault(arm.data, set()).add(arm.epochs * method.num_views)
+    assert all(len(views) == 1 for views in cost.values())

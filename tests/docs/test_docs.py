@@ -1,0 +1,201 @@
+"""The documentation says what is there: tables are current, examples run, commands and names exist, links lead on."""
+
+import doctest
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import dipole.losses
+from dipole.cli import COMMANDS, main
+from dipole.methods.registry import methods
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(
+    r"^(?:<!-- run(?P<slow>: slow)? -->\n)?```(?P<kind>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def blocks(page: Path, kind: str) -> list[re.Match[str]]:
+    return [block for block in BLOCK.finditer(page.read_text(encoding="utf-8")) if block["kind"] == kind]
+
+
+def marked(slow: bool) -> list[Any]:
+    """The code of each page that is marked to be run, as one program: later blocks may use earlier ones."""
+    found = []
+    for page in PAGES:
+        codes = [block for block in blocks(page, "python") if "<!-- run" in block[0] and bool(block["slow"]) == slow]
+        if codes:
+            found.append(pytest.param("\n".join(block["code"] for block in codes), id=name_of(page)))
+    return found
+
+
+@cache
+def generate() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(code: str) -> None:
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(compile(code, "example", "exec"), names)
+    for thing in [value for value in names.values() if getattr(value, "__module__", None) == "example"]:
+        for example in doctest.DocTestFinder(recurse=False).find(thing, globs=names, module=False):
+            assert doctest.DocTestRunner().run(example).failed == 0
+
+
+@pytest.mark.parametrize("code", marked(slow=False))
+def test_examples_run(code: str) -> None:
+    run(code)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", marked(slow=True))
+def test_examples_that_train_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(code)
+
+
+def test_table_of_methods_in_the_readme_is_current() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert generate().readme_with_table(text) == text, "run python docs/generate.py"
+
+
+def test_every_method_has_a_page_with_all_arguments_explained() -> None:
+    pages = generate().pages()
+    for name in methods():
+        page = pages[f"methods/{name}.md"]
+        assert f"`{name}`" in pages["methods/index.md"]
+        assert "| `learning_rate` |" in page
+        assert not re.findall(r"^\| `\w+` \| .* \|  \|$", page, re.MULTILINE)
+
+
+def test_losses_are_all_explained_and_none_is_invented() -> None:
+    guide = (ROOT / "docs" / "losses.md").read_text(encoding="utf-8")
+    reference = (ROOT / "docs" / "api" / "losses.md").read_text(encoding="utf-8")
+    public = set(dipole.losses.__all__)
+    assert set(re.findall(r"\w+Loss\b|\b\w+_loss\b", guide)) <= public
+    assert set(re.findall(r"\w+Loss\b|\b\w+_loss\b|(?<=dipole\.losses\.)\w+", reference)) == public
+    assert {name for name in public if name.endswith("_loss")} <= set(re.findall(r"\w+", guide))
+
+
+COMMAND = re.compile(r"dipole (?P<command>[a-z]+)(?P<rest>[^`\n]*)")
+
+
+def commands() -> list[Any]:
+    found = {}
+    for page in PAGES:
+        for block in blocks(page, "bash"):
+            for line in block["code"].splitlines():
+                match = COMMAND.match(line.split("#")[0].strip())
+                if match:
+                    found[match[0].strip()] = match
+    return [pytest.param(match["command"], match["rest"].split(), id=line) for line, match in found.items()]
+
+
+@pytest.mark.parametrize(("command", "arguments"), commands())
+def test_commands_and_their_flags_exist(command: str, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert command in COMMANDS
+    name = [arguments[0]] if command == "train" and arguments[0] in methods() else []
+    if command == "train" and not name:
+        name = ["simclr"]
+    with pytest.raises(SystemExit):
+        main([command, *name, "--help"])
+    known = capsys.readouterr().out
+    for flag in [argument for argument in arguments if argument.startswith("--")]:
+        assert re.search(rf"{re.escape(flag.replace('-', '_').replace('__', '--', 1))}\b", known), flag
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=name_of)
+def test_links_to_files_resolve(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).is_file(), target
+
+
+def stored_result(**changes: Any) -> dict[str, Any]:
+    comparison = {
+        "name": "kNN, batch 8",
+        "treatment": "DCL",
+        "baseline": "NT-Xent",
+        "metric": "knn",
+        "expected": "higher",
+        "margin": 0.005,
+        "judged": True,
+        "effect": -0.0123,
+        "interval": [-0.02, 0.001],
+        "verdict": "inconclusive",
+    }
+    arms = [
+        {
+            "name": name,
+            "method": method,
+            "learning_rate": 0.06,
+            "runs": [{"seed": seed, "knn": 0.5 + seed / 8, "seconds": 1.0} for seed in (0, 1)],
+        }
+        for name, method in (("DCL", "dcl"), ("NT-Xent", "simclr"))
+    ]
+    return {
+        "slug": "dcl",
+        "title": "Decoupled Contrastive Learning",
+        "statement": "Small batches suffice.",
+        "paper": "81.1 → 84.4",
+        "verdict": "inconclusive",
+        "summary": "0 of 1 comparisons reproduced",
+        "comparisons": [comparison],
+        "arms": arms,
+        "references": {"digits": {"raw pixels": {"knn": 0.9, "linear": 0.95}}},
+        "seeds": [0, 1],
+        "settings": {},
+        "data": ["digits"],
+        "notes": ["Four epochs."],
+        "provenance": {},
+        "seconds": 120.0,
+        "date": "2026-01-01",
+        **changes,
+    }
+
+
+def test_claims_appear_where_they_belong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = generate()
+    monkeypatch.setattr(module, "RESULTS", tmp_path)
+    assert module.claim_list() == "No result is stored.\n"
+    (tmp_path / "dcl.json").write_text(json.dumps(stored_result()), encoding="utf-8")
+    page = module.claim_list()
+    assert "−0.0123\u00a0[−0.02,\u00a0+0.001]" in page
+    assert "[dcl](#dcl-inconclusive)" in page
+    assert "| DCL | 0.06 | 0.562 |" in page
+    assert "| raw pixels, digits | – | 0.900 |" in page
+    verdicts = {line.split("|")[1].strip(): line.split("|")[4].strip() for line in module.method_table("").splitlines()}
+    assert verdicts["[`dcl`](dcl.md)"] == "inconclusive"
+    assert verdicts["[`dclw`](dclw.md)"] == verdicts["[`simclr`](simclr.md)"] == "–"
+    assert "Small batches suffice." in module.method_page(methods()["dclw"])
+
+
+@pytest.mark.slow
+def test_site_builds_without_a_warning_and_needs_no_network(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install 'dipole[docs]'")
+    pytest.importorskip("mkdocstrings", reason="mkdocstrings is not installed: pip install 'dipole[docs]'")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > len(methods())
+    loaded = re.compile(r"<(?:script|img|iframe)[^>]*\bsrc=\"https?:|<link[^>]*stylesheet[^>]*https?:|url\(https?:")
+    for page in pages:
+        assert not loaded.search(page.read_text(encoding="utf-8")), page
