@@ -17,9 +17,11 @@ from typing import Any
 
 import docstring_parser
 import numpy as np
+import yaml
 
 from dipole.claims.results import FOLDER as RESULTS
 from dipole.claims.results import load_results
+from dipole.data import available
 from dipole.methods.base import Method
 from dipole.methods.registry import methods
 from dipole.runs import recipes
@@ -29,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 REFERENCE_VALUES = ROOT / "tests" / "reference_values"
 BEGIN, END = "<!-- methods -->", "<!-- end of methods -->"
+BUILT_IN = {info.name for info in available() if info.where == "built in"}
 SECTION = re.compile(r"^(Args|Attributes|Example|Examples|Raises|Returns|Source|Yields):", re.MULTILINE)
 
 
@@ -93,7 +96,6 @@ def method_page(cls: type[Method]) -> str:
         "## Algorithm",
         description(cls),
         "## Run it",
-        f"```bash\ndipole train {card.name} --data digits --out runs/{card.name}\n```",
         recipe_text(card.name),
         "## What differs from the paper or the authors' code",
         "\n".join(f"- {text}" for text in card.differences) or "Nothing known.",
@@ -122,19 +124,25 @@ def view_text(cls: type[Method]) -> str:
 
 
 def recipe_text(name: str) -> str:
-    """The recipe of a method, if one is shipped."""
-    shipped = recipes()
-    if name not in shipped:
-        return "There is no recipe; the defaults below apply."
-    content = shipped[name].read_text(encoding="utf-8").strip()
-    return f"The recipe; what it does not name has the default of the table below.\n\n```yaml\n{content}\n```"
+    """How to run a method: by each of its recipes, or without one."""
+    parts = []
+    # The recipe with the method's own name comes first.
+    for recipe, path in sorted(recipes().items(), key=lambda entry: (entry[0] != name, entry[0])):
+        text = path.read_text(encoding="utf-8").strip()
+        settings = yaml.safe_load(text)
+        if settings["name"] == name:
+            root = "" if settings.get("data", "digits") in BUILT_IN else " --data_root path/to/data"
+            parts.append(f"```bash\ndipole train {recipe}{root} --out runs/{recipe}\n```\n\n```yaml\n{text}\n```")
+    if not parts:
+        return f"```bash\ndipole train {name} --out runs/{name}\n```\n\nThere is no recipe; the defaults below apply."
+    return "\n\n".join([*parts, "What a recipe does not name has the default of the table below."])
 
 
 def reference_text(slug: str) -> str:
     """How many reference values the tests compare."""
     path = REFERENCE_VALUES / f"{slug}.npz"
     if not path.is_file():
-        return "*Reference values*: none are stored for this method."
+        return "*Reference values*: it has none of its own. [What is checked](../fidelity.md)."
     with np.load(path, allow_pickle=False) as archive:
         outputs = [key for key in archive.files if key.split(".")[1] in {"out", "grad"}]
         cases = {key.split(".")[0] for key in archive.files}
@@ -168,8 +176,9 @@ def method_table(folder: str) -> str:
     for name, cls in methods().items():
         card = cls.card
         link = f"[`{name}`]({folder}{name}.md)" if folder != README else f"`{name}`"
-        first, several = card.authors.split(",")[0], "," in card.authors
-        cited = f"[{first}{' et al.' if several else ''} {card.year}](https://arxiv.org/abs/{card.arxiv})"
+        authors = card.authors.split(", ")
+        who = " and ".join(authors) if len(authors) < 3 else f"{authors[0]} et al."
+        cited = f"[{who} {card.year}](https://arxiv.org/abs/{card.arxiv})"
         rows.append([link, cited, card.summary, verdict_of(name, card.slug) or "–"])
     return table(["method", "paper", "idea", "claim"], rows)
 
@@ -179,7 +188,7 @@ def method_table(folder: str) -> str:
 
 def number(value: float) -> str:
     """A difference with its sign."""
-    return f"{value:+.3g}".replace("-", "−")
+    return f"{value:+.4f}".replace("-", "−")
 
 
 def comparison_table(result: dict[str, Any]) -> str:
@@ -256,7 +265,7 @@ def tested_methods(result: dict[str, Any]) -> set[str]:
 def verdict_of(name: str, slug: str) -> str | None:
     """The verdict of the claim of a paper, if it speaks of this method."""
     result = load_results(RESULTS).get(slug)
-    return result["verdict"] if result and name in tested_methods(result) else None
+    return f"{result['verdict']}; {result['summary']}" if result and name in tested_methods(result) else None
 
 
 def claim_text(card: Any) -> str:

@@ -16,6 +16,7 @@ import pytest
 import dipole.losses
 from dipole.cli import COMMANDS, main
 from dipole.methods.registry import methods
+from dipole.runs import recipes
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -112,9 +113,8 @@ def commands() -> list[Any]:
 @pytest.mark.parametrize(("command", "arguments"), commands())
 def test_commands_and_their_flags_exist(command: str, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert command in COMMANDS
-    name = [arguments[0]] if command == "train" and arguments[0] in methods() else []
-    if command == "train" and not name:
-        name = ["simclr"]
+    name = [] if command != "train" else ["simclr"] if arguments[0].startswith("--") else arguments[:1]
+    assert set(name) <= {*methods(), *recipes()}
     with pytest.raises(SystemExit):
         main([command, *name, "--help"])
     known = capsys.readouterr().out
@@ -177,12 +177,12 @@ def test_claims_appear_where_they_belong(tmp_path: Path, monkeypatch: pytest.Mon
     assert module.claim_list() == "No result is stored.\n"
     (tmp_path / "dcl.json").write_text(json.dumps(stored_result()), encoding="utf-8")
     page = module.claim_list()
-    assert "−0.0123\u00a0[−0.02,\u00a0+0.001]" in page
+    assert "−0.0123\u00a0[−0.0200,\u00a0+0.0010]" in page
     assert "[dcl](#dcl-inconclusive)" in page
     assert "| DCL | 0.06 | 0.562 |" in page
     assert "| raw pixels, digits | – | 0.900 |" in page
     verdicts = {line.split("|")[1].strip(): line.split("|")[4].strip() for line in module.method_table("").splitlines()}
-    assert verdicts["[`dcl`](dcl.md)"] == "inconclusive"
+    assert verdicts["[`dcl`](dcl.md)"] == "inconclusive; 0 of 1 comparisons reproduced"
     assert verdicts["[`dclw`](dclw.md)"] == verdicts["[`simclr`](simclr.md)"] == "–"
     assert "Small batches suffice." in module.method_page(methods()["dclw"])
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ops.dense import dense_logsumexp, dense_softmax_mean, excluded_pairs, tiles_of
 from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.ops import pairwise_logsumexp, pairwise_softmax_mean
+from ops.dense import dense_logsumexp, dense_softmax_mean, excluded_pairs, tiles_of
 
 SCALES = (0.0, 1.0, -1.0, 9.5, -30.0, 400.0, -3e4, 1e6)  # float64 overflows in exp above 709
 

@@ -11,8 +11,9 @@ from dipole.cli.tables import show
 from dipole.errors import InputError
 
 DESCRIPTION = (
-    "Train a method, named by a recipe or by itself, and write a run directory. Settings come from the recipe, then "
-    "--config, then the flags. `dipole train NAME --help` lists the arguments of a method and its views."
+    "Train a method, named by a recipe or by itself, and write a run directory. Settings come from the recipe (unless "
+    "--data names other data than it is for), then --config, then the flags. `dipole train NAME --help` lists the "
+    "arguments of a method and its views."
 )
 
 
@@ -23,16 +24,18 @@ def trainer_options(
     num_nodes: int = 1,
     accumulate_grad_batches: int = 1,
     gradient_clip_val: float | None = None,
+    sync_batchnorm: bool = False,
 ) -> None:
     """Arguments of Lightning's Trainer.
 
     Args:
         accelerator: `cpu`, `gpu`, `mps`, or `auto`.
         devices: number of devices, or `auto`.
-        strategy: `ddp`, `fsdp`, …, or `auto`.
+        strategy: `ddp`, or `auto`; a strategy that writes checkpoints of its own (`fsdp`) cannot be resumed.
         num_nodes: number of machines.
         accumulate_grad_batches: batches per optimiser step.
         gradient_clip_val: largest norm of the gradient.
+        sync_batchnorm: batch statistics over all processes.
     """
 
 
@@ -68,7 +71,6 @@ def run(arguments: Sequence[str]) -> None:
 
 def _settings(name: str | None, flags: list[str]) -> dict[str, Any]:
     """The defaults that a recipe and a file of settings give."""
-    from dipole.methods.registry import get_method
     from dipole.runs.config import read_settings, recipes
 
     config = _value_of("--config", flags)
@@ -78,10 +80,7 @@ def _settings(name: str | None, flags: list[str]) -> dict[str, Any]:
             raise SystemExit(0)
         known = ", ".join(recipes())
         raise InputError(f"name a recipe or a method: `dipole train NAME`. Recipes: {known}.")
-    settings: dict[str, Any] = {}
-    if name is not None:
-        shipped = recipes()
-        settings = read_settings(shipped[name]) if name in shipped else {"name": get_method(name).card.name}
+    settings = {} if name is None else _recipe(name, _value_of("--data", flags))
     if config is not None:
         given = read_settings(config)
         if name is not None and given.get("name", settings["name"]) != settings["name"]:
@@ -93,6 +92,19 @@ def _settings(name: str | None, flags: list[str]) -> dict[str, Any]:
     if "name" not in settings:
         raise InputError(f"--config {config} does not name a method: add a line such as 'name: simclr'.")
     return settings
+
+
+def _recipe(name: str, data: str | None) -> dict[str, Any]:
+    """The settings of a recipe; of a method alone if there is no recipe of that name, or if it is for other data."""
+    from dipole.methods.registry import get_method
+    from dipole.runs.config import read_settings, recipes
+
+    shipped = recipes()
+    if name not in shipped:
+        return {"name": get_method(name).card.name}
+    settings = read_settings(shipped[name])
+    # Crops and sizes that suit one set of images would quietly spoil another.
+    return settings if data in (None, settings.get("data")) else {"name": settings["name"]}
 
 
 def _value_of(flag: str, flags: list[str]) -> str | None:

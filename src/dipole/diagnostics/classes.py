@@ -21,7 +21,7 @@ def tolerance(
     `"indicator"` is the paper's formula to the letter, `mean_{i≠j} ⟨x_i, x_j⟩ · 1[l_i = l_j]`, a mean over all pairs.
     Rows are normalised here. Cost is O(N D): `Σ_{i≠j} ⟨x_i, x_j⟩ = ‖Σ_i x_i‖² − Σ_i ‖x_i‖²` within each class.
 
-    Source: Wang, Liu, *Understanding the Behaviour of Contrastive Loss* (CVPR 2021), sec. 4.2.
+    Source: Wang, Liu, *Understanding the Behaviour of Contrastive Loss* (CVPR 2021).
 
     Args:
         x: (N, D) embeddings.

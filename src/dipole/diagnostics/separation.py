@@ -30,7 +30,7 @@ def local_separation(x: Float[Tensor, "n d"], views: Float[Tensor, "n d"], k: in
     For every anchor i the similarities `⟨x_i, v_j⟩`, j ≠ i, are sorted in descending order; the first k are averaged
     over the anchors, rank by rank. Rows are normalised here; the N×N matrix is read in tiles.
 
-    Source: Wang, Liu, *Understanding the Behaviour of Contrastive Loss* (CVPR 2021), sec. 5.2, fig. 6.
+    Source: Wang, Liu, *Understanding the Behaviour of Contrastive Loss* (CVPR 2021).
 
     Args:
         x: (N, D) embeddings of one view.

@@ -62,7 +62,7 @@ def temperature_sweep(
     embeddings is repeated in each row, so that rows of runs trained at different temperatures can be put together.
     Rows are normalised here; the N×N matrix is read in tiles, once for all temperatures.
 
-    Source: Wang, Liu, *Understanding the Behaviour of Contrastive Loss* (CVPR 2021), secs. 3, 4.
+    Source: Wang, Liu, *Understanding the Behaviour of Contrastive Loss* (CVPR 2021).
 
     Args:
         x: (N, D) embeddings of one view.

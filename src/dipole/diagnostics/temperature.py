@@ -19,7 +19,7 @@ from dipole.ops.checks import check_temperature
 
 
 def penalties(s: Float[Tensor, "n n"], temperature: float) -> Float[Tensor, "n n"]:
-    """Compute `P_ij = exp(s_ij/τ) / Σ_k exp(s_ik/τ)`, the share of pair (i, j) in the denominator (eq. 1).
+    """Compute `P_ij = exp(s_ij/τ) / Σ_k exp(s_ik/τ)`, the share of pair (i, j) in the denominator.
 
     Args:
         s: (N, N) similarities, positives on the diagonal.
@@ -71,7 +71,7 @@ def loss_gradients(s: Float[Tensor, "n n"], temperature: float) -> Float[Tensor,
 def relative_penalty(
     s_neg: Float[Tensor, "n m"], temperature: float, keep: Bool[Tensor, "n m"] | None = None
 ) -> Float[Tensor, "n m"]:
-    """Compute `r_i(s_ij) = exp(s_ij/τ) / Σ_{k≠i} exp(s_ik/τ)`, how one negative's penalty compares with all (eq. 6).
+    """Compute `r_i(s_ij) = exp(s_ij/τ) / Σ_{k≠i} exp(s_ik/τ)`, how one negative's penalty compares with all.
 
     A Boltzmann distribution over the negatives; the positive has no part in it. For a square matrix with the positives
     on the diagonal pass `keep = ~torch.eye(n, dtype=torch.bool)`; for the hard loss the mask of
@@ -131,7 +131,7 @@ def penalty_entropy(r: Float[Tensor, "n m"]) -> Float[Tensor, "n"]:
 def loss_at_zero_temperature(s: Float[Tensor, "n n"], temperature: float) -> Float[Tensor, "n"]:
     """Compute what the loss tends to as τ → 0⁺: `(1/τ) max(max_{k≠i} s_ik − s_ii, 0)`, a triplet loss without margin.
 
-    Only the hardest negative counts (eq. 8).
+    Only the hardest negative counts.
 
     Args:
         s: (N, N) similarities, positives on the diagonal.
@@ -157,7 +157,7 @@ def loss_at_zero_temperature(s: Float[Tensor, "n n"], temperature: float) -> Flo
 def loss_at_infinite_temperature(s: Float[Tensor, "n n"], temperature: float) -> Float[Tensor, "n"]:
     """Compute what the loss tends to as τ → ∞: `−((N−1)/(Nτ)) s_ii + (1/(Nτ)) Σ_{k≠i} s_ik + log N`.
 
-    All negatives count alike, as in the simple loss (eq. 9).
+    All negatives count alike, as in the simple loss.
 
     Args:
         s: (N, N) similarities, positives on the diagonal.

@@ -72,7 +72,7 @@ def cacr_queue_loss(
     check_choice(detach_weights, ("all", "queue"), "detach_weights")
     check_choice(queue_queries, ("own", "first_view"), "queue_queries")
     if len(queue):
-        check_embeddings(queue=queue)
+        check_embeddings(queries=queries.flatten(0, 1), queue=queue)
     if len(queue) == 0 and (queries.shape[1] == 1 or not intra_batch):
         raise InputError("there is no negative: the queue is empty and the batch offers none. Fill the queue first.")
     queries, keys = unit_rows(queries, normalize), unit_rows(keys.detach(), normalize)
@@ -206,8 +206,8 @@ def cacr_momentum_views_loss(
         tensor(1.1029)
     """
     check_views(queries)
-    if len(keys) > len(queries):
-        raise InputError(f"{len(keys)} keys came for {len(queries)} views: every key view must be a query view too.")
+    if not 1 <= len(keys) <= len(queries):
+        raise InputError(f"{len(keys)} keys came for {len(queries)} views: give the keys of one or more of the views.")
     losses = [
         cacr_momentum_loss(
             torch.cat([queries[:index], queries[index + 1 :]]),

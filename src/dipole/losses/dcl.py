@@ -144,6 +144,7 @@ def npc_multiplier(
     *,
     temperature: float | Float[Tensor, ""] = 0.1,
     normalize: bool = True,
+    gather: bool = False,
 ) -> Float[Tensor, "2 n"]:
     """Compute the negative–positive coupling `q = U / (exp(s⁺/τ) + U)` of every anchor.
 
@@ -155,6 +156,7 @@ def npc_multiplier(
         z2: (N, D) embeddings of the second view.
         temperature: τ > 0.
         normalize: False if the rows are of unit length already.
+        gather: count the embeddings of all processes as negatives.
 
     Returns:
         (2, N): the multipliers of the anchors of view 1 and of view 2, between 0 and 1.
@@ -166,7 +168,7 @@ def npc_multiplier(
     """
     check_same_rows(z1=z1, z2=z2)
     check_temperature(temperature)
-    views = two_views(z1, z2, False, normalize)
+    views = two_views(z1, z2, gather, normalize)
     return torch.sigmoid(_log_negatives(views, temperature) - views.positives / temperature).view(2, -1)
 
 

@@ -27,7 +27,7 @@ class HardestNegatives(NamedTuple):
 def hardest_negatives(
     negative_similarities: Float[Tensor, "n m"], *, top_k: int | None = None, alpha: float | None = None
 ) -> HardestNegatives:
-    """Keep the most similar negatives of each anchor: those at or above its own upper-α quantile (section 3.3).
+    """Keep the most similar negatives of each anchor: those at or above its own upper-α quantile.
 
     Exactly K are kept, also where several are tied at the threshold. The choice is a constant for the gradient, the
     kept similarities are not.
@@ -74,7 +74,7 @@ def contrastive_loss_from_similarities(
     alpha: float | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Tensor, ""] | Float[Tensor, "n"]:
-    """Compute the contrastive loss of given similarities, plain or hard (eq. 1 and 9).
+    """Compute the contrastive loss of given similarities, plain or hard.
 
         ℓ_i = −log( exp(s_i⁺/τ) / (exp(s_i⁺/τ) + Σ_k exp(s_ik/τ)) ), k over all negatives, or the kept ones
 
@@ -110,7 +110,7 @@ def simple_loss_from_similarities(
     alpha: float | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Tensor, ""] | Float[Tensor, "n"]:
-    """Compute the simple loss, linear in the similarities, plain or hard (eq. 8): `ℓ_i = −s_i⁺ + λ Σ_k s_ik`.
+    """Compute the simple loss, linear in the similarities, plain or hard: `ℓ_i = −s_i⁺ + λ Σ_k s_ik`.
 
     It penalises all negatives alike; its hard form does so among the kept ones.
 
@@ -168,7 +168,7 @@ def hard_contrastive_loss(
     gather: bool = False,
     reduction: Reduction = "mean",
 ) -> Float[Tensor, ""] | Float[Tensor, "n"]:
-    """Compute InfoNCE against the hardest negatives of each query only (eq. 9).
+    """Compute InfoNCE against the hardest negatives of each query only.
 
     With neither `top_k` nor `alpha` it is InfoNCE. Truncation makes high temperatures, which tolerate similar samples,
     work. Choosing needs the similarities of a row side by side: memory is N × M here.
@@ -223,7 +223,7 @@ def simple_contrastive_loss(
     gather: bool = False,
     reduction: Reduction = "mean",
 ) -> Float[Tensor, ""] | Float[Tensor, "n"]:
-    """Compute the simple loss `−s⁺ + λ Σ s⁻` of embeddings, plain or hard (eq. 8).
+    """Compute the simple loss `−s⁺ + λ Σ s⁻` of embeddings, plain or hard.
 
     Arguments, conventions and errors are those of `hard_contrastive_loss` and `simple_loss_from_similarities`.
 

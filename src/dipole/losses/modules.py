@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from dipole.errors import InputError
 from dipole.losses.cacr import cacr_loss
 from dipole.losses.cacr_moco import cacr_momentum_views_loss, cacr_queue_loss
-from dipole.losses.dcl import dcl_loss, dclw_loss
+from dipole.losses.dcl import dcl_loss, dcl_neighbour_loss, dcl_queue_loss, dclw_loss
 from dipole.losses.hardness import hard_contrastive_loss, simple_contrastive_loss
 from dipole.losses.info_nce import info_nce_loss, nt_xent_loss
 from dipole.losses.sup_con import sup_con_loss
@@ -84,6 +84,18 @@ class DCLWLoss(LossModule):
     """Module twin of `dclw_loss`, with the same keyword arguments."""
 
     function = staticmethod(dclw_loss)
+
+
+class DCLQueueLoss(LossModule):
+    """Module twin of `dcl_queue_loss`, with the same keyword arguments."""
+
+    function = staticmethod(dcl_queue_loss)
+
+
+class DCLNeighbourLoss(LossModule):
+    """Module twin of `dcl_neighbour_loss`, with the same keyword arguments."""
+
+    function = staticmethod(dcl_neighbour_loss)
 
 
 class CACRLoss(LossModule):

@@ -75,7 +75,7 @@ def check_temperature(temperature: float | Tensor, name: str = "temperature") ->
     Raises:
         InputError: the value is zero, negative or not finite.
     """
-    value = float(temperature)
+    value = float(temperature.detach() if isinstance(temperature, Tensor) else temperature)
     if not (math.isfinite(value) and value > 0):
         raise InputError(f"{name} is {value}: expected a number above 0; 0.05 to 1 is usual.")
 

@@ -1,9 +1,10 @@
 """Large contrastive batches through an encoder that only fits a small one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from dipole.errors import InputError
@@ -14,7 +15,8 @@ class GradCache:
 
     In-batch losses need all embeddings at once but the encoder's activations only chunk by chunk. The result and the
     gradients are those of `encode(inputs)` for encoders that treat rows independently; batch normalisation sees one
-    chunk at a time. Randomness (dropout) is replayed in the second pass.
+    chunk at a time. In the second pass randomness (dropout) is replayed and the encoder's buffers (running statistics)
+    are left alone.
 
     Gao, Zhang, Han, Callan: *Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup* (RepL4NLP 2021).
 
@@ -40,5 +42,24 @@ class GradCache:
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Encode `inputs` (N, …) to embeddings (N, …)."""
-        chunks = [checkpoint(self.encode, chunk, use_reentrant=False) for chunk in inputs.split(self.chunk_size)]
+        chunks = [
+            checkpoint(self.encode, chunk, use_reentrant=False, context_fn=self._contexts)
+            for chunk in inputs.split(self.chunk_size)
+        ]
         return torch.cat(chunks)
+
+    def _contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """What the first and the second pass run in."""
+        return nullcontext(), _kept_buffers(self.encode)
+
+
+@contextmanager
+def _kept_buffers(encode: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Put a module's buffers back afterwards; the first pass has updated them already."""
+    buffers = list(encode.buffers()) if isinstance(encode, nn.Module) else []
+    before = [buffer.clone() for buffer in buffers]
+    try:
+        yield
+    finally:
+        for buffer, value in zip(buffers, before, strict=True):
+            buffer.copy_(value)

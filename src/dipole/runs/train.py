@@ -94,8 +94,9 @@ def train(
             if trainer.is_global_zero and not resume:
                 _forget(run)
             raise
-        if trainer.interrupted:
-            raise KeyboardInterrupt
+        except SystemExit as error:
+            # Lightning turns an interrupt into exit code 1; what it means is for the caller to say.
+            raise KeyboardInterrupt from error
     if trainer.is_global_zero:
         arguments = {**config.method, **({} if encoder is None else {"encoder": None})}
         save_model(method, run.model, name=config.name, arguments=arguments, image_size=data.image_size)

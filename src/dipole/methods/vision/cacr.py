@@ -34,7 +34,6 @@ CARD = Card(
         '(`queue_queries="first_view"`).',
         'The debiased repulsion has the sign of the derivation; `debias_sign="official"` has that of the code.',
         'The Euclidean MoCo v3 form is a mean over the batch; `reduction="sum"` is the authors\'.',
-        "The population form and the paper's small-scale tables are cited from memory: the full text was not at hand.",
     ),
 )
 

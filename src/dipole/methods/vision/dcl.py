@@ -65,7 +65,7 @@ class DCL(JointEmbedding):
         """Return the loss of the two views and the mean NPC multiplier."""
         z1, z2 = self.project(batch["views"])
         with torch.no_grad():
-            multiplier = npc_multiplier(z1, z2, temperature=self.temperature).mean()
+            multiplier = npc_multiplier(z1, z2, temperature=self.temperature, gather=self.gather).mean()
         return {"loss": self.contrast(z1, z2), "npc_multiplier": multiplier}
 
     def contrast(self, z1: Tensor, z2: Tensor) -> Tensor:

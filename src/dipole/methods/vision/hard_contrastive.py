@@ -14,6 +14,7 @@ from dipole.losses.hardness import negative_similarities
 from dipole.methods.card import Card
 from dipole.methods.joint_embedding import JointEmbedding
 from dipole.negatives import InstanceMemoryBank
+from dipole.ops import gather
 from dipole.ops.checks import check_at_least, check_temperature
 
 
@@ -53,7 +54,10 @@ class HardContrastive(JointEmbedding):
         arxiv="2012.09740",
         field="vision",
         summary="Contrast with the hardest negatives only, which makes tolerant, high temperatures work.",
-        equations=("eq. 1 (contrastive), 8 (simple), 9 (hard contrastive), relative penalty, uniformity, tolerance",),
+        equations=(
+            "contrastive, simple, hard contrastive and hard simple loss",
+            "relative penalty and its entropy, uniformity, tolerance, local separation",
+        ),
         official_code=None,
         differences=(
             "The truncation keeps exactly K = ⌈α M⌉ negatives of each anchor, ties included.",
@@ -99,7 +103,8 @@ class HardContrastive(JointEmbedding):
             negatives = negative_similarities(queries, positives, None, gather=self.gather)
         else:
             negatives = self.similarities_with_bank(queries, batch["index"])
-            self.bank.update(batch["index"], queries.detach())
+            # Every process keeps the same bank, with the embeddings of all.
+            self.bank.update(gather(batch["index"]), gather(queries.detach()))
         positive = (queries * positives).sum(dim=1)
         if self.loss == "simple":
             value = simple_loss_from_similarities(

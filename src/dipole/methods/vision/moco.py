@@ -47,7 +47,10 @@ class MoCo(MomentumJointEmbedding):
         summary="A query finds the key of its other view among a queue of keys from a slowly moving encoder.",
         equations=("MoCo v1 eq. 1 (InfoNCE with a queue), eq. 2 (momentum update), algorithm 1",),
         official_code="facebookresearch/moco",
-        differences=("Batch statistics of the keys are not shuffled across processes; use SyncBatchNorm there.",),
+        differences=(
+            "Batch statistics of keys are not shuffled across processes; `--trainer.sync_batchnorm true` joins them.",
+            "As in the authors' code, the queue starts with random keys, which count as negatives until replaced.",
+        ),
     )
     views_class = MoCoV2Views
 

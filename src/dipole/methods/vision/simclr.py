@@ -41,7 +41,7 @@ class SimCLR(JointEmbedding):
         summary="Two views of an image attract each other and repel all other views in the batch (NT-Xent).",
         equations=("eq. 1 (NT-Xent), algorithm 1",),
         official_code="google-research/simclr",
-        differences=("Small-image recipes use SGD without LARS and a ConvNet that trains on a laptop.",),
+        differences=("The recipe for digits trains a small ConvNet by Adam; the authors use LARS and ResNet-50.",),
     )
     views_share_batch_norm = True
 

@@ -1,0 +1,89 @@
+"""Every loss as a function of two views (N, D), so that one property is tested on all of them."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dipole.losses import (
+    cacr_loss,
+    cacr_momentum_views_loss,
+    cacr_queue_loss,
+    dcl_loss,
+    dcl_neighbour_loss,
+    dcl_queue_loss,
+    dclw_loss,
+    hard_contrastive_loss,
+    info_nce_loss,
+    nt_xent_loss,
+    simple_contrastive_loss,
+    sup_con_loss,
+)
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+DIM = 4
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def bank(like: Tensor) -> Tensor:
+    """Seven entries that half precision holds exactly."""
+    return ((4 * random(7, like.shape[1], seed=99)).round() / 4).to(like.dtype)
+
+
+def third(a: Tensor) -> Tensor:
+    """Another view, made without rounding and row by row."""
+    return a.roll(1, dims=1)
+
+
+def sup_con(z1: Tensor, z2: Tensor) -> Tensor:
+    """Labels are what rows have in common, so they move with a permutation: the sign of a fixed projection."""
+    labels = (torch.cat([z1, z1])[:, 0] > 0).long()
+    return sup_con_loss(torch.cat([z1, z2]), labels, temperature=0.4)
+
+
+# Differentiable in every input, nothing is treated as a constant: finite differences apply.
+SMOOTH: dict[str, Loss] = {
+    "nt_xent": lambda a, b: nt_xent_loss(a, b, temperature=0.3),
+    "info_nce": lambda a, b: info_nce_loss(a, b, temperature=0.3),
+    "info_nce with a bank": lambda a, b: info_nce_loss(a, b, bank(a), temperature=0.3),
+    "dcl": lambda a, b: dcl_loss(a, b, temperature=0.3),
+    "dclw, weights attached": lambda a, b: dclw_loss(a, b, temperature=0.3, detach_weight=False),
+    "sup_con": sup_con,
+    "hard_contrastive": lambda a, b: hard_contrastive_loss(a, b, temperature=0.7),
+    "hard_contrastive, top_k": lambda a, b: hard_contrastive_loss(a, b, temperature=0.7, top_k=2),
+    "hard_contrastive with a bank": lambda a, b: hard_contrastive_loss(a, b, bank(a), temperature=0.7, alpha=0.5),
+    "simple": lambda a, b: simple_contrastive_loss(a, b),
+    "simple, alpha": lambda a, b: simple_contrastive_loss(a, b, alpha=0.5, negative_weight=0.3),
+    "cacr": lambda a, b: cacr_loss(torch.stack([a, b, third(a)]), t_negative=2.0),
+    "cacr, symmetric": lambda a, b: cacr_loss(torch.stack([a, b]), symmetric=True, alpha=0.5, beta=2.0),
+    "cacr, rbf": lambda a, b: cacr_loss(torch.stack([a, b]), cost="rbf"),
+    "cacr, debiased": lambda a, b: cacr_loss(torch.stack([a, b]), debias=0.1),
+    "cacr, debiased as the authors": lambda a, b: cacr_loss(torch.stack([a, b]), debias=0.1, debias_sign="official"),
+    "cacr, uniform": lambda a, b: cacr_loss(torch.stack([a, b, third(a)]), weighting="none"),
+    "cacr, uniform positives": lambda a, b: cacr_loss(torch.stack([a, b, third(a)]), weighting="uniform_positives"),
+    "cacr, uniform negatives": lambda a, b: cacr_loss(torch.stack([a, b, third(a)]), weighting="uniform_negatives"),
+}
+
+# Some factor is a constant for the gradient, by definition.
+WITH_CONSTANTS: dict[str, Loss] = {
+    "dclw": lambda a, b: dclw_loss(a, b, temperature=0.3),
+    "dcl_queue": lambda a, b: dcl_queue_loss(a, b, bank(a), temperature=0.3),
+    "dcl_neighbour": lambda a, b: dcl_neighbour_loss(a, b, temperature=0.3),
+    "cacr, weights detached": lambda a, b: cacr_loss(torch.stack([a, b, third(a)]), detach_weights=True),
+    "cacr_queue": lambda a, b: cacr_queue_loss(torch.stack([a, b]), torch.stack([b, a]), bank(a)),
+    "cacr_queue, as the authors": lambda a, b: cacr_queue_loss(
+        torch.stack([a, b]), torch.stack([b, a]), bank(a), detach_weights="queue", queue_queries="first_view"
+    ),
+    "cacr_queue, queue alone": lambda a, b: cacr_queue_loss(
+        torch.stack([a, b]), torch.stack([b, a]), bank(a), intra_batch=False
+    ),
+    "cacr_momentum, rbf": lambda a, b: cacr_momentum_views_loss(torch.stack([a, b, third(a)]), torch.stack([b, a])),
+    "cacr_momentum, euclidean": lambda a, b: cacr_momentum_views_loss(
+        torch.stack([a, b, third(a)]), torch.stack([b, a]), cost="euclidean"
+    ),
+}
+
+LOSSES = SMOOTH | WITH_CONSTANTS

@@ -1,0 +1,99 @@
+"""The module twins and the reductions."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import dipole.losses
+from dipole import losses
+from dipole.errors import InputError
+from dipole.losses import LossModule
+from losses.table import DIM, bank, random
+
+Z1, Z2 = random(2, 5, DIM)
+VIEWS = random(2, 5, DIM)
+LABELS = torch.tensor([0, 0, 1, 1, 0])
+
+TWINS: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...], dict[str, Any]]] = {
+    "NTXentLoss": (losses.nt_xent_loss, (Z1, Z2), {"temperature": 0.3}),
+    "InfoNCELoss": (losses.info_nce_loss, (Z1, Z2, bank(Z1)), {"reduction": "sum"}),
+    "DCLLoss": (losses.dcl_loss, (Z1, Z2), {"temperature": 0.3, "reduction": "none"}),
+    "DCLQueueLoss": (losses.dcl_queue_loss, (Z1, Z2, bank(Z1)), {"temperature": 0.3}),
+    "DCLNeighbourLoss": (losses.dcl_neighbour_loss, (Z1, Z2), {"temperature": 0.3}),
+    "DCLWLoss": (losses.dclw_loss, (Z1, Z2), {"sigma": 0.2}),
+    "CACRLoss": (losses.cacr_loss, (VIEWS,), {"t_negative": 3.0, "cost": "rbf"}),
+    "CACRQueueLoss": (losses.cacr_queue_loss, (VIEWS, VIEWS, bank(Z1)), {"intra_batch": False}),
+    "CACRMomentumLoss": (losses.cacr_momentum_views_loss, (VIEWS, VIEWS), {"cost": "euclidean"}),
+    "HardContrastiveLoss": (losses.hard_contrastive_loss, (Z1, Z2), {"top_k": 2}),
+    "SimpleContrastiveLoss": (losses.simple_contrastive_loss, (Z1, Z2), {"alpha": 0.5}),
+    "SupConLoss": (losses.sup_con_loss, (Z1, LABELS), {"temperature": 0.3}),
+}
+
+
+def test_every_twin_is_tested() -> None:
+    public = {name for name in dipole.losses.__all__ if inspect.isclass(getattr(losses, name))} - {"LossModule"}
+    assert public == set(TWINS)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_module_is_its_function(name: str) -> None:
+    function, tensors, options = TWINS[name]
+    cls: type[LossModule] = getattr(losses, name)
+    assert torch.equal(cls(**options)(*tensors), function(*tensors, **options))
+    assert torch.equal(cls()(*tensors), function(*tensors))
+    keywords = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    assert list(inspect.signature(cls).parameters.values()) == keywords
+    assert list(cls().parameters()) == []
+    key, value = next(iter(options.items()))
+    assert f"{key}={value!r}" in repr(cls(**options))
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_module_refuses_what_its_function_does_not_know(name: str) -> None:
+    with pytest.raises(InputError, match=r"has no argument 'temprature': choose from .*normalize"):
+        getattr(losses, name)(temprature=0.1)
+    with pytest.raises(InputError, match="has no argument 'z1'"):
+        getattr(losses, name)(z1=Z1)
+
+
+REDUCED: dict[str, Callable[[Any], Tensor]] = {
+    "nt_xent": lambda r: losses.nt_xent_loss(Z1, Z2, reduction=r),
+    "info_nce": lambda r: losses.info_nce_loss(Z1, Z2, reduction=r),
+    "info_nce with a bank": lambda r: losses.info_nce_loss(Z1, Z2, bank(Z1), reduction=r),
+    "dcl": lambda r: losses.dcl_loss(Z1, Z2, reduction=r),
+    "dclw": lambda r: losses.dclw_loss(Z1, Z2, reduction=r),
+    "dcl_queue": lambda r: losses.dcl_queue_loss(Z1, Z2, bank(Z1), reduction=r),
+    "dcl_neighbour": lambda r: losses.dcl_neighbour_loss(Z1, Z2, reduction=r),
+    "sup_con": lambda r: losses.sup_con_loss(Z1, LABELS, reduction=r),
+    "hard": lambda r: losses.hard_contrastive_loss(Z1, Z2, top_k=2, reduction=r),
+    "simple": lambda r: losses.simple_contrastive_loss(Z1, Z2, reduction=r),
+}
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_reductions_agree(name: str) -> None:
+    values = REDUCED[name]("none")
+    assert values.shape == ((10,) if name in ("nt_xent", "dcl", "dclw") else (5,))
+    torch.testing.assert_close(REDUCED[name]("sum"), values.sum())
+    torch.testing.assert_close(REDUCED[name]("mean"), values.mean())
+    if name in ("dcl", "dclw"):
+        views = values.view(2, -1).mean(dim=1)
+        torch.testing.assert_close(REDUCED[name]("sum_of_views"), views.sum())
+
+
+def test_values_are_those_of_single_anchors() -> None:
+    """Entry i of the unreduced loss belongs to row i: it does not change with the negatives' own positives."""
+    values = losses.info_nce_loss(Z1, Z2, reduction="none")
+    for i in range(5):
+        others = torch.cat([Z2[:i], Z2[i + 1 :]])
+        alone = losses.info_nce_loss(Z1[i : i + 1], Z2[i : i + 1], others)
+        torch.testing.assert_close(values[i], alone)
+
+
+def test_everything_public_exists_and_is_documented() -> None:
+    for name in dipole.losses.__all__:
+        assert inspect.getdoc(getattr(losses, name)), name

@@ -1,0 +1,91 @@
+"""No N × M tensor is made, let alone kept for the gradient: the case of CACR with MoCo's queue."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from dipole.losses import cacr_loss, cacr_queue_loss, info_nce_loss, nt_xent_loss
+from dipole.ops import pairwise_logsumexp, pairwise_softmax_mean
+
+N, M, D = 256, 65_536, 16
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remember the most entries that any operation returned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self.entries = max(self.entries, leaf.numel())
+        return result
+
+
+def measure(function: Callable[[], Tensor], *leaves: Tensor) -> tuple[int, int]:
+    """Entries of all distinct tensors kept for the gradient, and of the largest one in either pass."""
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes() // tensor.element_size()
+        return tensor
+
+    with LargestTensor() as largest:
+        with saved_tensors_hooks(keep, lambda tensor: tensor):
+            result = function().sum()
+        torch.autograd.grad(result, leaves)
+    return sum(kept.values()), largest.entries
+
+
+def rows(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_measure_sees_a_dense_matrix() -> None:
+    queries, keys = rows(20, D).requires_grad_(), rows(300, D)
+    kept, largest = measure(lambda: (queries @ keys.T).logsumexp(dim=1), queries)
+    assert kept >= 20 * 300
+    assert largest == 20 * 300
+
+
+@pytest.mark.parametrize("statistic", [pairwise_logsumexp, pairwise_softmax_mean])
+def test_statistics_with_a_queue(statistic: Callable[..., Tensor]) -> None:
+    queries, keys = rows(N, D).requires_grad_(), rows(M, D)
+    kept, largest = measure(lambda: statistic(queries, keys, 5.0), queries)
+    assert kept <= (N + M) * D + 8 * N
+    assert largest <= M * D < N * M / 8
+
+
+def test_cacr_with_a_queue() -> None:
+    queries, keys, queue = rows(2, N, D).requires_grad_(), rows(2, N, D), rows(M, D)
+    kept, largest = measure(lambda: cacr_queue_loss(queries, keys, queue), queries)
+    # Normalised and lifted copies of the queue, for each of two views and two statistics: all O(M D).
+    assert kept <= 12 * (N + M) * (D + 2) < N * M
+    assert largest <= M * (D + 2)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda z: nt_xent_loss(z[0], z[1]),
+        lambda z: info_nce_loss(z[0], z[1]),
+        lambda z: cacr_loss(z),
+        lambda z: cacr_loss(z, cost="rbf"),
+    ],
+    ids=["nt_xent", "info_nce", "cacr", "cacr rbf"],
+)
+def test_large_batches(loss: Callable[[Tensor], Tensor]) -> None:
+    n = 3000
+    views = rows(2, n, 8).requires_grad_()
+    kept, largest = measure(lambda: loss(views), views)
+    assert kept <= 20 * 2 * n * 10 < n * n
+    assert largest <= max(1 << 19, 2 * n * 10) < n * n / 10

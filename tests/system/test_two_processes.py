@@ -1,0 +1,39 @@
+"""Two processes compute what one process computes from the joined batch."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dipole.runs import load
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *map(str, command)], capture_output=True, text=True, timeout=300, env=environment, check=False
+    )
+
+
+@pytest.mark.slow
+def test_losses_and_gradients_equal_one_process() -> None:
+    script = Path(__file__).with_name("two_processes.py")
+    result = run("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "objectives agree" in result.stdout
+
+
+@pytest.mark.slow
+def test_training_with_two_processes(tmp_path: Path) -> None:
+    flags = ["--epochs", "2", "--batch-size", "128", "--method.encoder", "convnet4-4"]
+    trainer = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
+    result = run("-m", "dipole", "train", "simclr", "--out", tmp_path / "run", *flags, *trainer)
+    assert result.returncode == 0, result.stderr[-3000:]
+    rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 3
+    assert rows[-1].startswith("1,10,")  # 1347 images in steps of 2 × 128
+    with torch.inference_mode():
+        assert load(tmp_path / "run").embed(torch.rand(2, 3, 16, 16)).isfinite().all()

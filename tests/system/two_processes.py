@@ -1,0 +1,101 @@
+"""Run by torchrun: each process contrasts its half of a batch; the result must be that of the joined batch."""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from dipole.errors import InputError
+from dipole.losses import (
+    cacr_loss,
+    cacr_momentum_views_loss,
+    dcl_loss,
+    dcl_neighbour_loss,
+    dclw_loss,
+    hard_contrastive_loss,
+    info_nce_loss,
+    nt_xent_loss,
+    simple_contrastive_loss,
+    sup_con_loss,
+)
+
+ROWS, WIDTH, DIM, VIEWS = 6, 5, 4, 3
+TOLERANCE = 1e-10
+Objective = Callable[[Tensor, Tensor, bool], Tensor]
+
+
+def pair(function: Callable[..., Tensor], **options: object) -> Objective:
+    return lambda z, labels, gather: function(z[0], z[1], gather=gather, **options)
+
+
+def views(function: Callable[..., Tensor], **options: object) -> Objective:
+    return lambda z, labels, gather: function(z, gather=gather, **options)
+
+
+def supervised(z: Tensor, labels: Tensor, gather: bool) -> Tensor:
+    # Rows of one sample lie side by side, so that the halves of the processes join to the whole batch in order.
+    return sup_con_loss(z.transpose(0, 1).flatten(0, 1), labels.repeat_interleave(VIEWS), gather=gather)
+
+
+def momentum(z: Tensor, labels: Tensor, gather: bool, cost: str) -> Tensor:
+    return cacr_momentum_views_loss(z, z.detach().roll(1, dims=-1), gather=gather, cost=cost)  # type: ignore[arg-type]
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "nt_xent": pair(nt_xent_loss),
+    "info_nce": pair(info_nce_loss),
+    "dcl": pair(dcl_loss),
+    "dclw": pair(dclw_loss),
+    "dclw attached": pair(dclw_loss, detach_weight=False),
+    "dcl neighbours": pair(dcl_neighbour_loss),
+    "hard": pair(hard_contrastive_loss, top_k=3),
+    "simple": pair(simple_contrastive_loss),
+    "cacr": views(cacr_loss),
+    "cacr detached": views(cacr_loss, detach_weights=True, symmetric=True),
+    "cacr rbf": views(cacr_loss, cost="rbf"),
+    "cacr momentum rbf": partial(momentum, cost="rbf"),
+    "cacr momentum euclidean": partial(momentum, cost="euclidean"),
+    "sup_con": supervised,
+}
+
+
+def gradients(encoder: nn.Module, loss: Tensor) -> list[Tensor]:
+    return [gradient.clone() for gradient in torch.autograd.grad(loss, list(encoder.parameters()))]
+
+
+def main() -> None:
+    dist.init_process_group("gloo")
+    rank, size = dist.get_rank(), dist.get_world_size()
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    encoder = nn.Sequential(nn.Linear(WIDTH, 8), nn.Tanh(), nn.Linear(8, DIM)).double()
+    inputs = torch.randn(VIEWS, ROWS * size, WIDTH, generator=generator, dtype=torch.float64)
+    labels = torch.randint(0, 3, (ROWS * size,), generator=generator)
+    mine = slice(rank * ROWS, (rank + 1) * ROWS)
+    for name, objective in OBJECTIVES.items():
+        loss = objective(encoder(inputs[:, mine]), labels[mine], True)
+        local = gradients(encoder, loss)
+        joined = objective(encoder(inputs), labels, False)
+        expected = gradients(encoder, joined)
+        value = loss.detach().clone()
+        dist.all_reduce(value)
+        torch.testing.assert_close(value / size, joined.detach(), rtol=TOLERANCE, atol=TOLERANCE, msg=name)
+        for actual, wanted in zip(local, expected, strict=True):
+            dist.all_reduce(actual)  # data-parallel training averages
+            torch.testing.assert_close(actual / size, wanted, rtol=TOLERANCE, atol=TOLERANCE, msg=name)
+    try:
+        nt_xent_loss(torch.randn(2 + rank, DIM), torch.randn(2 + rank, DIM), gather=True)
+    except InputError as error:
+        assert "equal batches" in str(error)  # noqa: PT017 - a script, not a test function
+    else:
+        raise AssertionError("unequal batches went unnoticed")
+    dist.destroy_process_group()
+    if rank == 0:
+        sys.stdout.write(f"{len(OBJECTIVES)} objectives agree\n")
+
+
+if __name__ == "__main__":
+    main()
