@@ -80,10 +80,12 @@ def _settings(name: str | None, flags: list[str]) -> dict[str, Any]:
             raise SystemExit(0)
         known = ", ".join(recipes())
         raise InputError(f"name a recipe or a method: `dipole train NAME`. Recipes: {known}.")
-    settings = {} if name is None else _recipe(name, _value_of("--data", flags))
-    if config is not None:
-        given = read_settings(config)
-        if name is not None and given.get("name", settings["name"]) != settings["name"]:
+    given = {} if config is None else read_settings(config)
+    if name is None:
+        settings = given
+    else:
+        settings = _recipe(name, _value_of("--data", flags) or given.get("data"))
+        if given.get("name", settings["name"]) != settings["name"]:
             raise InputError(f"--config {config} is for {given['name']!r}, not for {settings['name']!r}.")
         settings = {
             key: {**settings.get(key, {}), **value} if isinstance(value, dict) else value
