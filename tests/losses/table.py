@@ -38,6 +38,20 @@ def third(a: Tensor) -> Tensor:
     return a.roll(1, dims=1)
 
 
+def assert_same(ours: Tensor, expected: Tensor, leaves: tuple[Tensor, ...]) -> None:
+    """Equal values and equal gradients, of every entry weighed differently."""
+    torch.testing.assert_close(ours, expected)
+    weight = torch.linspace(0.5, 2, ours.numel(), dtype=ours.dtype).view_as(ours)
+    for x, y in zip(
+        torch.autograd.grad((weight * ours).sum(), leaves, allow_unused=True, retain_graph=True),
+        torch.autograd.grad((weight * expected).sum(), leaves, allow_unused=True, retain_graph=True),
+        strict=True,
+    ):
+        assert (x is None) == (y is None)
+        if x is not None:
+            torch.testing.assert_close(x, y)
+
+
 def sup_con(z1: Tensor, z2: Tensor) -> Tensor:
     """Labels are what rows have in common, so they move with a permutation: the sign of a fixed projection."""
     labels = (torch.cat([z1, z1])[:, 0] > 0).long()

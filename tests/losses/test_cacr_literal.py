@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dipole.losses import cacr_loss, cacr_momentum_loss, cacr_momentum_views_loss, cacr_queue_loss, info_nce_loss
-from losses.table import DIM, bank, random
-from losses.test_literal import assert_same
+from losses.table import DIM, assert_same, bank, random
 
 T_POSITIVE, T_NEGATIVE, ALPHA, BETA, RBF = 1.3, 2.2, 0.7, 1.9, 1.5
 

@@ -22,7 +22,7 @@ from dipole.losses import (
     sup_con_loss,
     vmf_negative_weights,
 )
-from losses.table import DIM, bank, random
+from losses.table import DIM, assert_same, bank, random
 
 T = 0.3
 unit = F.normalize
@@ -32,20 +32,6 @@ unit = F.normalize
 def views() -> tuple[Tensor, Tensor]:
     z1, z2 = random(2, 6, DIM, seed=5)
     return z1.requires_grad_(), z2.requires_grad_()
-
-
-def assert_same(ours: Tensor, expected: Tensor, leaves: tuple[Tensor, ...]) -> None:
-    """Equal values and equal gradients, of every entry weighed differently."""
-    torch.testing.assert_close(ours, expected)
-    weight = torch.linspace(0.5, 2, ours.numel(), dtype=ours.dtype).view_as(ours)
-    for x, y in zip(
-        torch.autograd.grad((weight * ours).sum(), leaves, allow_unused=True, retain_graph=True),
-        torch.autograd.grad((weight * expected).sum(), leaves, allow_unused=True, retain_graph=True),
-        strict=True,
-    ):
-        assert (x is None) == (y is None)
-        if x is not None:
-            torch.testing.assert_close(x, y)
 
 
 def similarity_of_both(z1: Tensor, z2: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ def test_features_by_name(name: str, size: int, width: int) -> None:
 
 
 def test_the_default_convnet_is_small() -> None:
-    assert sum(p.numel() for p in ConvNet4().parameters()) == 389_376
+    assert sum(p.numel() for p in ConvNet4().parameters()) == 388_896
 
 
 def test_small_images_get_the_small_stem() -> None:
@@ -70,7 +70,7 @@ def test_a_module_is_measured_and_left_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("encoder", "message"),
     [
-        ("resnet19", r"encoder is 'resnet19': expected 'convnet4', 'small-alexnet' or a timm model, e\.g\."),
+        ("resnet19", r"encoder is 'resnet19': expected 'convnet4', 'small-alexnet' or a timm model, e\.g\. resnet18"),
         ("nonsense", "encoder is 'nonsense': expected 'convnet4', 'small-alexnet' or a timm model"),
         ("convnet4-x", "write the width as a number, e.g. 'convnet4-64'"),
         ("convnet4-0", "write the width as a number"),

@@ -6,6 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from dipole.errors import InputError
+from dipole.losses.common import accumulate, inner_products, unit_rows
 from dipole.ops import gather as gather_rows
 from dipole.ops.checks import check_at_least, check_embeddings
 
@@ -114,5 +115,5 @@ def nearest(z: Float[Tensor, "n d"], support: Float[Tensor, "m d"], chunk: int =
         tensor([1])
     """
     check_embeddings(z=z, support=support)
-    support = F.normalize(support, dim=1)
-    return torch.cat([(rows @ support.T).argmax(dim=1) for rows in z.split(chunk)])
+    support = unit_rows(support)
+    return torch.cat([inner_products(accumulate(rows), support).argmax(dim=1) for rows in z.split(chunk)])

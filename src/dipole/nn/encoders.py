@@ -1,5 +1,6 @@
 """Image encoders by name."""
 
+import difflib
 from typing import Any
 
 import torch
@@ -167,7 +168,7 @@ def _from_timm(name: str, image_size: int, pretrained: bool, options: dict[str, 
     except ImportError as error:
         raise InputError(f"encoder {name!r} comes from timm: pip install 'dipole[vision]'.") from error
     if not timm.is_model(name):
-        close = timm.list_models(f"*{name.split('_')[0]}*")[:3]
+        close = difflib.get_close_matches(name, timm.list_models(), n=3)
         raise InputError(
             f"encoder is {name!r}: expected 'convnet4', 'small-alexnet' or a timm model"
             + (f", e.g. {', '.join(close)}." if close else ".")

@@ -59,6 +59,8 @@ def _shown(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
     if isinstance(value, list):
         return ", ".join(_shown(item) for item in value) or "none"
     return str(value)
@@ -122,7 +124,7 @@ def read_evaluation(path: Path) -> dict[str, Any] | None:
     try:
         protocols = [str(name) for name in content["protocols"]]
         table = [(str(row["encoder"]), [_number(row.get(name)) for name in protocols]) for row in content["rows"]]
-        settings = [(str(name), _shown(value)) for name, value in content.get("settings", {}).items()]
+        settings = [(name.replace("_", " "), value) for name, value in _flatten(content.get("settings", {}))]
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not what `dipole evaluate` writes ({error!r}). Evaluate again.") from error
     columns = zip(*(values for _, values in table), strict=True)

@@ -1,0 +1,75 @@
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from dipole.errors import InputError
+from dipole.methods.optimization import build_optimizer, learning_rate_factor
+
+
+def network() -> nn.Module:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+    module.register_parameter("temperature", nn.Parameter(torch.tensor(1.0)))
+    frozen = nn.Linear(2, 2).requires_grad_(False)
+    module.add_module("frozen", frozen)
+    return module
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "lars"])
+def test_only_matrices_decay(name: Any) -> None:
+    module = network()
+    optimizer = build_optimizer(module.named_parameters(), name, learning_rate=0.1, weight_decay=0.3, momentum=0.8)
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    for key, parameter in module.named_parameters():
+        if key.startswith("frozen"):
+            assert id(parameter) not in decay
+        else:
+            assert decay[id(parameter)] == (0.3 if parameter.ndim > 1 else 0.0), key
+    assert all(group["lr"] == 0.1 for group in optimizer.param_groups)
+    if name in ("sgd", "lars"):
+        assert all(group["momentum"] == 0.8 for group in optimizer.param_groups)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "lars"])
+def test_a_step_goes_downhill(name: Any) -> None:
+    torch.manual_seed(0)
+    linear, x = nn.Linear(3, 1), torch.randn(20, 3)
+    optimizer = build_optimizer(linear.named_parameters(), name, learning_rate=0.01)
+    before = linear(x).square().mean()
+    before.backward()
+    optimizer.step()
+    assert linear(x).square().mean() < before
+
+
+@given(total=st.integers(1, 300), warmup=st.integers(0, 50), constant=st.booleans())
+def test_the_rate_rises_then_falls(total: int, warmup: int, constant: bool) -> None:
+    schedule: Any = "constant" if constant else "cosine"
+    factors = [learning_rate_factor(step, total, warmup=warmup, schedule=schedule) for step in range(total)]
+    assert all(0 <= factor <= 1 for factor in factors)
+    assert factors[:warmup] == sorted(factors[:warmup])
+    assert factors[warmup:] == sorted(factors[warmup:], reverse=True)
+    if warmup < total:
+        assert factors[warmup] == 1
+        if warmup:
+            assert factors[warmup - 1] == 1
+    if not constant and warmup < total:
+        assert learning_rate_factor(total, total, warmup=warmup) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "rmsprop"}, "optimizer is 'rmsprop': expected 'sgd', 'adam', 'adamw' or 'lars'"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0: expected a number above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"weight_decay": -1e-4}, "weight_decay is -0.0001: expected a number of at least 0"),
+        ({"momentum": -0.1}, "momentum is -0.1"),
+    ],
+)
+def test_numbers_that_no_optimiser_takes(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build_optimizer(nn.Linear(2, 2).named_parameters(), **{"learning_rate": 0.1, **options})
