@@ -156,11 +156,12 @@ def main() -> None:
     for case, peers in CASES.items():
         rows = 256 if "queue" in case else options.rows
         found: dict[str, list[dict[str, float]]] = {peer: [] for peer in peers}
+        failures: dict[str, str] = {}
         for _ in range(options.rounds):
             for peer in peers:
                 result = run(case, peer, rows, options.dim, options.repeats)
                 if isinstance(result, str):
-                    table.add_row(case, str(rows), peer, result)
+                    failures[peer] = result
                 else:
                     found[peer].append(result)
         best = {

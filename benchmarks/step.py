@@ -5,13 +5,14 @@
     python benchmarks/step.py --quality --data cifar10 --data-root DIR   # kNN accuracy after equal training
 
 Both steps use the same architecture, batch, views and optimiser. lightly's images come from a DataLoader, with as many
-worker processes as suits it best; dipole's views are made in the training process. Steps of the two take turns.
+worker processes (none or two) as suits it best; dipole's views are made in the training process. The two take turns.
 """
 
 import argparse
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from dipole.evaluation import embed_image_set, knn_accuracy
 from dipole.losses import nt_xent_loss
 from dipole.nn import ConvNet4, build_encoder, mlp
 from dipole.runs.checkpoint import default_precision
+from dipole.runs.memory import keep_freed_memory
 from dipole.views import SimCLRViews
 
 TEMPERATURE, SIZE = 0.2, 32
@@ -99,6 +101,7 @@ def lightly_steps(pictures: ArrayImages, batch: int, network: nn.Module, workers
         shuffle=True,
         drop_last=True,
         num_workers=workers,
+        prefetch_factor=1 if workers else None,
         persistent_workers=workers > 0,
     )
     criterion = NTXentLoss(temperature=TEMPERATURE)
@@ -113,43 +116,37 @@ def lightly_steps(pictures: ArrayImages, batch: int, network: nn.Module, workers
             yield loss.item()
 
 
-def timed(contender: Callable[[], Iterator[float]], count: int) -> float:
-    """Seconds a step, of `count` steps after a first one. Worker processes live for one measurement only: left alone,
-    they would prepare batches while the other contender's clock runs."""
-    steps = contender()
-    next(steps)
+def measure(encoder: str, contender: str, precision: str, count: int) -> None:
+    """Print the seconds of one step: the mean of `count` steps after two, so that queues of batches are in balance."""
+    batch = CASES[encoder]
+    images = torch.randint(0, 256, (2048, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    if contender == "dipole":
+        keep_freed_memory()  # as `dipole train` does
+        steps = dipole_steps(images, batch, dipole_network(encoder), precision)
+    else:
+        steps = lightly_steps(ArrayImages(images), batch, lightly_network(encoder), int(contender.split()[0]))
+    for _ in range(2):
+        next(steps)
     start = time.perf_counter()
     for _ in range(count):
         next(steps)
-    seconds = (time.perf_counter() - start) / count
-    del steps
-    return seconds
+    print((time.perf_counter() - start) / count)
 
 
-def compare(encoder: str, batch: int, images: Tensor, rounds: int, count: int, precision: str) -> list[str]:
-    """Median seconds of both, in turns."""
-    network = dipole_network(encoder)
-    contenders: dict[str, Callable[[], Iterator[float]]] = {
-        "dipole": lambda: dipole_steps(images, batch, network, precision)
-    }
-    peer_network, pictures = lightly_network(encoder), ArrayImages(images)
-    for workers in (0, 1, 2):
-        contenders[f"{workers} workers"] = partial(lightly_steps, pictures, batch, peer_network, workers)
+def compare(encoder: str, rounds: int, count: int, precision: str) -> list[str]:
+    """Median seconds of both, in turns, each in a process of its own."""
+    contenders = ["dipole", "0 workers", "2 workers"]
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
-        for name, contender in contenders.items():
-            seconds[name].append(timed(contender, count))
+        for name in contenders:
+            command = [sys.executable, __file__, "--measure", encoder, name, "--precision", precision]
+            result = subprocess.run([*command, "--steps", str(count)], capture_output=True, text=True, check=True)
+            seconds[name].append(float(result.stdout.splitlines()[-1]))
     median = {name: sorted(values)[len(values) // 2] for name, values in seconds.items()}
     ours = median.pop("dipole")
     peer = min(median, key=lambda name: median[name])
-    return [
-        encoder,
-        str(batch),
-        precision,
-        f"{ours:.3f}",
-        f"{median[peer]:.3f} ({peer})",
-        f"{median[peer] / ours:.2f}×",
-    ]
+    cells = [f"{ours:.3f}", f"{median[peer]:.3f} ({peer})", f"{median[peer] / ours:.2f}×"]
+    return [encoder, str(CASES[encoder]), precision, *cells]
 
 
 def quality(encoder: str, batch: int, data: str, root: str | None, epochs: int, seeds: int, precision: str) -> Table:
@@ -191,27 +188,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=list(CASES))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--precision", default="auto", choices=("auto", "32-true", "bf16-mixed"))
     parser.add_argument("--quality", action="store_true")
     parser.add_argument("--data", default="shapes")
     parser.add_argument("--data-root")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--measure", nargs=2, metavar=("ENCODER", "CONTENDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     precision = default_precision() if options.precision == "auto" else options.precision
+    if options.measure:
+        measure(*options.measure, precision, options.steps)
+        return
     cases = {name: batch for name, batch in CASES.items() if options.only in (None, name)}
     if options.quality:
         for encoder, batch in cases.items():
             arguments = (options.data, options.data_root, options.epochs, options.seeds, precision)
             Console().print(quality(encoder, min(batch, 256), *arguments))
         return
-    images = torch.randint(0, 256, (2048, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     table = Table(title=f"One SimCLR step, {SIZE}×{SIZE}, {torch.get_num_threads()} threads, median seconds")
     for heading in ("encoder", "batch", "precision", "dipole", "lightly", "lightly / dipole"):
         table.add_column(heading)
-    for encoder, batch in cases.items():
-        table.add_row(*compare(encoder, batch, images, options.rounds, options.steps, precision))
+    for encoder in cases:
+        table.add_row(*compare(encoder, options.rounds, options.steps, precision))
     Console().print(table)
 
 

@@ -129,16 +129,17 @@ def test_nothing_is_left_of_a_run_that_failed_in_its_first_epoch(tmp_path: Path,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_was_in_the_folder_stays(tmp_path: Path) -> None:
-    encoder = Fragile(1)
+def test_what_somebody_else_put_there_stays(tmp_path: Path) -> None:
+    folder, encoder = tmp_path / "run", Fragile(1)
 
     def note(*_: Any) -> None:
-        (tmp_path / "run" / "notes.txt").write_text("mine")
+        if folder.is_dir():
+            (folder / "notes.txt").write_text("mine")
 
     encoder.linear.register_forward_hook(note)
     with pytest.raises(RuntimeError, match="out of luck"):
-        train(OWN, tmp_path / "run", encoder=encoder, progress=False)
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
+        train(OWN, folder, encoder=encoder, progress=False)
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
 
 
 def test_a_module_of_the_callers_own_is_needed_again(own: Run) -> None:
@@ -192,7 +193,7 @@ def test_other_settings_are_not_resumed(run: Run, changes: dict[str, Any], messa
 
 
 def test_a_tuple_is_resumed_as_the_list_that_yaml_made_of_it(tmp_path: Path) -> None:
-    config = replace(SETTINGS, epochs=1, views={"scale": (0.5, 1.0)})
+    config = replace(SETTINGS, epochs=1, views={"crop_scale": (0.5, 1.0)})
     run = train(config, tmp_path / "run", monitor=False, progress=False)
     shutil.rmtree(run.model)
     assert train(config, run.path, resume=True, monitor=False, progress=False).finished

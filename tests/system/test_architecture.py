@@ -56,3 +56,14 @@ def test_imports_point_downwards(path: Path) -> None:
 def test_every_package_has_a_layer() -> None:
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert packages <= set(LAYERS)
+
+
+@pytest.mark.parametrize("name", sorted(BELOW_ALL))
+def test_what_lies_below_all_imports_errors_alone(name: str) -> None:
+    assert imported(ROOT / f"{name}.py") <= {"errors"}
+
+
+def test_the_package_itself_imports_nothing_at_once() -> None:
+    tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
+    at_once = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert [ast.unparse(node) for node in at_once] == ["from typing import Any"]

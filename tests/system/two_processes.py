@@ -21,6 +21,7 @@ from dipole.losses import (
     simple_contrastive_loss,
     sup_con_loss,
 )
+from dipole.negatives import Queue
 
 ROWS, WIDTH, DIM, VIEWS = 6, 5, 4, 3
 TOLERANCE = 1e-10
@@ -63,7 +64,18 @@ OBJECTIVES: dict[str, Objective] = {
 
 
 def gradients(encoder: nn.Module, loss: Tensor) -> list[Tensor]:
-    return [gradient.clone() for gradient in torch.autograd.grad(loss, list(encoder.parameters()))]
+    found = torch.autograd.grad(loss, list(encoder.parameters()), allow_unused=True, materialize_grads=True)
+    return [gradient.clone() for gradient in found]
+
+
+def check_queue(keys: Tensor, mine: slice) -> None:
+    """Queues of all processes stay equal, and equal to that of one process."""
+    queues = [Queue(2 * len(keys) - 3, DIM, torch.Generator().manual_seed(0)).double() for _ in range(2)]
+    for _ in range(2):
+        queues[0].enqueue(keys[mine], gather=True)
+        queues[1].enqueue(keys)
+    for ours, expected in zip(queues[0].buffers(), queues[1].buffers(), strict=True):
+        assert torch.equal(ours, expected)
 
 
 def main() -> None:
@@ -72,6 +84,10 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     encoder = nn.Sequential(nn.Linear(WIDTH, 8), nn.Tanh(), nn.Linear(8, DIM)).double()
+    temperature = nn.Parameter(torch.tensor(0.4, dtype=torch.float64))
+    encoder.register_parameter("temperature", temperature)
+    OBJECTIVES["nt_xent, learned temperature"] = pair(nt_xent_loss, temperature=temperature)
+    OBJECTIVES["dcl, learned temperature"] = pair(dcl_loss, temperature=temperature)
     inputs = torch.randn(VIEWS, ROWS * size, WIDTH, generator=generator, dtype=torch.float64)
     labels = torch.randint(0, 3, (ROWS * size,), generator=generator)
     mine = slice(rank * ROWS, (rank + 1) * ROWS)
@@ -86,6 +102,7 @@ def main() -> None:
         for actual, wanted in zip(local, expected, strict=True):
             dist.all_reduce(actual)  # data-parallel training averages
             torch.testing.assert_close(actual / size, wanted, rtol=TOLERANCE, atol=TOLERANCE, msg=name)
+    check_queue(encoder(inputs)[0], mine)
     try:
         nt_xent_loss(torch.randn(2 + rank, DIM), torch.randn(2 + rank, DIM), gather=True)
     except InputError as error:

@@ -107,11 +107,13 @@ class GeometryMonitor(Callback):
             )
         generator = torch.Generator(module.device).manual_seed(self.seed)
         chunks = []
-        with undisturbed(module), trainer.precision_plugin.forward_context():
+        with undisturbed(module):
             for images in self.images.split(CHUNK):
                 views = self.views(images.to(module.device), generator=generator)
                 if len(views) < 2:
                     raise InputError(f"views made {len(views)} view of each image: 2 or more are needed to compare.")
-                chunks.append(accumulate(project(trainer.precision_plugin.convert_input(views[:2]))))
+                # Autocast is for the network alone: views are made in full precision, as in training.
+                with trainer.precision_plugin.forward_context():
+                    chunks.append(accumulate(project(trainer.precision_plugin.convert_input(views[:2]))))
         embeddings = F.normalize(torch.cat(chunks, dim=1), dim=-1)
         return embeddings[0], embeddings[1]

@@ -30,7 +30,7 @@ def step_seed(seed: int, step: int, stream: int = 0) -> int:
 
 
 class StepRandomness(lightning.Callback):
-    """Seed the global generator (dropout and the like) from the step, so that a resumed run draws what it would have.
+    """Seed the global generator (dropout and the like) from the batch, so that a resumed run draws what it would have.
 
     Args:
         seed: of the run.
@@ -40,8 +40,10 @@ class StepRandomness(lightning.Callback):
         self.seed = seed
 
     def on_train_batch_start(self, trainer: lightning.Trainer, *_: Any, **__: Any) -> None:
-        """Seed before every step."""
-        torch.manual_seed(step_seed(self.seed, trainer.global_step, rank()))
+        """Seed before every batch."""
+        # Batches, not optimiser steps, of which several batches may share one.
+        batch = trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        torch.manual_seed(step_seed(self.seed, batch, rank()))
 
 
 class LastCheckpoint(Checkpoint):

@@ -83,8 +83,10 @@ class SafeCheckpointIO(CheckpointIO):
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            checkpoint: dict[str, Any] = from_tree(json.loads(metadata["dipole_checkpoint"]), tensors)
-        except (SafetensorError, KeyError, ValueError, OSError) as error:
+            checkpoint = from_tree(json.loads(metadata["dipole_checkpoint"]), tensors)
+            if not isinstance(checkpoint, dict):
+                raise ValueError("its header describes no checkpoint")
+        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise InputError(f"{path} is not a whole checkpoint of dipole ({error}). Start the run anew.") from error
         return checkpoint
 

@@ -26,6 +26,7 @@ from dipole.runs.callbacks import LastCheckpoint, MetricsFile, ProgressBar, Step
 from dipole.runs.checkpoint import SafeCheckpointIO, default_precision
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
+from dipole.runs.memory import keep_freed_memory
 from dipole.runs.model import build_method, save_model
 
 MONITORED_IMAGES = 512
@@ -82,6 +83,8 @@ def train(
     callbacks.append(LastCheckpoint(run.checkpoint))
     with _quiet():
         trainer = _trainer(config, callbacks)
+        if trainer.strategy.root_device.type == "cpu":
+            keep_freed_memory()
         # The first process of a distributed run starts the others, which find what it has written here.
         if trainer.is_global_zero:
             _check(run, config, resume)
