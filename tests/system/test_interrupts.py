@@ -33,12 +33,13 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_reader_that_leaves_is_no_error() -> None:
-    process = subprocess.Popen([COMMAND, "methods"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
-    assert process.stdout is not None
-    process.stdout.close()
-    assert process.stderr is not None
-    assert process.stderr.read() == b""
-    assert process.wait(timeout=60) == 0
+    command = [COMMAND, "methods"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 def test_importing_dipole_imports_no_torch() -> None:

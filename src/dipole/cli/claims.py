@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dipole.cli.parsing import parse, parser
-from dipole.cli.tables import show
+from dipole.cli.tables import Terminal, show
 from dipole.errors import InputError
 
 ACTIONS = ("list", "run", "show")
@@ -78,9 +78,7 @@ def _comparisons(result: dict[str, Any]) -> list[list[Any]]:
 
 def _show(result: dict[str, Any]) -> None:
     """The arms, the comparisons and the verdict of one claim."""
-    from rich.console import Console
-
-    console = Console()
+    console = Terminal()
     console.print(
         f"{result['title']}\n\n[bold]Claim[/bold]  {result['statement']}\n[bold]Paper[/bold]  {result['paper']}"
     )

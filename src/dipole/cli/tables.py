@@ -6,6 +6,14 @@ from rich.console import Console
 from rich.table import Table
 
 
+class Terminal(Console):
+    """Standard output; that its reader has left is for the command line to handle."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error again, where rich would end the process with exit code 1."""
+        raise
+
+
 def show(title: str, columns: dict[str, str], rows: list[list[Any]], *, caption: str | None = None) -> None:
     """Print a table.
 
@@ -20,7 +28,7 @@ def show(title: str, columns: dict[str, str], rows: list[list[Any]], *, caption:
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
     for row in rows:
         table.add_row(*map(_cell, row))
-    Console().print(table)
+    Terminal().print(table)
 
 
 def _cell(value: Any) -> str:
