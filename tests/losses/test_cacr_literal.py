@@ -182,6 +182,14 @@ def test_momentum_form(views: Tensor, cost: Any, reduction: Any) -> None:
     assert_same(loss, expected, (views, key))
 
 
+def test_a_single_sample_has_no_repulsion_from_momentum_keys() -> None:
+    queries, key = random(2, 1, DIM).requires_grad_(), random(1, DIM, seed=3)
+    cosine = F.normalize(queries, dim=-1) @ F.normalize(key, dim=-1).T
+    weights = torch.softmax(-2 * cosine.detach() / 0.6, dim=0)
+    loss = cacr_momentum_loss(queries, key, temperature=0.6, cost="euclidean")
+    assert_same(loss, (weights * (1 - cosine)).sum(), (queries,))
+
+
 def test_one_positive_makes_the_momentum_form_info_nce(views: Tensor) -> None:
     pair, keys = views[:2], random(2, 5, DIM, seed=4)
     ours = cacr_momentum_views_loss(pair, keys, temperature=0.6)

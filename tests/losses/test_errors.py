@@ -66,12 +66,12 @@ def test_temperatures_that_a_parameter_reached() -> None:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_values_that_are_not_finite(name: str, bad: float) -> None:
+def test_values_that_are_not_finite(name: str) -> None:
     z1, z2 = random(2, 5, DIM)
-    z2[3, 1] = bad
-    with pytest.raises(InputError, match="contains NaN or infinite values"):
-        LOSSES[name](z1, z2)
+    for bad in (math.nan, math.inf, -math.inf):
+        z2[3, 1] = bad
+        with pytest.raises(InputError, match="contains NaN or infinite values"):
+            LOSSES[name](z1, z2)
 
 
 def test_banks_that_are_not_finite() -> None:

@@ -44,8 +44,7 @@ def test_gradients_are_finite_differences(name: str, seed: int) -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("case", ["duplicates", "equal views", "zero row", "opposite views", "zero batch"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_degenerate_rows_give_finite_values_and_gradients(name: str, case: str, dtype: torch.dtype) -> None:
+def test_degenerate_rows_give_finite_values_and_gradients(name: str, case: str) -> None:
     z1, z2 = random(2, 6, DIM)
     if case == "duplicates":
         z1[1:], z2[1:] = z1[:1], z2[:1]
@@ -57,11 +56,12 @@ def test_degenerate_rows_give_finite_values_and_gradients(name: str, case: str, 
         z2 = -z1
     else:
         z1, z2 = torch.zeros(2, 6, DIM)
-    z1, z2 = z1.to(dtype).requires_grad_(), z2.to(dtype).requires_grad_()
-    loss = LOSSES[name](z1, z2)
-    assert loss.isfinite()
-    gradients = torch.autograd.grad(loss, (z1, z2), allow_unused=True)
-    assert all(gradient is None or gradient.isfinite().all() for gradient in gradients)
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        leaves = [z.to(dtype, copy=True).requires_grad_() for z in (z1, z2)]
+        loss = LOSSES[name](*leaves)
+        assert loss.isfinite(), dtype
+        gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+        assert all(gradient is None or gradient.isfinite().all() for gradient in gradients), dtype
 
 
 @pytest.mark.parametrize("name", LOSSES)

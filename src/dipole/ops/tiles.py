@@ -65,7 +65,8 @@ class Tiles:
         if exclude.dtype == torch.bool:
             return tile.masked_fill_(exclude[rows, columns], -math.inf)
         local = exclude[rows] - columns.start
-        row, slot = torch.nonzero((local >= 0) & (local < tile.shape[1]) & (exclude[rows] >= 0), as_tuple=True)
+        # An index that stands for no column is negative here too.
+        row, slot = torch.nonzero((local >= 0) & (local < tile.shape[1]), as_tuple=True)
         tile[row, local[row, slot]] = -math.inf
         return tile
 
