@@ -81,8 +81,9 @@ def test_a_memory_bank_mixes_and_normalises() -> None:
     torch.testing.assert_close(bank.entries[[4, 1]], expected)
     assert torch.equal(bank.entries[[0, 2, 3]], before[[0, 2, 3]])
     torch.testing.assert_close(bank.entries.norm(dim=1), torch.ones(5))
-    assert bank.others(2).shape == (4, 3)
-    assert torch.equal(bank.others(2), bank.entries[[0, 1, 3, 4]])
+    query = torch.randn(1, 3)
+    similarities = bank.similarities_with_others(query, torch.tensor([2]))
+    torch.testing.assert_close(similarities, query @ bank.entries[[0, 1, 3, 4]].T)
     assert "entries" in bank.state_dict()
 
 

@@ -99,9 +99,27 @@ class InstanceMemoryBank(nn.Module):
         mixed = self.momentum * self.entries[index] + (1 - self.momentum) * new
         self.entries[index] = F.normalize(mixed, dim=1)
 
-    def others(self, index: int) -> Float[Tensor, "m d"]:
-        """Return the entries of all samples but one (M = size − 1)."""
-        return torch.cat([self.entries[:index], self.entries[index + 1 :]])
+    def similarities_with_others(self, queries: Float[Tensor, "n d"], index: Int[Tensor, "n"]) -> Float[Tensor, "n m"]:
+        """Return the inner products of each query with the entries of all samples but its own (M = size − 1).
+
+        The entries are constants; updating them afterwards does not change the gradient.
+
+        Args:
+            queries: (N, D), normalised by the caller.
+            index: (N,) the sample of each query.
+
+        Raises:
+            InputError: a sample has no entry.
+        """
+        check_embeddings(entries=self.entries, queries=queries)
+        size = len(self.entries)
+        if int(index.max()) >= size:
+            raise InputError(
+                f"image {int(index.max())} has no entry: bank_size is {size}, set it to the number of images."
+            )
+        others = torch.ones(len(queries), size, dtype=torch.bool, device=queries.device)
+        others[torch.arange(len(queries), device=queries.device), index] = False
+        return inner_products(queries, self.entries.clone())[others].view(len(queries), size - 1)
 
 
 @torch.no_grad()

@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.losses import contrastive_loss_from_similarities, simple_loss_from_similarities
-from dipole.losses.common import inner_products
 from dipole.losses.hardness import negative_similarities
 from dipole.methods.card import Card
 from dipole.methods.joint_embedding import JointEmbedding
@@ -38,6 +36,7 @@ class HardContrastive(JointEmbedding):
         **options: arguments of `JointEmbedding` and `Method`.
 
     Example:
+        >>> import torch
         >>> method = HardContrastive(image_size=8, top_k=2)
         >>> batch = {"views": torch.rand(2, 4, 3, 8, 8), "index": torch.arange(4)}
         >>> sorted(method.loss_terms(batch))
@@ -102,7 +101,7 @@ class HardContrastive(JointEmbedding):
         if self.bank is None:
             negatives = negative_similarities(queries, positives, None, gather=self.gather)
         else:
-            negatives = self.similarities_with_bank(queries, batch["index"])
+            negatives = self.bank.similarities_with_others(queries, batch["index"])
             # Every process keeps the same bank, with the embeddings of all.
             self.bank.update(gather(batch["index"]), gather(queries.detach()))
         positive = (queries * positives).sum(dim=1)
@@ -113,15 +112,3 @@ class HardContrastive(JointEmbedding):
         else:
             value = contrastive_loss_from_similarities(positive, negatives, temperature=self.temperature, **self.kept)
         return {"loss": value}
-
-    def similarities_with_bank(self, queries: Tensor, index: Tensor) -> Tensor:
-        """Return the similarities (N, size − 1) with the entries of all other images."""
-        assert self.bank is not None
-        entries = self.bank.entries.clone()  # the update below must not touch what the gradient needs
-        if int(index.max()) >= len(entries):
-            raise InputError(
-                f"image {int(index.max())} has no entry: bank_size is {len(entries)}, set it to the number of images."
-            )
-        others = torch.ones(len(queries), len(entries), dtype=torch.bool, device=queries.device)
-        others[torch.arange(len(queries), device=queries.device), index] = False
-        return inner_products(queries, entries)[others].view(len(queries), -1)
