@@ -23,7 +23,7 @@ LAYERS = (
     "losses",
     "ops",
 )
-BELOW_ALL = {"errors", "files"}
+BELOW_ALL = {"card", "errors", "files"}
 ROOT = Path(dipole.__file__).parent
 
 

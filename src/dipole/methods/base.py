@@ -8,7 +8,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from dipole.methods.card import Card
+from dipole.card import Card
 from dipole.methods.optimization import (
     OptimizerName,
     build_optimizer,

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dipole.card import Card
 from dipole.losses import cacr_momentum_views_loss, cacr_queue_loss
 from dipole.losses.cacr import contrastive_attraction, contrastive_repulsion
-from dipole.methods.card import Card
 from dipole.methods.joint_embedding import JointEmbedding, MomentumJointEmbedding
 from dipole.negatives import Queue
 from dipole.nn import mlp

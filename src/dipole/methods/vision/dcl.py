@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dipole.card import Card
 from dipole.losses import dcl_loss, dcl_queue_loss, dclw_loss, npc_multiplier
-from dipole.methods.card import Card
 from dipole.methods.joint_embedding import JointEmbedding
 from dipole.methods.vision.moco import MoCo
 from dipole.ops.checks import check_temperature

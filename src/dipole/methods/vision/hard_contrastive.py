@@ -6,10 +6,10 @@ from typing import Any, Literal
 import torch.nn.functional as F
 from torch import Tensor
 
+from dipole.card import Card
 from dipole.errors import InputError
 from dipole.losses import contrastive_loss_from_similarities, simple_loss_from_similarities
 from dipole.losses.hardness import negative_similarities
-from dipole.methods.card import Card
 from dipole.methods.joint_embedding import JointEmbedding
 from dipole.negatives import InstanceMemoryBank
 from dipole.ops import gather

@@ -6,8 +6,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from dipole.card import Card
 from dipole.losses import info_nce_loss
-from dipole.methods.card import Card
 from dipole.methods.joint_embedding import MomentumJointEmbedding
 from dipole.negatives import Queue
 from dipole.ops.checks import check_temperature

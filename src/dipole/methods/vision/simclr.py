@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
+from dipole.card import Card
 from dipole.losses import nt_xent_loss
-from dipole.methods.card import Card
 from dipole.methods.joint_embedding import JointEmbedding
 from dipole.ops.checks import check_temperature
 
