@@ -25,7 +25,7 @@ from dipole.data import available
 from dipole.methods.base import Method
 from dipole.methods.registry import methods
 from dipole.runs import recipes
-from dipole.runs.train import view_defaults
+from dipole.runs.domains import get_domain
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -119,7 +119,7 @@ def view_text(cls: type[Method]) -> str:
         return ""
     head = f"The views are [`{views.__name__}`](../views.md). Their arguments are keys under `views:` and flags"
     return f"## Arguments of the views\n\n{head} `--views.NAME`.\n\n" + argument_table(
-        view_defaults(cls), argument_texts(views)
+        get_domain(cls.domain).view_defaults(cls), argument_texts(views)
     )
 
 

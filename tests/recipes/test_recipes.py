@@ -2,7 +2,7 @@ import pytest
 
 from dipole.methods.registry import methods
 from dipole.runs import RunConfig, build_method, recipes
-from dipole.runs.train import make_views
+from dipole.runs.domains import get_domain
 
 
 @pytest.mark.parametrize("recipe", recipes())
@@ -11,8 +11,7 @@ def test_a_recipe_says_what_it_is_and_can_be_built(recipe):
     assert path.read_text(encoding="utf-8").startswith("# ")
     config = RunConfig.load(path)
     method = build_method(config.name, {**config.method, "image_size": config.image_size})
-    views = make_views(method, config)
-    assert views.size == config.image_size
+    assert get_domain(method.domain).views(method, config).size == config.image_size
     assert recipe.startswith(config.name)
 
 

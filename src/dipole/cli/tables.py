@@ -23,12 +23,17 @@ def show(title: str, columns: dict[str, str], rows: list[list[Any]], *, caption:
         rows: cells; None is shown as a dash, numbers with four decimals.
         caption: below it.
     """
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    table = Table()
     for heading, justify in columns.items():
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
     for row in rows:
         table.add_row(*map(_cell, row))
-    Terminal().print(table)
+    terminal = Terminal(highlight=False)
+    # Outside the table, which would break paths and commands at its own width.
+    terminal.print(title, style="italic", soft_wrap=True, markup=False)
+    terminal.print(table)
+    if caption is not None:
+        terminal.print(caption, style="dim italic", soft_wrap=True, markup=False)
 
 
 def _cell(value: Any) -> str:

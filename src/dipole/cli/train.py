@@ -125,26 +125,30 @@ def _parser(name: str | None, settings: dict[str, Any]) -> jsonargparse.Argument
     result.add_argument("--config", type=str | None, default=None, help="file of settings, e.g. a run's config.yaml")
     result.add_argument("--out", type=str, required=True, help="run directory to write")
     result.add_argument("--resume", action="store_true", help="continue the run in --out")
-    result.add_argument("--data", type=str, default="digits", help="a data set's name or a folder of images")
+    result.add_argument("--data", type=str, default="", help="a data set's name, a file or a folder; built in if empty")
     result.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
-    result.add_argument("--image_size", type=int | None, default=None, help="pixels; the data set's own by default")
-    result.add_argument("--batch_size", type=int, default=128, help="images per step and process")
+    result.add_argument("--batch_size", type=int, default=128, help="samples per step and process")
     result.add_argument("--epochs", type=int, default=20, help="passes over the training set")
     result.add_argument("--seed", type=int, default=0, help="of everything that is drawn")
-    result.add_argument("--num_workers", type=int, default=0, help="processes that decode images")
+    result.add_argument("--num_workers", type=int, default=0, help="processes that read data")
     result.add_argument("--precision", type=str, default="auto", help="auto, 32-true, bf16-mixed, 16-mixed or 64-true")
     if name is None:
         return result
-    from dipole.methods.joint_embedding import JointEmbedding
     from dipole.methods.registry import get_method
+    from dipole.runs.domains import get_domain
 
     method = get_method(name)
+    domain = get_domain(method.domain)
+    if domain.name == "images":
+        result.add_argument("--image_size", type=int | None, default=None, help="pixels; the data set's own by default")
     # The encoder may be a module in Python; on the command line it is a name.
     result.add_class_arguments(method, "method", skip={"image_size", "encoder"})
     if "encoder" in method.arguments():
-        result.add_argument("--method.encoder", type=str, default="convnet4", help="name of an encoder or timm model")
-    if issubclass(method, JointEmbedding):
-        result.add_class_arguments(method.views_class, "views", skip={"size", "num_views"})
+        default = method.arguments()["encoder"].default
+        result.add_argument("--method.encoder", type=str, default=default, help="name or path of an encoder")
+    if hasattr(method, "views_class"):
+        result.add_class_arguments(method.views_class, "views", skip=set(domain.derived_view_options))
+    result.add_function_arguments(domain.loading_options, "loading")
     result.add_function_arguments(trainer_options, "trainer")
     given = {key: value for key, value in settings.items() if key != "name"}
     if "method" in given:

@@ -1,7 +1,7 @@
 """Several embeddings of the same data, side by side."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jaxtyping import Int
@@ -22,11 +22,17 @@ class Evaluation:
         protocols: the columns.
         rows: `{"encoder": name, protocol: accuracy, ...}`, accuracies 0 to 1.
         settings: what the numbers depend on.
+        data: name of the data.
     """
 
     protocols: tuple[str, ...]
     rows: tuple[dict[str, Any], ...]
     settings: dict[str, Any] = field(default_factory=dict)
+    data: str = ""
+
+    def of(self, data: str) -> "Evaluation":
+        """The same table with the name of the data that it is about."""
+        return replace(self, data=data)
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `evaluation.json`."""
@@ -34,6 +40,7 @@ class Evaluation:
             "protocols": list(self.protocols),
             "rows": [dict(row) for row in self.rows],
             "settings": self.settings,
+            "data": self.data,
         }
 
 

@@ -23,21 +23,22 @@ class RunConfig:
 
     Args:
         name: of the method.
-        data: name of a data set or path of a folder of images.
+        data: name of a data set or path of a folder or file; a built-in set if it is empty.
         data_root: folder in which the files of named data sets lie.
-        image_size: height and width of the views in pixels; the data set's own if it is None.
-        batch_size: images per step and process.
+        image_size: height and width of the views of images in pixels; the data set's own if it is None.
+        batch_size: samples per step and process.
         epochs: passes over the training set.
         seed: of weights, order, views and everything else that is drawn.
-        num_workers: processes that decode images.
+        num_workers: processes that read data.
         precision: `auto`, `32-true`, `bf16-mixed`, `16-mixed` or `64-true`.
         method: arguments of the method's class.
         views: arguments of its views' class.
+        loading: how data are read, for fields that have a choice.
         trainer: arguments of Lightning's Trainer, such as `devices` and `strategy`.
     """
 
     name: str
-    data: str = "digits"
+    data: str = ""
     data_root: str | None = None
     image_size: int | None = None
     batch_size: int = 128
@@ -47,6 +48,7 @@ class RunConfig:
     precision: str = "auto"
     method: dict[str, Any] = field(default_factory=dict)
     views: dict[str, Any] = field(default_factory=dict)
+    loading: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -102,7 +104,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} has the unknown setting {unknown[0]!r}.")
     if not isinstance(content.get("name", ""), str):
         raise InputError(f"{path} names the method {content['name']!r}: expected a line such as 'name: simclr'.")
-    for group in ("method", "views", "trainer"):
+    for group in ("method", "views", "loading", "trainer"):
         if not isinstance(content.get(group, {}), dict):
             raise InputError(f"{path} has {group} = {content[group]!r}: expected indented lines 'argument: value'.")
     return content

@@ -1,19 +1,16 @@
-"""Write embeddings of images to a Parquet file."""
+"""Write embeddings to a Parquet file."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import track
 from torch import Tensor
 
-from dipole.data import ImageSet, load_image_sets, load_images
 from dipole.errors import InputError
 from dipole.files import atomic_write
+from dipole.runs.domains import get_domain
 from dipole.runs.model import load, model_config
-from dipole.views import resize
 
 
 @dataclass(frozen=True)
@@ -24,7 +21,7 @@ class Embedded:
         path: of the file.
         rows: number of embeddings.
         dimensions: of each.
-        skipped: `(path, reason)` of the files that have no row.
+        skipped: `(path, reason)` of what has no row.
     """
 
     path: Path
@@ -42,24 +39,24 @@ def embed_to_parquet(
     batch_size: int = 256,
     progress: bool = False,
 ) -> Embedded:
-    """Embed images and write a table with the columns `id` and `vector`, a batch at a time.
+    """Embed a source and write a table with the columns `id` and `vector`, a batch at a time.
 
-    A named data set also has the columns `split` (`train` or `test`) and `label`. A damaged image is left out and
-    listed. Memory does not grow with the number of images.
+    Memory does not grow with the size of the source. What cannot be read is left out and listed.
 
     Args:
         run: a run directory or a model folder.
-        source: an image file, a folder of images (searched through), or the name of a data set.
+        source: for images: an image file, a folder (searched through), or the name of a data set, which also gives the
+            columns `split` and `label`; for text: a file or the name of a set, which also gives the column `text`.
         out: the Parquet file to write.
         data_root: folder of named data sets.
-        batch_size: images embedded at once.
+        batch_size: how many are embedded at once.
         progress: show a progress bar.
 
     Returns:
         What was written.
 
     Raises:
-        InputError: the run has no model, the source holds no image, or `out` is a folder.
+        InputError: the run has no model, the source holds nothing to embed, or `out` is a folder.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -68,68 +65,26 @@ def embed_to_parquet(
     if out.is_dir():
         raise InputError(f"--out {out} is a folder: name a file, e.g. {out / 'embeddings.parquet'}.")
     if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}: expected 1 or more images at a time.")
+        raise InputError(f"batch_size is {batch_size}: expected 1 or more at a time.")
     method = load(run)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    method.to(device)
-    size = int(model_config(run)["image_size"])
-    parts = _image_sets(source, data_root, size)
-    skipped = [entry for _, images in parts[:1] for entry in images.skipped]
+    method.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    found = get_domain(method.domain).embeddings(
+        method, model_config(run), source, data_root=data_root, batch_size=batch_size, progress=progress
+    )
     rows = dimensions = 0
-    with atomic_write(out) as temporary:
+    with atomic_write(out) as temporary, torch.inference_mode():
         writer = None
-        for split, images in parts:
-            for ids, batch, labels in _batches(images, batch_size, skipped, progress):
-                with torch.inference_mode():
-                    vectors = method.embed(resize(batch.to(device), size)).float().cpu()
-                columns: dict[str, Any] = {"id": pa.array(ids), "vector": _vectors(vectors)}
-                if split is not None:
-                    columns |= {"split": pa.array([split] * len(ids)), "label": pa.array(labels, pa.string())}
-                table = pa.table(columns)
-                writer = writer or pq.ParquetWriter(temporary, table.schema)
-                writer.write_table(table)
-                rows, dimensions = rows + len(ids), vectors.shape[1]
+        for columns, vectors in found.batches:
+            named = {"id": pa.array(columns["id"], pa.string()), "vector": _vectors(vectors.float().cpu())}
+            others = {name: pa.array(values, pa.string()) for name, values in columns.items() if name != "id"}
+            table = pa.table(named | others)
+            writer = writer or pq.ParquetWriter(temporary, table.schema)
+            writer.write_table(table)
+            rows, dimensions = rows + len(vectors), vectors.shape[1]
         if writer is None:
-            raise InputError(f"{source} holds no image that can be decoded.")
+            raise InputError(found.empty)
         writer.close()
-    return Embedded(out, rows, dimensions, tuple(skipped))
-
-
-def _image_sets(source: str, data_root: str | Path | None, size: int) -> list[tuple[str | None, ImageSet]]:
-    """The images of a file or a folder, or both splits of a named data set."""
-    path = Path(source).expanduser()
-    if path.is_dir() or (path.is_file() and path.suffix != ".npz"):
-        return [(None, load_images(path, size))]
-    train, test = load_image_sets(source, data_root, size)
-    return [("train", train), ("test", test)]
-
-
-def _batches(
-    images: ImageSet, batch_size: int, skipped: list[tuple[str, str]], progress: bool
-) -> Iterator[tuple[list[str], Tensor, list[str | None]]]:
-    """Ids, images and class names, batch by batch; images that cannot be decoded are added to `skipped`."""
-    label, names = images.labels.get("label"), images.class_names.get("label", ())
-    batches = torch.arange(len(images)).split(batch_size)
-    for indices in track(batches, description=f"embedding {images.name}") if progress else batches:
-        try:
-            batch = images.fetch(indices)
-        except InputError:
-            indices, batch = _decodable(images, indices, skipped)
-        if len(indices):
-            classes = [None if label is None else names[int(label[index])] for index in indices]
-            yield [images.ids[int(index)] for index in indices], batch, classes
-
-
-def _decodable(images: ImageSet, indices: Tensor, skipped: list[tuple[str, str]]) -> tuple[Tensor, Tensor]:
-    """The images of a batch that can be decoded, one by one."""
-    kept, decoded = [], []
-    for index in indices:
-        try:
-            decoded.append(images.fetch(index[None]))
-            kept.append(index)
-        except InputError as error:
-            skipped.append((images.ids[int(index)], str(error.__cause__ or error)))
-    return (torch.stack(kept), torch.cat(decoded)) if kept else (indices[:0], torch.empty(0))
+    return Embedded(out, rows, dimensions, tuple(found.skipped))
 
 
 def _vectors(vectors: Tensor) -> Any:

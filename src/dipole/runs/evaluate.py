@@ -1,18 +1,14 @@
-"""Measure a trained encoder beside an untrained one and raw pixels."""
+"""Measure a trained encoder beside what it started from."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from dipole.data import ImageSet, load_image_sets
 from dipole.errors import InputError
-from dipole.evaluation import Evaluation, embed_image_set, evaluate_embeddings, raw_pixels
-from dipole.evaluation.comparison import PROTOCOLS
+from dipole.evaluation import Evaluation
 from dipole.files import write_json
-from dipole.methods.base import Method
+from dipole.methods.registry import get_method
 from dipole.runs.directory import Run
-from dipole.runs.model import build_method, load
+from dipole.runs.domains import get_domain
 
 
 def evaluate(
@@ -23,53 +19,31 @@ def evaluate(
     data_root: str | Path | None = None,
     progress: bool = False,
 ) -> Evaluation:
-    """Evaluate the frozen encoder of a run by kNN and a linear probe, and write `evaluation.json`.
+    """Evaluate the frozen encoder of a run, and write `evaluation.json`.
 
-    The same numbers are computed for the encoder as it was before training (same seed) and for the pixels themselves,
-    so that it shows what training has added.
+    The same numbers are computed for the encoder as it was before training (same seed) and for plain features of the
+    data, so that it shows what training has added. Images: kNN and a linear probe, beside raw pixels. Text: similarity
+    of sentences (STS) and retrieval, beside counting words (BM25).
 
     Args:
         path: the run directory.
-        protocols: `"knn"`, `"linear"`; both if it is None.
-        data: a labelled data set; that of the run if it is None.
+        protocols: `"knn"`, `"linear"` for images, `"sts"`, `"retrieval"` for text; all of its domain if it is None.
+        data: other data than those of the run.
         data_root: folder of named data sets; that of the run if it is None.
         progress: show progress bars.
 
     Returns:
-        The table of accuracies.
+        The table.
 
     Raises:
-        InputError: the run has no model, or the data have no two classes.
+        InputError: the run has no model, there is no such protocol, or the data cannot be evaluated against.
     """
     run = Run.open(path)
-    settings = run.settings()
-    chosen = tuple(protocols) if protocols else PROTOCOLS
-    unknown = sorted(set(chosen) - set(PROTOCOLS))
+    domain = get_domain(get_method(run.settings().name).domain)
+    chosen = tuple(protocols) if protocols else domain.protocols
+    unknown = sorted(set(chosen) - set(domain.protocols))
     if unknown:
-        raise InputError(f"there is no protocol {unknown[0]!r}: choose from {', '.join(PROTOCOLS)}.")
-    method = load(run.path)
-    train, test = load_image_sets(data or settings.data, data_root or settings.data_root, settings.image_size)
-    if train.num_classes < 2:
-        raise InputError(f"{train.name} has no labels of two or more classes: there is nothing to evaluate against.")
-    size = settings.image_size or train.default_size
-    untrained = build_method(settings.name, settings.method, seed=settings.seed).eval()
-    embeddings = {
-        "trained": embed_both(method, train, test, size, progress),
-        "untrained": embed_both(untrained, train, test, size, progress),
-        "raw pixels": (raw_pixels(train, size), raw_pixels(test, size)),
-    }
-    result = evaluate_embeddings(embeddings, train.labels["label"], test.labels["label"], chosen, seed=settings.seed)
-    write_json(run.evaluation, {**result.to_dict(), "data": train.name})
+        raise InputError(f"there is no protocol {unknown[0]!r}: choose from {', '.join(domain.protocols)}.")
+    result = domain.evaluate(run, chosen, data=data, data_root=data_root, progress=progress)
+    write_json(run.evaluation, result.to_dict())
     return result
-
-
-def embed_both(
-    method: Method, train: ImageSet, test: ImageSet, image_size: int, progress: bool = False
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Embed a training and a test set with a method in evaluation mode, on a GPU if there is one."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    method.to(device)
-    return (
-        embed_image_set(method.embed, train, image_size, device=device, progress=progress),
-        embed_image_set(method.embed, test, image_size, device=device, progress=progress),
-    )

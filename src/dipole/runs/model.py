@@ -15,7 +15,9 @@ from dipole.methods.registry import get_method
 from dipole.runs.safety import refuse_pickles
 
 
-def save_model(method: Method, folder: str | Path, *, name: str, arguments: dict[str, Any], image_size: int) -> None:
+def save_model(
+    method: Method, folder: str | Path, *, name: str, arguments: dict[str, Any], facts: dict[str, Any] | None = None
+) -> None:
     """Write `config.json` and `model.safetensors`.
 
     Args:
@@ -23,13 +25,13 @@ def save_model(method: Method, folder: str | Path, *, name: str, arguments: dict
         folder: made if it is missing.
         name: of the method.
         arguments: of its constructor, as JSON can hold them.
-        image_size: height and width of its images.
+        facts: what else is needed to embed, e.g. the size of images.
     """
     folder = Path(folder)
     weights = {key: value.detach().cpu().contiguous().clone() for key, value in method.state_dict().items()}
     with atomic_write(folder / "model.safetensors") as temporary:
         save_file(weights, temporary)
-    write_json(folder / "config.json", {"name": name, "image_size": image_size, "method": arguments})
+    write_json(folder / "config.json", {"name": name, **(facts or {}), "method": arguments})
 
 
 def build_method(name: str, arguments: dict[str, Any], *, seed: int = 0, encoder: nn.Module | None = None) -> Method:
@@ -107,13 +109,13 @@ def model_folder(path: str | Path) -> Path:
 
 
 def model_config(path: str | Path) -> dict[str, Any]:
-    """Return how the model of a run or of a model folder is built: `name`, `image_size` and `method`.
+    """Return how the model of a run or of a model folder is built: `name`, `method` and what its domain adds.
 
     Raises:
         InputError: there is no model, or the file does not describe one.
     """
     file = model_folder(path) / "config.json"
     config = read_json(file)
-    if not isinstance(config, dict) or not {"name", "method", "image_size"} <= set(config):
+    if not isinstance(config, dict) or not {"name", "method"} <= set(config):
         raise InputError(f"{file} does not describe a model of dipole.")
     return config

@@ -1,35 +1,26 @@
 """Train a method on data and leave a run directory."""
 
-import inspect
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from dipole.data import ImageDataModule, ImageSet
-from dipole.diagnostics import GeometryMonitor
 from dipole.errors import InputError
-from dipole.evaluation import OnlineKNN
-from dipole.methods.base import Method
-from dipole.methods.joint_embedding import JointEmbedding
 from dipole.methods.registry import get_method
 from dipole.ops.checks import check_at_least
 from dipole.runs.callbacks import LastCheckpoint, MetricsFile, ProgressBar, StepRandomness
 from dipole.runs.checkpoint import SafeCheckpointIO, default_precision
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
+from dipole.runs.domains import get_domain
 from dipole.runs.memory import keep_freed_memory
-from dipole.runs.model import build_method, save_model
-
-MONITORED_IMAGES = 512
+from dipole.runs.model import build_method
 
 
 def train(
@@ -38,7 +29,7 @@ def train(
     *,
     resume: bool = False,
     encoder: nn.Module | None = None,
-    sets: tuple[ImageSet, ImageSet] | None = None,
+    sets: Any = None,
     monitor: bool = True,
     progress: bool = True,
 ) -> Run:
@@ -52,8 +43,8 @@ def train(
         out: the run directory to make.
         resume: continue the run in `out` from its latest whole epoch; its settings must be those of `config`.
         encoder: a module to train in place of the encoder named in `config.method`.
-        sets: training and test images in place of those that `config.data` names.
-        monitor: follow kNN accuracy and the geometry of the embeddings after every epoch.
+        sets: a training and a test set in place of those that `config.data` names.
+        monitor: follow the quality and the geometry of the embeddings after every epoch.
         progress: show a progress bar.
 
     Returns:
@@ -69,14 +60,16 @@ def train(
         >>> sorted(path.name for path in run.model.iterdir())
         ['config.json', 'model.safetensors']
     """
-    data = data_module(config, sets)
-    config = resolve(config, data, encoder)
+    cls = get_method(config.name)
+    domain = get_domain(cls.domain)
+    data = domain.data_module(config, sets)
+    config = domain.resolve(config, cls, data, encoder_given=encoder is not None)
     run = Run(Path(out))
     method = build_method(config.name, config.method, seed=config.seed, encoder=encoder)
-    data.views = make_views(method, config)
+    domain.attach_views(method, data, config)
     callbacks: list[lightning.Callback] = [StepRandomness(config.seed)]
     if monitor:
-        callbacks += monitors(method, data, run)
+        callbacks += domain.monitors(method, data, run)
     callbacks.append(MetricsFile(run.metrics))
     if progress:
         callbacks.append(ProgressBar())
@@ -101,97 +94,8 @@ def train(
             # Lightning turns an interrupt into exit code 1; what it means is for the caller to say.
             raise KeyboardInterrupt from error
     if trainer.is_global_zero:
-        arguments = {**config.method, **({} if encoder is None else {"encoder": None})}
-        save_model(method, run.model, name=config.name, arguments=arguments, image_size=data.image_size)
+        domain.save(method, config, run.model)
     return run
-
-
-def data_module(config: RunConfig, sets: tuple[ImageSet, ImageSet] | None = None) -> ImageDataModule:
-    """Return the data of a run, without views."""
-    return ImageDataModule(
-        config.data if sets is None else sets,
-        data_root=config.data_root,
-        batch_size=config.batch_size,
-        image_size=config.image_size,
-        num_workers=config.num_workers,
-        seed=config.seed,
-    )
-
-
-def resolve(config: RunConfig, data: ImageDataModule, encoder: nn.Module | None = None) -> RunConfig:
-    """Fill in every default, so that the settings say all that the run depends on.
-
-    Raises:
-        InputError: an argument that the method or its views do not have.
-    """
-    cls = get_method(config.name)
-    defaults = {
-        name: parameter.default
-        for name, parameter in cls.arguments().items()
-        if parameter.default is not parameter.empty
-    }
-    unknown = sorted(set(config.method) - set(cls.arguments()))
-    if unknown:
-        raise InputError(
-            f"{config.name} has no argument {unknown[0]!r}: `dipole train {config.name} --help` lists them."
-        )
-    method = {**defaults, **config.method, "image_size": data.image_size}
-    if encoder is not None:
-        method["encoder"] = None
-    views = {name: _listed(value) for name, value in {**view_defaults(cls), **config.views}.items()}
-    return replace(config, image_size=data.image_size, method=method, views=views)
-
-
-def view_defaults(cls: type[Method]) -> dict[str, Any]:
-    """Return the arguments of a method's views that a user may set, with their defaults."""
-    if not issubclass(cls, JointEmbedding):
-        return {}
-    parameters = inspect.signature(cls.views_class).parameters
-    return {name: _listed(entry.default) for name, entry in parameters.items() if name not in ("size", "num_views")}
-
-
-def _listed(value: Any) -> Any:
-    """A tuple as YAML gives it back."""
-    return list(value) if isinstance(value, tuple) else value
-
-
-def make_views(method: Method, config: RunConfig) -> nn.Module | None:
-    """Build the views that a method trains on.
-
-    Raises:
-        InputError: an argument that the views do not have.
-    """
-    if not isinstance(method, JointEmbedding):
-        return None
-    known = view_defaults(type(method))
-    unknown = sorted(set(config.views) - set(known))
-    if unknown:
-        raise InputError(f"views have no argument {unknown[0]!r}: choose from {', '.join(known)}.")
-    options: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in config.views.items()
-    }
-    assert config.image_size is not None, "resolve() sets it"
-    return method.views_class(size=config.image_size, num_views=method.num_views, **options)
-
-
-def monitors(method: Method, data: ImageDataModule, run: Run) -> list[lightning.Callback]:
-    """Return the callbacks that follow the quality and the geometry of the embeddings."""
-    found: list[lightning.Callback] = []
-    if "knn" in data.evaluations:
-        found.append(OnlineKNN())
-    if isinstance(method, JointEmbedding) and data.views is not None and len(data.test_set) > 1:
-        count = min(MONITORED_IMAGES, len(data.test_set))
-        index = torch.randperm(len(data.test_set), generator=torch.Generator().manual_seed(0))[:count].sort().values
-        labels = data.test_set.labels.get("label")
-        found.append(
-            GeometryMonitor(
-                data.test_set.fetch(index),
-                data.views,
-                None if labels is None else labels[index],
-                path=run.diagnostics,
-            )
-        )
-    return found
 
 
 def _trainer(config: RunConfig, callbacks: list[lightning.Callback]) -> lightning.Trainer:

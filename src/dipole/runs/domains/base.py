@@ -1,0 +1,181 @@
+"""What a domain offers to the verbs train, evaluate, embed and report."""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import lightning
+from torch import Tensor
+
+from dipole.errors import InputError
+from dipole.evaluation import Evaluation
+from dipole.methods.base import Method
+from dipole.runs.config import RunConfig
+from dipole.runs.directory import Run
+
+
+@dataclass
+class Embeddings:
+    """Embeddings of a source, a batch at a time.
+
+    Args:
+        batches: `(columns, vectors)`: lists of N values by the name of a column, and (N, D). Read once.
+        skipped: `(name, reason)` of what has no row; complete once the batches are read.
+        empty: what to say if there is no row.
+    """
+
+    batches: Iterator[tuple[dict[str, list[Any]], Tensor]]
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    empty: str = "there is nothing to embed."
+
+
+class Domain(ABC):
+    """Images, text, …: how data become batches, and how an encoder of them is measured, used and shown.
+
+    Attributes:
+        name: as methods name it.
+        default_data: a built-in set.
+        protocols: of `evaluate`, all of which run unless the caller chooses.
+    """
+
+    name: ClassVar[str]
+    default_data: ClassVar[str]
+    protocols: ClassVar[tuple[str, ...]]
+    # Arguments of a views' class that follow from the run and are no settings of their own.
+    derived_view_options: ClassVar[tuple[str, ...]] = ("num_views",)
+
+    @staticmethod
+    def loading_options() -> None:
+        """Arguments under `loading:` that say how data are read; the signature is what the command line offers."""
+        return None
+
+    @abstractmethod
+    def data_module(self, config: RunConfig, sets: Any = None) -> lightning.LightningDataModule:
+        """Return the data of a run, without views; `sets` stand in for those that `config.data` names."""
+
+    @abstractmethod
+    def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
+        """Let the data make the views that the method trains on."""
+
+    def monitors(self, method: Method, data: lightning.LightningDataModule, run: Run) -> list[lightning.Callback]:
+        """Return callbacks that follow the quality and the geometry of the embeddings."""
+        return []
+
+    def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:
+        """Return settings that the data decide; those that are arguments of the method are set there too."""
+        return {}
+
+    def save(self, method: Method, config: RunConfig, folder: Path) -> None:
+        """Write the model that people share."""
+        from dipole.runs.model import save_model
+
+        save_model(method, folder, name=config.name, arguments=config.method, facts=self._shared_facts(config))
+
+    def _shared_facts(self, config: RunConfig) -> dict[str, Any]:
+        """What `embed` must know beside the method."""
+        return {}
+
+    @abstractmethod
+    def evaluate(
+        self,
+        run: Run,
+        protocols: Sequence[str],
+        *,
+        data: str | None = None,
+        data_root: str | Path | None = None,
+        progress: bool = False,
+    ) -> Evaluation:
+        """Measure the frozen encoder of a run beside what it started from."""
+
+    @abstractmethod
+    def embeddings(
+        self,
+        method: Method,
+        config: Mapping[str, Any],
+        source: str,
+        *,
+        data_root: str | Path | None = None,
+        batch_size: int = 256,
+        progress: bool = False,
+    ) -> Embeddings:
+        """Embed a source with a method that lies on its device; `config` is what `model_config` reads."""
+
+    @abstractmethod
+    def report_arguments(
+        self, run: Run, *, data_root: str | Path | None = None, progress: bool = False
+    ) -> dict[str, Any]:
+        """Return what `build_report` shows beside the files of the run."""
+
+    def resolve(
+        self, config: RunConfig, cls: type[Method], data: lightning.LightningDataModule, *, encoder_given: bool
+    ) -> RunConfig:
+        """Fill in every default, so that the settings say all that the run depends on.
+
+        Raises:
+            InputError: an argument that the method, its views or the loading of its data do not have.
+        """
+        known = {name for name, entry in cls.arguments().items() if entry.kind is not entry.VAR_POSITIONAL}
+        _refuse_unknown(config.method, known, f"{config.name} has no argument", f"`dipole train {config.name} --help`")
+        facts = self.facts(data)
+        method = {
+            **{name: entry.default for name, entry in cls.arguments().items() if entry.default is not entry.empty},
+            **config.method,
+            **{name: value for name, value in facts.items() if name in known},
+        }
+        if encoder_given:
+            method["encoder"] = None
+        views = {**self.view_defaults(cls), **config.views}
+        return replace(
+            config,
+            **{name: value for name, value in facts.items() if name in vars(config)},
+            data=config.data or self.default_data,
+            method=method,
+            views={name: listed(value) for name, value in views.items()},
+            loading={**self.loading_defaults(), **config.loading},
+        )
+
+    def view_defaults(self, cls: type[Method]) -> dict[str, Any]:
+        """Return the arguments of a method's views that a user may set, with their defaults."""
+        views = getattr(cls, "views_class", None)
+        if views is None:
+            return {}
+        return {
+            name: listed(entry.default)
+            for name, entry in inspect.signature(views).parameters.items()
+            if name not in self.derived_view_options
+        }
+
+    def loading_defaults(self) -> dict[str, Any]:
+        """Return the arguments of loading with their defaults."""
+        return {name: entry.default for name, entry in inspect.signature(self.loading_options).parameters.items()}
+
+    def view_options(self, cls: type[Method], config: RunConfig) -> dict[str, Any]:
+        """Return the settings of the views as arguments of their class.
+
+        Raises:
+            InputError: an argument that the views do not have.
+        """
+        known = self.view_defaults(cls)
+        _refuse_unknown(config.views, known, "views have no argument", f"choose from {', '.join(known)}")
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in config.views.items()}
+
+
+def listed(value: Any) -> Any:
+    """Return a tuple as YAML gives it back.
+
+    Example:
+        >>> listed((1, 2))
+        [1, 2]
+    """
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: Any, complaint: str, advice: str) -> None:
+    """Require that every name is known."""
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        lists = "" if advice.startswith("choose") else " lists them"
+        raise InputError(f"{complaint} {unknown[0]!r}: {advice}{lists}.")

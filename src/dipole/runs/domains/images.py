@@ -1,0 +1,223 @@
+"""Images: views on the device, kNN and linear probe beside raw pixels, thumbnails."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from rich.progress import track
+from torch import Tensor, nn
+
+from dipole.data import ImageDataModule, ImageSet, load_image_sets, load_images
+from dipole.diagnostics import GeometryMonitor
+from dipole.errors import InputError
+from dipole.evaluation import Evaluation, OnlineKNN, embed_image_set, evaluate_embeddings, raw_pixels
+from dipole.methods.base import Method
+from dipole.methods.joint_embedding import JointEmbedding
+from dipole.runs.config import RunConfig
+from dipole.runs.directory import Run
+from dipole.runs.domains.base import Domain, Embeddings
+from dipole.runs.model import build_method, load
+from dipole.views import resize
+
+MONITORED_IMAGES = 512
+MOST_IMAGES = 1500  # of a report or an analysis
+
+
+class Images(Domain):
+    """Sets of images, in memory or in folders."""
+
+    name = "images"
+    default_data = "digits"
+    protocols = ("knn", "linear")
+    derived_view_options = ("size", "num_views")
+
+    def data_module(self, config: RunConfig, sets: Any = None) -> ImageDataModule:
+        """Return the images of a run."""
+        return ImageDataModule(
+            (config.data or self.default_data) if sets is None else sets,
+            data_root=config.data_root,
+            batch_size=config.batch_size,
+            image_size=config.image_size,
+            num_workers=config.num_workers,
+            seed=config.seed,
+        )
+
+    def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:
+        """The size of the images, unless the settings give one."""
+        assert isinstance(data, ImageDataModule)
+        return {"image_size": data.image_size}
+
+    def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
+        """Views are made of batches, on their device."""
+        assert isinstance(data, ImageDataModule)
+        data.views = self.views(method, config)
+
+    def views(self, method: Method, config: RunConfig) -> nn.Module | None:
+        """Return the views that a method trains on; None if it has none.
+
+        Raises:
+            InputError: an argument that the views do not have.
+        """
+        if not isinstance(method, JointEmbedding):
+            return None
+        assert config.image_size is not None, "resolve() sets it"
+        options = self.view_options(type(method), config)
+        return method.views_class(size=config.image_size, num_views=method.num_views, **options)
+
+    def monitors(self, method: Method, data: lightning.LightningDataModule, run: Run) -> list[lightning.Callback]:
+        """kNN accuracy, if there are labels, and the geometry of the embeddings of some test images."""
+        assert isinstance(data, ImageDataModule)
+        found: list[lightning.Callback] = []
+        if "knn" in data.evaluations:
+            found.append(OnlineKNN())
+        if isinstance(method, JointEmbedding) and data.views is not None and len(data.test_set) > 1:
+            shown = data.test_set.sample(MONITORED_IMAGES)
+            images = shown.fetch(torch.arange(len(shown)))
+            found.append(GeometryMonitor(images, data.views, shown.labels.get("label"), path=run.diagnostics))
+        return found
+
+    def _shared_facts(self, config: RunConfig) -> dict[str, Any]:
+        """What images are resized to."""
+        return {"image_size": config.image_size}
+
+    def evaluate(
+        self,
+        run: Run,
+        protocols: Sequence[str],
+        *,
+        data: str | None = None,
+        data_root: str | Path | None = None,
+        progress: bool = False,
+    ) -> Evaluation:
+        """Compare with the encoder as it was before training (same seed) and with the pixels themselves.
+
+        Raises:
+            InputError: the run has no model, or the data have no two classes.
+        """
+        settings = run.settings()
+        method = load(run.path)
+        train, test = load_image_sets(data or settings.data, data_root or settings.data_root, settings.image_size)
+        if train.num_classes < 2:
+            raise InputError(
+                f"{train.name} has no labels of two or more classes: there is nothing to evaluate against."
+            )
+        size = settings.image_size or train.default_size
+        untrained = build_method(settings.name, settings.method, seed=settings.seed).eval()
+        embeddings = {
+            "trained": embed_both(method, train, test, size, progress),
+            "untrained": embed_both(untrained, train, test, size, progress),
+            "raw pixels": (raw_pixels(train, size), raw_pixels(test, size)),
+        }
+        return evaluate_embeddings(
+            embeddings, train.labels["label"], test.labels["label"], protocols, seed=settings.seed
+        ).of(train.name)
+
+    def embeddings(
+        self,
+        method: Method,
+        config: Mapping[str, Any],
+        source: str,
+        *,
+        data_root: str | Path | None = None,
+        batch_size: int = 256,
+        progress: bool = False,
+    ) -> Embeddings:
+        """Embed an image file, a folder of images (searched through), or both splits of a named data set.
+
+        A named data set also has the columns `split` (`train` or `test`) and `label`. A damaged image is left out and
+        listed.
+        """
+        size = int(config["image_size"])
+        parts = _image_sets(source, data_root, size)
+        found = Embeddings(iter(()), [entry for _, images in parts[:1] for entry in images.skipped])
+        found.empty = f"{source} holds no image that can be decoded."
+
+        def batches() -> Iterator[tuple[dict[str, list[Any]], Tensor]]:
+            for split, images in parts:
+                for ids, batch, labels in _batches(images, batch_size, found.skipped, progress):
+                    vectors = method.embed(resize(batch.to(method.device), size))
+                    columns: dict[str, list[Any]] = {"id": ids}
+                    if split is not None:
+                        columns |= {"split": [split] * len(ids), "label": labels}
+                    yield columns, vectors
+
+        found.batches = batches()
+        return found
+
+    def report_arguments(
+        self, run: Run, *, data_root: str | Path | None = None, progress: bool = False
+    ) -> dict[str, Any]:
+        """Embeddings, thumbnails and labels of test images."""
+        images = sample_images(run, data_root)
+        method = load(run.path)
+        size = run.settings().image_size
+        assert size is not None
+        return {
+            "embeddings": embed_image_set(method.embed, images, size, progress=progress),
+            "images": images.fetch(torch.arange(len(images))),
+            "labels": images.labels,
+            "class_names": images.class_names,
+            "ids": images.ids,
+            "data": images.name,
+        }
+
+
+def sample_images(run: Run, data_root: str | Path | None = None) -> ImageSet:
+    """Return at most 1500 of the run's test images."""
+    settings = run.settings()
+    _, test = load_image_sets(settings.data, data_root or settings.data_root, settings.image_size)
+    return test.sample(MOST_IMAGES)
+
+
+def embed_both(
+    method: Method, train: ImageSet, test: ImageSet, image_size: int, progress: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Embed a training and a test set with a method in evaluation mode, on a GPU if there is one."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    method.to(device)
+    return (
+        embed_image_set(method.embed, train, image_size, device=device, progress=progress),
+        embed_image_set(method.embed, test, image_size, device=device, progress=progress),
+    )
+
+
+def _image_sets(source: str, data_root: str | Path | None, size: int) -> list[tuple[str | None, ImageSet]]:
+    """The images of a file or a folder, or both splits of a named data set."""
+    path = Path(source).expanduser()
+    if path.is_dir() or (path.is_file() and path.suffix != ".npz"):
+        return [(None, load_images(path, size))]
+    train, test = load_image_sets(source, data_root, size)
+    return [("train", train), ("test", test)]
+
+
+def _batches(
+    images: ImageSet, batch_size: int, skipped: list[tuple[str, str]], progress: bool
+) -> Iterator[tuple[list[str], Tensor, list[str | None]]]:
+    """Ids, images and class names, batch by batch; images that cannot be decoded are added to `skipped`."""
+    label, names = images.labels.get("label"), images.class_names.get("label", ())
+    batches = torch.arange(len(images)).split(batch_size)
+    for indices in track(batches, description=f"embedding {images.name}") if progress else batches:
+        try:
+            batch = images.fetch(indices)
+        except InputError:
+            indices, batch = _decodable(images, indices, skipped)
+        if len(indices):
+            classes = [None if label is None else names[int(label[index])] for index in indices]
+            yield [images.ids[int(index)] for index in indices], batch, classes
+
+
+def _decodable(images: ImageSet, indices: Tensor, skipped: list[tuple[str, str]]) -> tuple[Tensor, Tensor]:
+    """The images of a batch that can be decoded, one by one."""
+    kept, decoded = [], []
+    for index in indices:
+        try:
+            decoded.append(images.fetch(index[None]))
+            kept.append(index)
+        except InputError as error:
+            skipped.append((images.ids[int(index)], str(error.__cause__ or error)))
+    return (torch.stack(kept), torch.cat(decoded)) if kept else (indices[:0], torch.empty(0))
+
+
+DOMAIN = Images()
