@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from dipole.claims import Arm, Claim, Comparison, Data, claims, get_claim
+from dipole.claims import Arm, Claim, Comparison, ImageData, claims, get_claim
 from dipole.claims.base import metrics_by_seed
 from dipole.errors import InputError
 from dipole.methods.registry import get_method
 
-DIGITS = Data("digits", 16)
+DIGITS = ImageData("digits", 16)
 
 
 def claim(**options):
@@ -27,7 +27,7 @@ def test_the_tuning_seed_is_no_seed_to_judge_by():
 
 
 def test_imbalanced_pretraining_keeps_a_few_of_every_class():
-    data = Data("digits", 16, imbalance="exponential")
+    data = ImageData("digits", 16, imbalance="exponential")
     train, _ = data.load()
     counts = torch.bincount(data.pretraining(train).labels["label"])
     assert counts.min() == 4

@@ -3,12 +3,12 @@ from dataclasses import replace
 
 import pytest
 
-import dipole.claims.runner
-from dipole.claims import Arm, Claim, Comparison, Data, load_results
+import dipole.claims.images
+from dipole.claims import Arm, Claim, Comparison, ImageData, load_results
 from dipole.claims.runner import Journal, run_claim
 from dipole.errors import InputError
 
-DATA = Data("digits", 8, most_train=160, most_test=40)
+DATA = ImageData("digits", 8, most_train=160, most_test=40)
 OPTIONS = {"encoder": "convnet4-4", "projection_dim": 8}
 
 
@@ -74,7 +74,7 @@ def test_references_say_what_training_must_beat(done):
 
 
 def test_an_interrupted_claim_continues(done, tmp_path, monkeypatch):
-    train, calls = dipole.claims.runner.train, []
+    train, calls = dipole.claims.images.train, []
 
     def interrupted(config, *arguments, **options):
         calls.append(config.seed)
@@ -82,7 +82,7 @@ def test_an_interrupted_claim_continues(done, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return train(config, *arguments, **options)
 
-    monkeypatch.setattr(dipole.claims.runner, "train", interrupted)
+    monkeypatch.setattr(dipole.claims.images, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_claim(TOY, seeds=2, out=tmp_path, progress=False)
     assert not (tmp_path / "toy.json").exists()
@@ -109,7 +109,7 @@ def test_refuses_a_single_seed_and_the_tuning_seed(tmp_path):
 
 
 def test_missing_data_are_noticed_before_anything_is_trained(tmp_path):
-    needy = replace(TOY, arms=(TOY.arms[0], arm("other", data=Data("mnist", 8))))
+    needy = replace(TOY, arms=(TOY.arms[0], arm("other", data=ImageData("mnist", 8))))
     with pytest.raises(InputError, match="--data-root"):
         run_claim(needy, seeds=2, out=tmp_path, progress=False)
     assert list(tmp_path.iterdir()) == []

@@ -1,72 +1,58 @@
 """What a claim is: arms that are trained, and comparisons between them that were decided before the runs."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from dipole.data import ImageSet, imbalanced_indices, load_image_sets
 from dipole.errors import InputError
-from dipole.methods.base import Method
 
-Measure = Callable[[Method, ImageSet, ImageSet, "Arm"], dict[str, float]]
+# (trained method, what it was trained on, what it is measured on, arm) -> further metrics
+Measure = Callable[[Any, Any, Any, "Arm"], dict[str, float]]
+Metrics = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Data:
-    """Images of an experiment.
+class Data(ABC):
+    """Data of an experiment, and how an arm is run on them once. A dataclass, so that results can name its settings.
 
-    Args:
-        name: of a data set, as `load_image_sets` knows it.
-        image_size: height and width of the views in pixels.
-        most_train: training images used at most, drawn once.
-        most_test: test images used at most, drawn once.
-        imbalance: `"linear"` or `"exponential"`: pretrain on such a subset of the training images. The labelled images
-            of the evaluation are all training images.
-        least: images that every class keeps in an imbalanced subset.
+    Attributes:
+        name: of a data set.
+        tuning_metric: by which a learning rate is chosen, higher being better.
+        tuning: how it is chosen, in words.
     """
 
     name: str
-    image_size: int
-    most_train: int | None = None
-    most_test: int | None = None
-    imbalance: str | None = None
-    least: int = 4
+    tuning_metric: ClassVar[str]
+    tuning: ClassVar[str]
 
     @property
     def label(self) -> str:
-        """Name of the images, with their imbalance."""
-        return self.name if self.imbalance is None else f"{self.name}, {self.imbalance} imbalance"
+        """Name of the data in the result."""
+        return self.name
 
-    def load(self, data_root: str | Path | None = None) -> tuple[ImageSet, ImageSet]:
-        """Return the labelled training images and the test images.
+    @abstractmethod
+    def load(self, data_root: str | Path | None = None) -> Any:
+        """Return the data.
 
         Raises:
             InputError: the files of the data set are not in `data_root`.
-
-        Example:
-            >>> train, test = Data("digits", 16, most_train=100).load()
-            >>> len(train), len(test)
-            (100, 450)
         """
-        train, test = load_image_sets(self.name, data_root, self.image_size)
-        return train.sample(self.most_train or len(train)), test.sample(self.most_test or len(test))
 
-    def pretraining(self, train: ImageSet) -> ImageSet:
-        """Return the images of the training set that an encoder is trained on."""
-        if self.imbalance is None:
-            return train
-        labels = train.labels["label"]
-        kept = torch.zeros(len(train), dtype=torch.bool)
-        kept[imbalanced_indices(labels, self.imbalance)] = True
-        for value in labels.unique():
-            members = (labels == value).nonzero().flatten()
-            missing = self.least - int(kept[members].sum())
-            kept[members[~kept[members]][: max(0, missing)]] = True
-        return train.select(kept.nonzero().flatten())
+    @abstractmethod
+    def size(self, loaded: Any) -> int:
+        """Return the number of samples that an encoder is trained on."""
+
+    @abstractmethod
+    def once(self, claim: "Claim", arm: "Arm", rate: float, seed: int, loaded: Any, *, tune: bool) -> Metrics:
+        """Run an arm with one learning rate and seed; runs that tune must not look at the test data."""
+
+    def references(self, claim: "Claim", arm: "Arm", loaded: Any) -> dict[str, dict[str, float]]:
+        """Return the metrics of what training must beat, by name."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -76,11 +62,11 @@ class Arm:
     Args:
         name: within the claim.
         method: name of the method.
-        data: images.
-        epochs: passes over the pretraining images.
-        batch_size: images per step.
+        data: what it is trained on.
+        epochs: passes over the training data.
+        batch_size: samples per step.
         options: arguments of the method, the learning rate apart.
-        learning_rates: the grid; the best by kNN on held-out training images is taken. A single one is taken as it is.
+        learning_rates: the grid; the best by the data's tuning metric is taken. A single one is taken as it is.
         views: arguments of the views.
     """
 

@@ -9,7 +9,8 @@ the hard loss has a higher −L_unif than the plain one (margin 0.05). Accuracie
 
 from typing import Any, cast
 
-from dipole.claims.base import Arm, Claim, Comparison, Data
+from dipole.claims.base import Arm, Claim, Comparison
+from dipole.claims.images import ImageData
 from dipole.claims.settings import GREY_VIEWS, SMALL
 from dipole.data import ImageSet
 from dipole.diagnostics import tolerance, uniformity
@@ -17,14 +18,14 @@ from dipole.evaluation import embed_image_set
 from dipole.methods.base import Method
 from dipole.methods.joint_embedding import JointEmbedding
 
-DIGITS = Data("digits", 16)
+DIGITS = ImageData("digits", 16)
 EPOCHS = 40
 
 
 def measure_geometry(method: Method, train: ImageSet, test: ImageSet, arm: Arm) -> dict[str, float]:
     """Return −L_unif and tolerance of the projected test images."""
     network = cast(JointEmbedding, method).network
-    z = embed_image_set(network, test, arm.data.image_size)
+    z = embed_image_set(network, test, cast(ImageData, arm.data).image_size)
     tolerated = tolerance(z, test.labels["label"])
     assert tolerated is not None, "digits has several images of every class"
     return {"minus_uniformity": -float(uniformity(z)), "tolerance": float(tolerated)}

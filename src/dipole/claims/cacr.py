@@ -12,18 +12,19 @@ arm but lets kNN accuracy pass that of raw pixels in one arm only; with uniform 
 of an untrained encoder. Several arms chose the smallest learning rate of the grid.
 """
 
-from dipole.claims.base import Arm, Claim, Comparison, Data
+from dipole.claims.base import Arm, Claim, Comparison
+from dipole.claims.images import ImageData
 from dipole.claims.settings import GREY_CACR_VIEWS, GREY_VIEWS, SMALL
 
 RATES = (0.01, 0.03, 0.1)
 DATA = {
-    "digits": (Data("digits", 16), 8),
-    "imbalanced digits": (Data("digits", 16, imbalance="exponential"), 56),
-    "MNIST": (Data("mnist", 20, most_train=2000, most_test=2000), 6),
+    "digits": (ImageData("digits", 16), 8),
+    "imbalanced digits": (ImageData("digits", 16, imbalance="exponential"), 56),
+    "MNIST": (ImageData("mnist", 20, most_train=2000, most_test=2000), 6),
 }
 
 
-def _arms(label: str, data: Data, epochs: int) -> tuple[Arm, ...]:
+def _arms(label: str, data: ImageData, epochs: int) -> tuple[Arm, ...]:
     """The three arms of one data set; NT-Xent has 2.5 times the epochs for 5 : 2 views."""
     conditional = {**SMALL, "num_positives": 4, "t_positive": 1.0, "t_negative": 2.0}
     uniform = {**conditional, "t_positive": 0.0, "t_negative": 0.0}

@@ -18,7 +18,8 @@ from typing import Any, cast
 
 import torch
 
-from dipole.claims.base import Arm, Claim, Comparison, Data
+from dipole.claims.base import Arm, Claim, Comparison
+from dipole.claims.images import ImageData
 from dipole.claims.settings import GREY_VIEWS, SMALL
 from dipole.data import ImageSet
 from dipole.losses import npc_multiplier
@@ -26,7 +27,7 @@ from dipole.methods.base import Method
 from dipole.methods.joint_embedding import JointEmbedding
 from dipole.views import SimCLRViews
 
-DIGITS = Data("digits", 16)
+DIGITS = ImageData("digits", 16)
 TEMPERATURE = 0.1
 SCALES = (0.015, 0.06, 0.24)
 
@@ -40,7 +41,7 @@ def measure_coupling(method: Method, train: ImageSet, test: ImageSet, arm: Arm) 
     options: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in arm.views.items()
     }
-    views = SimCLRViews(arm.data.image_size, **options)
+    views = SimCLRViews(cast(ImageData, arm.data).image_size, **options)
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(len(train), generator=generator)
     found = []

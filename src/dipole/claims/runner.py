@@ -4,7 +4,6 @@ import datetime
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -18,15 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dipole.claims.base import Arm, Claim, Data, metrics_by_seed
 from dipole.claims.results import FOLDER
 from dipole.claims.statistics import REPRODUCED, overall, paired_effect, verdict
-from dipole.data import ImageSet, stratified_split
-from dipole.diagnostics import effective_rank
 from dipole.errors import InputError
-from dipole.evaluation import embed_image_set, knn_accuracy, linear_probe, raw_pixels
 from dipole.files import write_json
-from dipole.runs import RunConfig, build_method, load, train
 from dipole.runs.config import provenance
-
-HELD_OUT = 0.2  # share of the labelled training images on which learning rates are chosen
 
 
 def run_claim(
@@ -58,13 +51,14 @@ def run_claim(
     if len(chosen) < 2 or claim.tuning_seed in chosen:
         raise InputError(f"--seeds {seeds}: expected 2 to {claim.tuning_seed}; an interval needs paired runs.")
     out = Path(out)
-    sets = {arm.data: arm.data.load(data_root) for arm in claim.arms}  # what is missing is missed at once
+    loaded = {arm.data: arm.data.load(data_root) for arm in claim.arms}  # what is missing is missed at once
     journal = Journal(out / f".{claim.slug}.runs.jsonl")
     total = sum(len(chosen) + (len(arm.learning_rates) if len(arm.learning_rates) > 1 else 0) for arm in claim.arms)
     with _bar(claim.slug, total) if progress else nullcontext() as bar:
-        laboratory = _Laboratory(claim, sets, journal, bar)
+        laboratory = _Laboratory(claim, loaded, journal, bar)
         arms = [laboratory.run(arm, chosen) for arm in claim.arms]
-    references = {data.label: _references(claim, data, pair) for data, pair in sets.items()}
+    first = {arm.data: arm for arm in reversed(claim.arms)}
+    references = {data.label: data.references(claim, first[data], found) for data, found in loaded.items()}
     result = _result(claim, chosen, arms, references)
     write_json(out / f"{claim.slug}.json", result)
     journal.remove()
@@ -118,40 +112,37 @@ def _ends_within_a_line(path: Path) -> bool:
 class _Laboratory:
     """Trains and measures the arms of one claim."""
 
-    def __init__(
-        self, claim: Claim, sets: Mapping[Data, tuple[ImageSet, ImageSet]], journal: Journal, bar: Progress | None
-    ) -> None:
-        self.claim, self.sets, self.journal, self.bar = claim, sets, journal, bar
+    def __init__(self, claim: Claim, loaded: Mapping[Data, Any], journal: Journal, bar: Progress | None) -> None:
+        self.claim, self.loaded, self.journal, self.bar = claim, loaded, journal, bar
 
     def run(self, arm: Arm, seeds: Sequence[int]) -> dict[str, Any]:
         """Choose the learning rate of an arm, then train it with every seed."""
-        train_set, test_set = self.sets[arm.data]
-        rates = arm.learning_rates
+        rates, metric = arm.learning_rates, arm.data.tuning_metric
         tuning: list[dict[str, float]] = []
         if len(rates) > 1:
-            kept, held_out = stratified_split(train_set.labels["label"], HELD_OUT)
-            inner = (train_set.select(kept), train_set.select(held_out))
             for rate in rates:
-                run = self._once(arm, rate, self.claim.tuning_seed, inner, tune=True)
-                tuning.append({"learning_rate": rate, "knn": run["knn"], "seconds": run["seconds"]})
-        rate = max(tuning, key=lambda row: row["knn"])["learning_rate"] if tuning else rates[0]
-        runs = [self._once(arm, rate, seed, (train_set, test_set), tune=False) for seed in seeds]
+                run = self._once(arm, rate, self.claim.tuning_seed, tune=True)
+                tuning.append({"learning_rate": rate, metric: run[metric], "seconds": run["seconds"]})
+        rate = max(tuning, key=lambda row: row[metric])["learning_rate"] if tuning else rates[0]
+        runs = [self._once(arm, rate, seed, tune=False) for seed in seeds]
         return {
             **json.loads(json.dumps(asdict(arm))),
             "learning_rate": rate,
             "tuning": tuning,
-            "images": len(arm.data.pretraining(train_set)),
+            "samples": arm.data.size(self.loaded[arm.data]),
             "runs": runs,
         }
 
-    def _once(self, arm: Arm, rate: float, seed: int, sets: tuple[ImageSet, ImageSet], *, tune: bool) -> dict[str, Any]:
-        """One run, trained now or found in the journal."""
+    def _once(self, arm: Arm, rate: float, seed: int, *, tune: bool) -> dict[str, Any]:
+        """One run, made now or found in the journal."""
         key = _key(self.claim, arm, rate, seed, tune)
         if key not in self.journal.entries:
             if self.bar is not None:
                 what = f"tuning, rate {rate:g}" if tune else f"seed {seed}"
                 self.bar.update(self.bar.task_ids[0], description=f"{arm.name}, {what}")
-            self.journal.add(key, _train_and_measure(self.claim, arm, rate, seed, sets, tune))
+            began = time.monotonic()
+            metrics = arm.data.once(self.claim, arm, rate, seed, self.loaded[arm.data], tune=tune)
+            self.journal.add(key, {"seed": seed, **metrics, "seconds": round(time.monotonic() - began, 2)})
         if self.bar is not None:
             self.bar.advance(self.bar.task_ids[0])
         return self.journal.entries[key]
@@ -162,59 +153,6 @@ def _key(claim: Claim, arm: Arm, rate: float, seed: int, tune: bool) -> str:
     versions = {name: value for name, value in provenance().items() if name in ("dipole", "torch")}
     content = [asdict(arm), rate, seed, tune, claim.neighbours, versions]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _train_and_measure(
-    claim: Claim, arm: Arm, rate: float, seed: int, sets: tuple[ImageSet, ImageSet], tune: bool
-) -> dict[str, Any]:
-    """Train one encoder and return its metrics; tuning needs kNN only."""
-    began = time.monotonic()
-    train_set, test_set = sets
-    size = arm.data.image_size
-    config = RunConfig(
-        arm.method,
-        data=arm.data.name,
-        image_size=size,
-        batch_size=arm.batch_size,
-        epochs=arm.epochs,
-        seed=seed,
-        precision="32-true",
-        method={**arm.options, "learning_rate": rate},
-        views=dict(arm.views),
-        trainer={"accelerator": "cpu"},
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        seen = (arm.data.pretraining(train_set), test_set)
-        run = train(config, Path(folder) / "run", sets=seen, monitor=False, progress=False)
-        method = load(run.path)
-    embedded = [embed_image_set(method.embed, images, size) for images in sets]
-    labels = [images.labels["label"] for images in sets]
-    pair = embedded[0], labels[0], embedded[1], labels[1]
-    found: dict[str, Any] = {"seed": seed, "knn": knn_accuracy(*pair, k=claim.neighbours)}
-    if not tune:
-        found["linear"] = linear_probe(*pair, seed=seed).accuracy
-        found["effective_rank"] = float(effective_rank(embedded[1]))  # near 1: the features have collapsed
-        if claim.measure is not None:
-            found |= claim.measure(method, seen[0], test_set, arm)
-    return {**found, "seconds": round(time.monotonic() - began, 2)}
-
-
-def _references(claim: Claim, data: Data, sets: tuple[ImageSet, ImageSet]) -> dict[str, dict[str, float]]:
-    """Accuracies of raw pixels and of an encoder that is not trained: what training must beat."""
-    arm = next(arm for arm in claim.arms if arm.data == data)
-    untrained = build_method(arm.method, {**arm.options, "image_size": data.image_size}).eval()
-    embedded = {
-        "raw pixels": [raw_pixels(images, data.image_size) for images in sets],
-        "untrained encoder": [embed_image_set(untrained.embed, images, data.image_size) for images in sets],
-    }
-    train_labels, test_labels = (images.labels["label"] for images in sets)
-    return {
-        name: {
-            "knn": knn_accuracy(first, train_labels, second, test_labels, k=claim.neighbours),
-            "linear": linear_probe(first, train_labels, second, test_labels).accuracy,
-        }
-        for name, (first, second) in embedded.items()
-    }
 
 
 def _bar(slug: str, total: int) -> Progress:
@@ -253,7 +191,7 @@ def _result(
         "seeds": list(seeds),
         "settings": {
             "tuning_seed": claim.tuning_seed,
-            "tuning": f"learning rate by kNN on {HELD_OUT:.0%} of the training images, held out",
+            "tuning": claim.arms[0].data.tuning,
             "neighbours": claim.neighbours,
             "interval": "95 %, Student's t over paired seeds",
             "precision": "32-true",
