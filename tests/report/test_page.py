@@ -133,3 +133,15 @@ def test_wrong_input_is_refused(run_dir: Path, samples: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="not what GeometryMonitor writes"):
         build_report(run_dir)
     assert not (run_dir / "report.html").exists()
+
+
+def test_texts_stand_where_images_would(run_dir: Path, samples: dict[str, Any]) -> None:
+    texts = [f"sentence {index} " + "word " * 100 for index in range(24)]
+    del samples["images"]
+    page = build_report(run_dir, **samples, texts=texts).read_text()
+    assert page.count('<tr class="query">') == 8
+    assert "sentence 3 word" in page
+    assert max(len(line) for line in page.splitlines() if '<th scope="row">sentence' in line) < 400
+    assert "Point at a dot to read its text" in page
+    with pytest.raises(InputError, match="texts has 23 entries"):
+        build_report(run_dir, **samples, texts=texts[1:])

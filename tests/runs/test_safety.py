@@ -92,7 +92,7 @@ def test_truncated_checkpoint(run: Run) -> None:
 
 
 def test_weights_of_another_network(run: Run) -> None:
-    config = run.model / "config.json"
+    config = run.model / "dipole.json"
     config.write_text(config.read_text().replace("convnet4-4", "convnet4-8"))
     with pytest.raises(InputError, match="does not hold the weights of this model"):
         load(run.path)

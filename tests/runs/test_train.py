@@ -38,7 +38,7 @@ def run(finished: Run, tmp_path: Path) -> Run:
 def test_the_files_of_a_run(finished: Run) -> None:
     files = {path.relative_to(finished.path).as_posix() for path in finished.path.rglob("*") if path.is_file()}
     expected = {"config.yaml", "metrics.csv", "diagnostics.json", "checkpoints/last.safetensors"}
-    assert files == expected | {"model/config.json", "model/model.safetensors"}
+    assert files == expected | {"model/dipole.json", "model/model.safetensors"}
     header, *rows = finished.metrics.read_text().splitlines()
     assert header.startswith("epoch,step,loss,learning_rate,knn,alignment,uniformity")
     assert [row.split(",")[:2] for row in rows] == [["0", "2"], ["1", "4"]]
@@ -118,7 +118,7 @@ def test_broken_off_and_resumed(own: Run, tmp_path: Path, step: int) -> None:
         load(tmp_path / "run", encoder=Fragile())
     resumed = train(OWN, tmp_path / "run", resume=True, encoder=Fragile(), progress=False)
     assert weights(resumed) == weights(own)
-    for name in ("metrics.csv", "diagnostics.json", "model/config.json"):
+    for name in ("metrics.csv", "diagnostics.json", "model/dipole.json"):
         assert (resumed.path / name).read_bytes() == (own.path / name).read_bytes(), name
 
 
@@ -158,7 +158,7 @@ def test_loading_without_it_says_so(own: Run) -> None:
 
 
 def test_killed_while_the_model_was_written(run: Run, finished: Run) -> None:
-    (run.model / "config.json").unlink()
+    (run.model / "dipole.json").unlink()
     (run.model / "model.safetensors").write_bytes(b"half")
     with pytest.raises(InputError, match="no trained model yet"):
         load(run.path)

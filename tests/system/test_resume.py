@@ -12,7 +12,7 @@ import pytest
 
 EPOCHS = 6
 FLAGS = ["--epochs", str(EPOCHS), "--batch-size", "256", "--method.encoder", "convnet4-4", "--seed", "5"]
-FILES = ("model/model.safetensors", "model/config.json", "metrics.csv", "diagnostics.json")
+FILES = ("model/model.safetensors", "model/dipole.json", "metrics.csv", "diagnostics.json")
 
 
 def command(method: str, out: Path, *flags: str) -> list[str]:

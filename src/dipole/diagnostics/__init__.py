@@ -3,7 +3,7 @@
 from dipole.diagnostics.classes import tolerance
 from dipole.diagnostics.geometry import Geometry, geometry
 from dipole.diagnostics.hypersphere import alignment, uniformity
-from dipole.diagnostics.monitor import GeometryMonitor
+from dipole.diagnostics.monitor import GeometryMonitor, TextGeometryMonitor
 from dipole.diagnostics.rank import effective_rank
 from dipole.diagnostics.scores import ScoreDistributions, Scores, score_distributions
 from dipole.diagnostics.separation import LocalSeparation, local_separation
@@ -27,6 +27,7 @@ __all__ = [
     "ScoreDistributions",
     "Scores",
     "TemperatureRow",
+    "TextGeometryMonitor",
     "alignment",
     "effective_rank",
     "geometry",

@@ -1,6 +1,6 @@
 """Follow the geometry of the embeddings while a method trains."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,15 +105,62 @@ class GeometryMonitor(Callback):
             raise InputError(
                 f"{type(module).__name__} has no method project(views): GeometryMonitor needs (V, N, D) embeddings."
             )
-        generator = torch.Generator(module.device).manual_seed(self.seed)
         chunks = []
         with undisturbed(module):
-            for images in self.images.split(CHUNK):
-                views = self.views(images.to(module.device), generator=generator)
-                if len(views) < 2:
-                    raise InputError(f"views made {len(views)} view of each image: 2 or more are needed to compare.")
+            for views in self._views(module):
                 # Autocast is for the network alone: views are made in full precision, as in training.
                 with trainer.precision_plugin.forward_context():
-                    chunks.append(accumulate(project(trainer.precision_plugin.convert_input(views[:2]))))
+                    chunks.append(accumulate(project(trainer.precision_plugin.convert_input(views))[:2]))
         embeddings = F.normalize(torch.cat(chunks, dim=1), dim=-1)
         return embeddings[0], embeddings[1]
+
+    def _views(self, module: LightningModule) -> Iterator[Any]:
+        """What the module projects, a part at a time."""
+        generator = torch.Generator(module.device).manual_seed(self.seed)
+        for images in self.images.split(CHUNK):
+            views = self.views(images.to(module.device), generator=generator)
+            if len(views) < 2:
+                raise InputError(f"views made {len(views)} view of each image: 2 or more are needed to compare.")
+            yield views[:2]
+
+
+class TextGeometryMonitor(GeometryMonitor):
+    """The same for texts, with dropout on, because the two views of a text may differ in nothing else.
+
+    Args:
+        records: texts as the views take them; some hundred to a few thousand.
+        views: called as `views(records, tokenizer, generator=...)` with a part of them; returns `input_ids` and
+            `attention_mask` (V, n, T).
+        tokenizer: of the encoder.
+        seed: of the views.
+        path: `diagnostics.json` to write after each epoch, or None.
+
+    Raises:
+        InputError: fewer than two texts.
+
+    Example:
+        >>> TextGeometryMonitor([{"text": "one"}, {"text": "two"}], views=print, tokenizer=None).entries
+        []
+    """
+
+    def __init__(
+        self,
+        records: list[dict[str, Any]],
+        views: Callable[..., dict[str, Tensor]],
+        tokenizer: Any,
+        seed: int = 0,
+        path: str | Path | None = None,
+    ) -> None:
+        check_two_samples(len(records), "TextGeometryMonitor")
+        self.records, self.text_views, self.tokenizer, self.seed, self.labels = records, views, tokenizer, seed, None
+        self.path = None if path is None else Path(path)
+        self.entries: list[dict[str, Any]] = []
+
+    def _views(self, module: LightningModule) -> Iterator[Any]:
+        """Token ids of the views of some texts at a time."""
+        generator = torch.Generator().manual_seed(self.seed)
+        torch.manual_seed(self.seed)  # of the dropout; the caller puts the state back
+        module.train()
+        for start in range(0, len(self.records), CHUNK):
+            views = self.text_views(self.records[start : start + CHUNK], self.tokenizer, generator=generator)
+            yield {name: value.to(module.device) for name, value in views.items()}

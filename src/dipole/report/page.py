@@ -8,6 +8,7 @@ from datetime import datetime
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from dipole.report.projection import plane, sample
 from dipole.report.run_files import GEOMETRY, SCORES, read_curves, read_diagnostics, read_evaluation, read_settings
 from dipole.report.thumbnails import Sprite, make_sprite
 
+LONGEST_TEXT = 240  # characters that are shown of a text
 MONITORED = (*GEOMETRY, *(f"{name}_{moment}" for name in SCORES for moment in ("mean", "variance")))
 
 
@@ -32,6 +34,7 @@ def build_report(
     *,
     embeddings: Float[Tensor, "n d"] | None = None,
     images: UInt8[Tensor, "n 3 h w"] | None = None,
+    texts: Sequence[str] | None = None,
     labels: Mapping[str, Int[Tensor, "n"]] | None = None,
     class_names: Mapping[str, Sequence[str]] | None = None,
     ids: Sequence[str] | None = None,
@@ -53,6 +56,7 @@ def build_report(
         run_dir: the run directory.
         embeddings: (N, D) of the data set to show, normally the test set.
         images: (N, 3, H, W) uint8, for the thumbnails.
+        texts: N texts, in place of thumbnails.
         labels: label factors by name, each (N,), negative where unknown; `"label"`, or else the first, is the main one.
         class_names: names of the values of each factor.
         ids: names of the samples.
@@ -80,14 +84,14 @@ def build_report(
     if not run_dir.is_dir():
         raise InputError(f"{run_dir} is not a directory: give the folder that `dipole train` made.")
     labels, class_names = labels or {}, class_names or {}
-    _check(embeddings, images, labels, ids)
+    _check(embeddings, {**labels, "images": images, "texts": texts, "ids": ids})
     diagnostics = read_diagnostics(run_dir / "diagnostics.json")
     curves = read_curves(run_dir / "metrics.csv", MONITORED if diagnostics else ())
     main = "label" if "label" in labels else next(iter(labels), None)
-    names = _Names(labels, class_names, ids)
+    names = _Names(labels, class_names, ids, texts)
     mapped = None if embeddings is None else sample(len(embeddings), points, seed)
     found = None
-    if embeddings is not None and images is not None and len(embeddings) > 1:
+    if embeddings is not None and (images is not None or texts is not None) and len(embeddings) > 1:
         found = find_neighbours(embeddings, labels.get(main) if main else None, samples, neighbours, seed)
     sprite = _sprite(images, mapped, found)
     map_data = _map(embeddings, mapped, names, sprite, main, seed)
@@ -107,7 +111,7 @@ def build_report(
         "diagnostics": diagnostics,
         "evaluation": read_evaluation(run_dir / "evaluation.json"),
         "map": map_data,
-        "gallery": None if found is None or sprite is None else _gallery(found, names, sprite, main),
+        "gallery": None if found is None else _gallery(found, names, sprite, main),
         "sprite": sprite,
         "plots": _as_json({"curves": curves, "scores": diagnostics, "map": map_data}),
     }
@@ -118,10 +122,14 @@ class _Names:
     """Labels and identifiers in words."""
 
     def __init__(
-        self, labels: Mapping[str, Tensor], class_names: Mapping[str, Sequence[str]], ids: Sequence[str] | None
+        self,
+        labels: Mapping[str, Tensor],
+        class_names: Mapping[str, Sequence[str]],
+        ids: Sequence[str] | None,
+        texts: Sequence[str] | None,
     ) -> None:
         self.labels = {factor: values.tolist() for factor, values in labels.items()}
-        self.class_names, self.ids = class_names, ids
+        self.class_names, self.ids, self.texts = class_names, ids, texts
 
     def label(self, factor: str, index: int) -> str | None:
         """The name of a sample's class; None where it is unknown."""
@@ -143,23 +151,21 @@ class _Names:
         return str(names[value]) if value < len(names) else str(value)
 
     def id(self, index: int) -> str:
-        """The name of a sample."""
+        """The name of a sample; a text is its own name."""
+        if self.texts is not None:
+            return shorten(self.texts[index], LONGEST_TEXT, placeholder=" …") or "(empty)"
         return f"#{index}" if self.ids is None else str(self.ids[index])
 
 
-def _check(
-    embeddings: Tensor | None, images: Tensor | None, labels: Mapping[str, Tensor], ids: Sequence[str] | None
-) -> None:
-    """Require one image, label and identifier for each embedding."""
+def _check(embeddings: Tensor | None, others: Mapping[str, Any]) -> None:
+    """Require one image, text, label and identifier for each embedding."""
     if embeddings is None:
         return
     if embeddings.ndim != 2 or not bool(embeddings.isfinite().all()):
         raise InputError(f"embeddings of shape {tuple(embeddings.shape)} must be finite and (N, D): check the encoder.")
-    lengths = {f"labels[{name!r}]": len(values) for name, values in labels.items()}
-    lengths |= {name: len(values) for name, values in (("images", images), ("ids", ids)) if values is not None}
-    for name, length in lengths.items():
-        if length != len(embeddings):
-            raise InputError(f"{name} has {length} entries and embeddings {len(embeddings)}: pass one for each.")
+    for name, values in others.items():
+        if values is not None and len(values) != len(embeddings):
+            raise InputError(f"{name} has {len(values)} entries and embeddings {len(embeddings)}: pass one for each.")
 
 
 def _sprite(images: Tensor | None, mapped: Tensor | None, found: Neighbours | None) -> Sprite | None:
@@ -190,21 +196,26 @@ def _map(
         "x": [round(value, 3) for value in coordinates[:, 0].tolist()],
         "y": [round(value, 3) for value in coordinates[:, 1].tolist()],
         "ids": [names.id(row) for row in rows],
+        "texts": names.texts is not None,
         "cells": None if sprite is None else [sprite.cell[row] for row in rows],
         "columns": None if sprite is None else sprite.columns,
         "factors": [{"name": factor, **names.classes(factor, rows)} for factor in factors],
     }
 
 
-def _gallery(found: Neighbours, names: _Names, sprite: Sprite, main: str | None) -> dict[str, Any]:
-    """Rows of thumbnails, and how many neighbours share the label of their query."""
+def _gallery(found: Neighbours, names: _Names, sprite: Sprite | None, main: str | None) -> dict[str, Any]:
+    """Rows of thumbnails or texts, and how many neighbours share the label of their query."""
 
     def card(index: int, wanted: str | None = None, score: float | None = None) -> dict[str, Any]:
         label = names.label(main, index) if main else None
         known = wanted is not None and label is not None
+        place = (
+            {}
+            if sprite is None
+            else dict(zip(("row", "column"), divmod(sprite.cell[index], sprite.columns), strict=True))
+        )
         return {
-            "column": sprite.cell[index] % sprite.columns,
-            "row": sprite.cell[index] // sprite.columns,
+            **place,
             "id": names.id(index),
             "label": label,
             "score": score,
@@ -218,7 +229,7 @@ def _gallery(found: Neighbours, names: _Names, sprite: Sprite, main: str | None)
         head = card(query)
         rows.append((head, [card(index, head["label"], score) for index, score in zip(nearest, scores, strict=True)]))
     verdicts = [one["match"] for _, row in rows for one in row if one["match"] is not None]
-    return {"rows": rows, "matches": sum(verdicts), "judged": len(verdicts)}
+    return {"texts": sprite is None, "rows": rows, "matches": sum(verdicts), "judged": len(verdicts)}
 
 
 def _as_json(content: Any) -> Markup:

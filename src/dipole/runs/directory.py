@@ -67,7 +67,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether training has ended: the description of the model is the last file that it writes."""
-        return (self.model / "config.json").is_file()
+        return (self.model / "dipole.json").is_file()
 
     @property
     def report(self) -> Path:

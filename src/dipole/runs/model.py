@@ -18,7 +18,7 @@ from dipole.runs.safety import refuse_pickles
 def save_model(
     method: Method, folder: str | Path, *, name: str, arguments: dict[str, Any], facts: dict[str, Any] | None = None
 ) -> None:
-    """Write `config.json` and `model.safetensors`.
+    """Write `dipole.json` and `model.safetensors`.
 
     Args:
         method: whose weights are written.
@@ -31,7 +31,7 @@ def save_model(
     weights = {key: value.detach().cpu().contiguous().clone() for key, value in method.state_dict().items()}
     with atomic_write(folder / "model.safetensors") as temporary:
         save_file(weights, temporary)
-    write_json(folder / "config.json", {"name": name, **(facts or {}), "method": arguments})
+    write_json(folder / "dipole.json", {"name": name, **(facts or {}), "method": arguments})
 
 
 def build_method(name: str, arguments: dict[str, Any], *, seed: int = 0, encoder: nn.Module | None = None) -> Method:
@@ -81,7 +81,7 @@ def load(path: str | Path, *, encoder: nn.Module | None = None) -> Method:
     except InputError:
         raise
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{folder / 'config.json'} does not describe a model of dipole ({error}).") from error
+        raise InputError(f"{folder / 'dipole.json'} does not describe a model of dipole ({error}).") from error
     weights = folder / "model.safetensors"
     try:
         state = load_file(weights)
@@ -99,11 +99,11 @@ def model_folder(path: str | Path) -> Path:
         InputError: there is no model.
     """
     folder = Path(path)
-    if (folder / "config.json").is_file():
+    if (folder / "dipole.json").is_file():
         return folder
-    if (folder / "config.yaml").is_file() and not (folder / "model" / "config.json").is_file():
+    if (folder / "config.yaml").is_file() and not (folder / "model" / "dipole.json").is_file():
         raise InputError(f"{path} has no trained model yet: let it finish with `dipole train --resume --out {path}`.")
-    if not (folder / "model" / "config.json").is_file():
+    if not (folder / "model" / "dipole.json").is_file():
         raise InputError(f"there is no run or model at {path}: give the folder that `dipole train … --out` wrote.")
     return folder / "model"
 
@@ -114,7 +114,7 @@ def model_config(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: there is no model, or the file does not describe one.
     """
-    file = model_folder(path) / "config.json"
+    file = model_folder(path) / "dipole.json"
     config = read_json(file)
     if not isinstance(config, dict) or not {"name", "method"} <= set(config):
         raise InputError(f"{file} does not describe a model of dipole.")

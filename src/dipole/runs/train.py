@@ -58,7 +58,7 @@ def train(
         >>> settings = RunConfig("simclr", epochs=1, batch_size=512, method={"encoder": "convnet4-4"})
         >>> run = train(settings, Path(tempfile.mkdtemp()) / "run", monitor=False, progress=False)
         >>> sorted(path.name for path in run.model.iterdir())
-        ['config.json', 'model.safetensors']
+        ['dipole.json', 'model.safetensors']
     """
     cls = get_method(config.name)
     domain = get_domain(cls.domain)
