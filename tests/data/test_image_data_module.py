@@ -134,14 +134,18 @@ def test_accumulated_batches_have_views_of_their_own(tmp_path):
     assert len({views for _, _, views in recorder.seen}) == 2
 
 
-def test_a_resumed_run_repeats_the_rest_bit_for_bit(tmp_path):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_resumed_run_repeats_the_rest_bit_for_bit(tmp_path, workers):
     whole = Recorder()
     trainer(tmp_path, 4, enable_checkpointing=False).fit(whole, datamodule=make())
     first = trainer(tmp_path, 2)
     first.fit(Recorder(), datamodule=make())
     resumed = Recorder()
     trainer(tmp_path, 4).fit(
-        resumed, datamodule=make(), ckpt_path=first.checkpoint_callback.best_model_path, weights_only=True
+        resumed,
+        datamodule=make(num_workers=workers),
+        ckpt_path=first.checkpoint_callback.best_model_path,
+        weights_only=True,
     )
     assert resumed.seen == whole.seen[4:]
 

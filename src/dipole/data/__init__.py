@@ -1,4 +1,4 @@
-"""Image sets, the files they are read from, and batches for training."""
+"""Image sets and text sets, the files they are read from, and batches for training."""
 
 from dipole.data.cifar_files import load_cifar10_binary
 from dipole.data.digits import load_digits
@@ -15,6 +15,14 @@ from dipole.data.registry import DataSetInfo, available, load_image_sets
 from dipole.data.shapes import load_shapes
 from dipole.data.splits import stratified_split
 from dipole.data.tensor_image_set import TensorImageSet
+from dipole.data.text import (
+    TextDataModule,
+    TextSet,
+    available_texts,
+    load_retrieval,
+    load_sts,
+    load_texts,
+)
 from dipole.data.torchvision_sets import load_torchvision
 
 __all__ = [
@@ -24,7 +32,10 @@ __all__ = [
     "ImageDataModule",
     "ImageSet",
     "TensorImageSet",
+    "TextDataModule",
+    "TextSet",
     "available",
+    "available_texts",
     "imbalanced_indices",
     "imbalanced_sizes",
     "load_cifar10_binary",
@@ -35,7 +46,10 @@ __all__ = [
     "load_images",
     "load_mnist_files",
     "load_npz",
+    "load_retrieval",
     "load_shapes",
+    "load_sts",
+    "load_texts",
     "load_torchvision",
     "stratified_split",
     "unreadable_images",

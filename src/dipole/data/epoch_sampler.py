@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sized
 
 import numpy as np
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 from torch.utils.data.distributed import DistributedSampler
 
 from dipole import ops
@@ -48,9 +50,13 @@ class EpochSampler(DistributedSampler[int]):
         self.num_samples = len(data) // self.num_replicas
         self.total_size = self.num_samples * self.num_replicas
 
-    def __iter__(self) -> Iterator[int]:
+    def order(self) -> Int64[Tensor, " n"]:
+        """Return the order of this process in the present epoch."""
         # The two numbers are hashed together: seed 0 at epoch 1 is not seed 1 at epoch 0, as it is in the base class.
         state = np.random.SeedSequence((self.seed, self.epoch)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0]))
         order = torch.randperm(len(self.dataset), generator=generator)  # type: ignore[arg-type]
-        return iter(order[self.rank : self.total_size : self.num_replicas].tolist())
+        return order[self.rank : self.total_size : self.num_replicas]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.order().tolist())

@@ -155,6 +155,9 @@ class ImageDataModule(LightningDataModule):
                 f"{self.train_set.name} has {len(self.train_set)} training images for {ops.world_size()} processes: "
                 "each needs 2 or more."
             )
+        if self.trainer is not None:
+            # Lightning tells the sampler too, but only after the workers of a resumed run have begun to fetch.
+            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
         return self._loader(self.train_set, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
 
     def embed_dataloader(self, which: str = "test") -> DataLoader[Batch]:

@@ -1,19 +1,31 @@
 """Protocols that say what embeddings are worth."""
 
+from dipole.evaluation.bm25 import bm25_run
 from dipole.evaluation.comparison import Evaluation, evaluate_embeddings
 from dipole.evaluation.embedding import embed_image_set, raw_pixels
 from dipole.evaluation.knn import knn_accuracy, weighted_knn
 from dipole.evaluation.linear_probe import LinearProbeResult, linear_probe
 from dipole.evaluation.online_knn import OnlineKNN
+from dipole.evaluation.retrieval import RetrievalScores, dense_search, evaluate_retrieval, retrieval_metrics
+from dipole.evaluation.sts import Correlation, STSScores, evaluate_sts, sts_scores
 
 __all__ = [
+    "Correlation",
     "Evaluation",
     "LinearProbeResult",
     "OnlineKNN",
+    "RetrievalScores",
+    "STSScores",
+    "bm25_run",
+    "dense_search",
     "embed_image_set",
     "evaluate_embeddings",
+    "evaluate_retrieval",
+    "evaluate_sts",
     "knn_accuracy",
     "linear_probe",
     "raw_pixels",
+    "retrieval_metrics",
+    "sts_scores",
     "weighted_knn",
 ]

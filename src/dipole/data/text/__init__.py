@@ -1,0 +1,44 @@
+"""Texts, the files they are read from, and batches for training."""
+
+from dipole.data.text.arrow_text_set import ArrowTextSet
+from dipole.data.text.contexts import negative_counts, sample_contexts
+from dipole.data.text.corpus import ChunkedCorpus, CorpusMixture, mixture_probabilities, tokenize_corpus
+from dipole.data.text.line_text_set import JsonLinesTextSet, LineTextSet
+from dipole.data.text.memory_text_set import MemoryTextSet
+from dipole.data.text.passages import PassageTextSet, passage_text
+from dipole.data.text.registry import available_texts, load_texts
+from dipole.data.text.retrieval_set import RetrievalSet, load_retrieval
+from dipole.data.text.sts_files import STS_TASKS, SentencePairs, STSTask, load_sts
+from dipole.data.text.text_data_module import TextDataModule, views_generator
+from dipole.data.text.text_set import LineNote, TextSet
+from dipole.data.text.toy import toy_pairs, toy_sentences, toy_stories
+
+__all__ = [
+    "STS_TASKS",
+    "ArrowTextSet",
+    "ChunkedCorpus",
+    "CorpusMixture",
+    "JsonLinesTextSet",
+    "LineNote",
+    "LineTextSet",
+    "MemoryTextSet",
+    "PassageTextSet",
+    "RetrievalSet",
+    "STSTask",
+    "SentencePairs",
+    "TextDataModule",
+    "TextSet",
+    "available_texts",
+    "load_retrieval",
+    "load_sts",
+    "load_texts",
+    "mixture_probabilities",
+    "negative_counts",
+    "passage_text",
+    "sample_contexts",
+    "tokenize_corpus",
+    "toy_pairs",
+    "toy_sentences",
+    "toy_stories",
+    "views_generator",
+]
