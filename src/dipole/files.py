@@ -74,3 +74,8 @@ def read_json(path: str | Path) -> Any:
         raise InputError(f"cannot read {path}: {error.strerror}. Check the path.") from error
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({error}). Write it again or delete it.") from error
+
+
+def cache_folder() -> Path:
+    """Return where what was converted or trained once is kept: `$DIPOLE_CACHE`, else `~/.cache/dipole`."""
+    return Path(os.environ.get("DIPOLE_CACHE") or Path.home() / ".cache" / "dipole")

@@ -8,12 +8,14 @@ from dipole.cli.tables import show
 
 def run(arguments: Sequence[str]) -> None:
     """Write embeddings and say how many."""
-    parser_ = parser("embed", "Write the embeddings of images to a Parquet file with the columns id and vector.")
+    parser_ = parser("embed", "Write embeddings to a Parquet file with the columns id and vector.")
     parser_.add_argument("path", type=str, help="run directory or model folder")
-    parser_.add_argument("source", type=str, help="image file, folder of images, or name of a data set")
+    parser_.add_argument(
+        "source", type=str, help="images: a file, a folder or the name of a set; texts: a file or the name of a set"
+    )
     parser_.add_argument("--out", type=str, required=True, help="Parquet file to write")
     parser_.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
-    parser_.add_argument("--batch_size", type=int, default=256, help="images embedded at once")
+    parser_.add_argument("--batch_size", type=int, default=256, help="how many are embedded at once")
     options = parse(parser_, arguments)
 
     from dipole.runs.embed import embed_to_parquet

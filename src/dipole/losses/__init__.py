@@ -30,7 +30,7 @@ from dipole.losses.hardness import (
     simple_contrastive_loss,
     simple_loss_from_similarities,
 )
-from dipole.losses.info_nce import info_nce_loss, nt_xent_loss
+from dipole.losses.info_nce import hard_negatives_info_nce_loss, info_nce_loss, nt_xent_loss
 from dipole.losses.modules import (
     CACRLoss,
     CACRMomentumLoss,
@@ -40,12 +40,17 @@ from dipole.losses.modules import (
     DCLQueueLoss,
     DCLWLoss,
     HardContrastiveLoss,
+    HardNegativesInfoNCELoss,
     InfoNCELoss,
     LossModule,
+    MultiPositiveInfoNCELoss,
     NTXentLoss,
+    SimCTGLoss,
     SimpleContrastiveLoss,
     SupConLoss,
 )
+from dipole.losses.multi_positive import multi_positive_info_nce_loss
+from dipole.losses.simctg import simctg_loss, token_contrastive_loss
 from dipole.losses.sup_con import sup_con_loss
 
 __all__ = [
@@ -57,9 +62,12 @@ __all__ = [
     "DCLQueueLoss",
     "DCLWLoss",
     "HardContrastiveLoss",
+    "HardNegativesInfoNCELoss",
     "InfoNCELoss",
     "LossModule",
+    "MultiPositiveInfoNCELoss",
     "NTXentLoss",
+    "SimCTGLoss",
     "SimpleContrastiveLoss",
     "SupConLoss",
     "attraction_weights",
@@ -76,15 +84,19 @@ __all__ = [
     "dcl_queue_loss",
     "dclw_loss",
     "hard_contrastive_loss",
+    "hard_negatives_info_nce_loss",
     "hardest_negatives",
     "info_nce_loss",
     "momentum_query_weights",
+    "multi_positive_info_nce_loss",
     "npc_multiplier",
     "npc_queue_multiplier",
     "nt_xent_loss",
     "repulsion_weights",
+    "simctg_loss",
     "simple_contrastive_loss",
     "simple_loss_from_similarities",
     "sup_con_loss",
+    "token_contrastive_loss",
     "vmf_negative_weights",
 ]

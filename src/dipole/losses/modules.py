@@ -11,7 +11,9 @@ from dipole.losses.cacr import cacr_loss
 from dipole.losses.cacr_moco import cacr_momentum_views_loss, cacr_queue_loss
 from dipole.losses.dcl import dcl_loss, dcl_neighbour_loss, dcl_queue_loss, dclw_loss
 from dipole.losses.hardness import hard_contrastive_loss, simple_contrastive_loss
-from dipole.losses.info_nce import info_nce_loss, nt_xent_loss
+from dipole.losses.info_nce import hard_negatives_info_nce_loss, info_nce_loss, nt_xent_loss
+from dipole.losses.multi_positive import multi_positive_info_nce_loss
+from dipole.losses.simctg import simctg_loss
 from dipole.losses.sup_con import sup_con_loss
 
 
@@ -74,6 +76,18 @@ class InfoNCELoss(LossModule):
     function = staticmethod(info_nce_loss)
 
 
+class HardNegativesInfoNCELoss(LossModule):
+    """Module twin of `hard_negatives_info_nce_loss`, with the same keyword arguments."""
+
+    function = staticmethod(hard_negatives_info_nce_loss)
+
+
+class MultiPositiveInfoNCELoss(LossModule):
+    """Module twin of `multi_positive_info_nce_loss`, with the same keyword arguments."""
+
+    function = staticmethod(multi_positive_info_nce_loss)
+
+
 class DCLLoss(LossModule):
     """Module twin of `dcl_loss`, with the same keyword arguments."""
 
@@ -126,6 +140,12 @@ class SimpleContrastiveLoss(LossModule):
     """Module twin of `simple_contrastive_loss`, with the same keyword arguments."""
 
     function = staticmethod(simple_contrastive_loss)
+
+
+class SimCTGLoss(LossModule):
+    """Module twin of `simctg_loss`, with the same keyword arguments."""
+
+    function = staticmethod(simctg_loss)
 
 
 class SupConLoss(LossModule):

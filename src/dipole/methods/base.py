@@ -2,15 +2,17 @@
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import lightning
 import torch
 from torch import Tensor
 
 from dipole.card import Card
+from dipole.errors import InputError
 from dipole.methods.optimization import (
     OptimizerName,
+    ScheduleName,
     build_optimizer,
     check_optimization,
     learning_rate_factor,
@@ -27,10 +29,14 @@ class Method(lightning.LightningModule):
     Args:
         optimizer: `"sgd"`, `"adam"`, `"adamw"` or `"lars"`.
         learning_rate: after warm-up; not scaled by the batch size.
-        weight_decay: of matrices and filters; biases and norms have none.
+        weight_decay: of matrices and filters; biases and norms have none, unless `decay_all`.
         momentum: of SGD and LARS.
         warmup_epochs: epochs in which the learning rate rises linearly.
-        schedule: `"cosine"` to zero, or `"constant"`.
+        schedule: `"cosine"`, `"linear"`, `"constant"`, or `"linear_contriever"` (see `learning_rate_factor`).
+        learning_rate_min_ratio: share of the learning rate at which a schedule ends.
+        adam_beta2: β₂ of Adam and AdamW.
+        adam_epsilon: ε of Adam and AdamW.
+        decay_all: biases and norms decay too.
     """
 
     card: ClassVar[Card]
@@ -45,19 +51,27 @@ class Method(lightning.LightningModule):
         weight_decay: float = 5e-4,
         momentum: float = 0.9,
         warmup_epochs: float = 0.0,
-        schedule: Literal["cosine", "constant"] = "cosine",
+        schedule: ScheduleName = "cosine",
+        learning_rate_min_ratio: float = 0.0,
+        adam_beta2: float = 0.999,
+        adam_epsilon: float = 1e-8,
+        decay_all: bool = False,
     ) -> None:
         super().__init__()
-        check_optimization(learning_rate, weight_decay, momentum)
+        check_optimization(learning_rate, weight_decay, momentum, adam_beta2, adam_epsilon)
+        if not 0 <= learning_rate_min_ratio <= 1:
+            raise InputError(f"learning_rate_min_ratio is {learning_rate_min_ratio}: expected a share from 0 to 1.")
         check_at_least(warmup_epochs, 0, "warmup_epochs")
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.momentum = momentum
         self.warmup_epochs = warmup_epochs
-        self.schedule = schedule
+        self.schedule: ScheduleName = schedule
+        self.learning_rate_min_ratio = learning_rate_min_ratio
+        self.adam_beta2, self.adam_epsilon, self.decay_all = adam_beta2, adam_epsilon, decay_all
 
-    def loss_terms(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def loss_terms(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the loss under the key `"loss"` and, under other keys, what is worth a curve.
 
         Args:
@@ -65,11 +79,11 @@ class Method(lightning.LightningModule):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define loss_terms(batch).")
 
-    def embed(self, inputs: Tensor) -> Tensor:
+    def embed(self, inputs: Any) -> Tensor:
         """Return embeddings (N, D) for inference. Call `.eval()` first."""
         raise NotImplementedError(f"{type(self).__name__} does not define embed(inputs).")
 
-    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """Log the terms of the loss and return what Lightning minimises."""
         terms = self.loss_terms(batch)
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
@@ -91,11 +105,17 @@ class Method(lightning.LightningModule):
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             momentum=self.momentum,
+            adam_beta2=self.adam_beta2,
+            adam_epsilon=self.adam_epsilon,
+            decay_all=self.decay_all,
         )
         total = int(self.trainer.estimated_stepping_batches)
         warmup = int(self.warmup_epochs * total / max(1, self.trainer.max_epochs or 1))
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: learning_rate_factor(step, total, warmup=warmup, schedule=self.schedule)
+            optimizer,
+            lambda step: learning_rate_factor(
+                step, total, warmup=warmup, schedule=self.schedule, min_ratio=self.learning_rate_min_ratio
+            ),
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

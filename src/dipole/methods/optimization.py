@@ -11,6 +11,7 @@ from dipole.errors import InputError
 from dipole.ops.checks import check_at_least
 
 OptimizerName = Literal["sgd", "adam", "adamw", "lars"]
+ScheduleName = Literal["cosine", "constant", "linear", "linear_contriever"]
 
 
 def build_optimizer(
@@ -20,8 +21,11 @@ def build_optimizer(
     learning_rate: float,
     weight_decay: float = 0.0,
     momentum: float = 0.9,
+    adam_beta2: float = 0.999,
+    adam_epsilon: float = 1e-8,
+    decay_all: bool = False,
 ) -> torch.optim.Optimizer:
-    """Build an optimiser; vectors and scalars (biases, norms, temperatures) get no weight decay.
+    """Build an optimiser; vectors and scalars (biases, norms, temperatures) get no weight decay by default.
 
     Args:
         parameters: named parameters; those that need no gradient are left out.
@@ -29,6 +33,9 @@ def build_optimizer(
         learning_rate: of the first step after warm-up.
         weight_decay: of the matrices and filters.
         momentum: of `"sgd"` and `"lars"`.
+        adam_beta2: β₂ of `"adam"` and `"adamw"`; β₁ is 0.9.
+        adam_epsilon: ε of `"adam"` and `"adamw"`.
+        decay_all: vectors and scalars decay too.
 
     Raises:
         InputError: an unknown name or an impossible number.
@@ -37,19 +44,20 @@ def build_optimizer(
         >>> build_optimizer(nn.Linear(2, 2).named_parameters(), "adam", learning_rate=1e-3).defaults["lr"]
         0.001
     """
-    check_optimization(learning_rate, weight_decay, momentum)
+    check_optimization(learning_rate, weight_decay, momentum, adam_beta2, adam_epsilon)
     trained = [parameter for _, parameter in parameters if parameter.requires_grad]
     groups: list[dict[str, Any]] = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in trained if decay_all or p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if not decay_all and p.ndim <= 1], "weight_decay": 0.0},
     ]
+    adam: dict[str, Any] = {"lr": learning_rate, "betas": (0.9, adam_beta2), "eps": adam_epsilon}
     groups = [group for group in groups if group["params"]]
     if name == "sgd":
         return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum)
     if name == "adam":
-        return torch.optim.Adam(groups, lr=learning_rate)
+        return torch.optim.Adam(groups, **adam)
     if name == "adamw":
-        return torch.optim.AdamW(groups, lr=learning_rate)
+        return torch.optim.AdamW(groups, **adam)
     if name == "lars":
         from timm.optim import Lars
 
@@ -57,36 +65,58 @@ def build_optimizer(
     raise InputError(f"optimizer is {name!r}: expected 'sgd', 'adam', 'adamw' or 'lars'.")
 
 
-def check_optimization(learning_rate: float, weight_decay: float, momentum: float) -> None:
+def check_optimization(
+    learning_rate: float,
+    weight_decay: float,
+    momentum: float,
+    adam_beta2: float = 0.999,
+    adam_epsilon: float = 1e-8,
+) -> None:
     """Require numbers that an optimiser can work with.
 
     Raises:
-        InputError: the learning rate is not above 0, or one of the others is negative.
+        InputError: the learning rate or ε is not above 0, β₂ is not in [0, 1), or one of the others is negative.
     """
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise InputError(f"learning_rate is {learning_rate}: expected a number above 0.")
     check_at_least(weight_decay, 0, "weight_decay")
     check_at_least(momentum, 0, "momentum")
+    if not 0 <= adam_beta2 < 1:
+        raise InputError(f"adam_beta2 is {adam_beta2}: expected a number from 0 to below 1, e.g. 0.999.")
+    if not (math.isfinite(adam_epsilon) and adam_epsilon > 0):
+        raise InputError(f"adam_epsilon is {adam_epsilon}: expected a number above 0, e.g. 1e-8.")
 
 
 def learning_rate_factor(
-    step: int, total: int, *, warmup: int = 0, schedule: Literal["cosine", "constant"] = "cosine"
+    step: int, total: int, *, warmup: int = 0, schedule: ScheduleName = "cosine", min_ratio: float = 0.0
 ) -> float:
-    """Return the factor of the learning rate at a step: linear warm-up, then half a cosine or a constant.
+    """Return the factor of the learning rate at a step: linear warm-up, then half a cosine, a line or a constant.
+
+    With `"linear"`, as in transformers, the first step of the warm-up has the factor 0. `"linear_contriever"` is the
+    factor of Contriever's authors: its warm-up rises to 1 − r only, and jumps to 1.
 
     Args:
         step: from 0.
         total: number of steps in the run.
         warmup: number of steps in which the factor rises to 1.
         schedule: what follows the warm-up.
+        min_ratio: r, the factor at the end.
 
     Example:
         >>> [round(learning_rate_factor(step, 5, warmup=1), 2) for step in range(5)]
         [1.0, 1.0, 0.85, 0.5, 0.15]
+        >>> [learning_rate_factor(step, 4, warmup=2, schedule="linear") for step in range(5)]
+        [0.0, 0.5, 1.0, 0.5, 0.0]
     """
     if step < warmup:
+        if schedule == "linear":
+            return step / warmup
+        if schedule == "linear_contriever":
+            return (1 - min_ratio) * step / warmup
         return (step + 1) / warmup
     if schedule == "constant":
         return 1.0
     progress = (step - warmup) / max(1, total - warmup)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    if schedule in ("linear", "linear_contriever"):
+        return max(0.0, 1 - (1 - min_ratio) * progress)
+    return min_ratio + (1 - min_ratio) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

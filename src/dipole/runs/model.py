@@ -14,6 +14,8 @@ from dipole.methods.base import Method
 from dipole.methods.registry import get_method
 from dipole.runs.safety import refuse_pickles
 
+DESCRIPTION = "dipole.json"  # in the folder of a model: what it is and how it is built
+
 
 def save_model(
     method: Method, folder: str | Path, *, name: str, arguments: dict[str, Any], facts: dict[str, Any] | None = None
@@ -31,7 +33,7 @@ def save_model(
     weights = {key: value.detach().cpu().contiguous().clone() for key, value in method.state_dict().items()}
     with atomic_write(folder / "model.safetensors") as temporary:
         save_file(weights, temporary)
-    write_json(folder / "dipole.json", {"name": name, **(facts or {}), "method": arguments})
+    write_json(folder / DESCRIPTION, {"name": name, **(facts or {}), "method": arguments})
 
 
 def build_method(name: str, arguments: dict[str, Any], *, seed: int = 0, encoder: nn.Module | None = None) -> Method:
@@ -73,23 +75,40 @@ def load(path: str | Path, *, encoder: nn.Module | None = None) -> Method:
     Raises:
         InputError: there is no model, a file is not whole, or a pickle lies in the folder.
     """
+    from dipole.runs.domains import get_domain  # whose modules load models themselves
+
     folder = model_folder(path)
     refuse_pickles(path)
     config = model_config(path)
     try:
-        method = build_method(config["name"], config["method"], encoder=encoder)
+        domain = get_domain(get_method(config["name"]).domain)
+        method = domain.load(folder, config, encoder)
     except InputError:
         raise
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{folder / 'dipole.json'} does not describe a model of dipole ({error}).") from error
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{folder / DESCRIPTION} does not describe a model of dipole ({error}).") from error
+    return method.eval()
+
+
+def load_model(folder: Path, config: dict[str, Any], encoder: nn.Module | None = None) -> Method:
+    """Load what `save_model` has written.
+
+    Args:
+        folder: of the model.
+        config: the content of its `dipole.json`.
+        encoder: the module that the method was trained with, if it was not a named encoder.
+
+    Raises:
+        InputError: the weights are missing or not whole.
+    """
+    method = build_method(config["name"], config["method"], encoder=encoder)
     weights = folder / "model.safetensors"
     try:
-        state = load_file(weights)
-        method.load_state_dict(state)
+        method.load_state_dict(load_file(weights))
     except (SafetensorError, OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{weights} does not hold the weights of this model ({reason}).") from error
-    return method.eval()
+    return method
 
 
 def model_folder(path: str | Path) -> Path:
@@ -99,11 +118,11 @@ def model_folder(path: str | Path) -> Path:
         InputError: there is no model.
     """
     folder = Path(path)
-    if (folder / "dipole.json").is_file():
+    if (folder / DESCRIPTION).is_file():
         return folder
-    if (folder / "config.yaml").is_file() and not (folder / "model" / "dipole.json").is_file():
+    if (folder / "config.yaml").is_file() and not (folder / "model" / DESCRIPTION).is_file():
         raise InputError(f"{path} has no trained model yet: let it finish with `dipole train --resume --out {path}`.")
-    if not (folder / "model" / "dipole.json").is_file():
+    if not (folder / "model" / DESCRIPTION).is_file():
         raise InputError(f"there is no run or model at {path}: give the folder that `dipole train … --out` wrote.")
     return folder / "model"
 
@@ -114,7 +133,7 @@ def model_config(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: there is no model, or the file does not describe one.
     """
-    file = model_folder(path) / "dipole.json"
+    file = model_folder(path) / DESCRIPTION
     config = read_json(file)
     if not isinstance(config, dict) or not {"name", "method"} <= set(config):
         raise InputError(f"{file} does not describe a model of dipole.")

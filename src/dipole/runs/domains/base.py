@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import lightning
-from torch import Tensor
+from torch import Tensor, nn
 
 from dipole.errors import InputError
 from dipole.evaluation import Evaluation
@@ -73,6 +73,12 @@ class Domain(ABC):
         from dipole.runs.model import save_model
 
         save_model(method, folder, name=config.name, arguments=config.method, facts=self._shared_facts(config))
+
+    def load(self, folder: Path, config: dict[str, Any], encoder: nn.Module | None) -> Method:
+        """Load what `save` has written."""
+        from dipole.runs.model import load_model
+
+        return load_model(folder, config, encoder)
 
     def _shared_facts(self, config: RunConfig) -> dict[str, Any]:
         """What `embed` must know beside the method."""

@@ -1,0 +1,24 @@
+"""Text encoders: transformers with a pooling, static token embeddings, noise inside them, embeddings of many texts."""
+
+from dipole.nn.text.dropout import DropHead, add_drophead, drop_heads, set_dropout
+from dipole.nn.text.encode import encode_texts
+from dipole.nn.text.encoder import TextEncoder, build_text_encoder
+from dipole.nn.text.pooling import Pooling, pool
+from dipole.nn.text.pretraining import mask_for_prediction, new_bert, pretrain_mlm
+from dipole.nn.text.static import StaticTextEncoder
+
+__all__ = [
+    "DropHead",
+    "Pooling",
+    "StaticTextEncoder",
+    "TextEncoder",
+    "add_drophead",
+    "build_text_encoder",
+    "drop_heads",
+    "encode_texts",
+    "mask_for_prediction",
+    "new_bert",
+    "pool",
+    "pretrain_mlm",
+    "set_dropout",
+]

@@ -1,0 +1,209 @@
+"""Text encoders: transformers models with pooling, by path or name."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from dipole.errors import InputError
+from dipole.nn.text.dropout import set_dropout
+from dipole.nn.text.pooling import POOLINGS, Pooling, pool
+from dipole.ops.checks import check_at_least, check_choice
+
+STATIC = "static:"
+
+
+class TextEncoder(nn.Module):
+    """A transformer, its tokenizer and a pooling: token ids in, embeddings out.
+
+    Args:
+        backbone: a transformers model whose output has `last_hidden_state`.
+        tokenizer: its fast tokenizer.
+        pooling: how token states become an embedding, see `pool`.
+        max_length: tokens of a text that are read, special tokens included.
+
+    Attributes:
+        width: D, dimensions of an embedding.
+
+    Raises:
+        InputError: an unknown pooling, a slow tokenizer or one without a padding token, or `max_length` does not fit
+            the model's positions.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, tokenizer: Any, *, pooling: Pooling = "mean", max_length: int = 128
+    ) -> None:
+        super().__init__()
+        check_choice(pooling, POOLINGS, "pooling")
+        config: Any = backbone.config
+        check_tokenizer(tokenizer, max_length, getattr(config, "max_position_embeddings", None))
+        self.backbone = backbone
+        self.tokenizer = tokenizer
+        self.width = int(config.hidden_size)
+        self.pooling: Pooling = pooling
+        self.max_length = max_length
+
+    def forward(
+        self, input_ids: Int[Tensor, "n t"], attention_mask: Int[Tensor, "n t"] | Bool[Tensor, "n t"]
+    ) -> Float[Tensor, "n d"]:
+        """Return embeddings (N, D), not normalised; the zero vector for a row without tokens."""
+        # Attention over nothing is not a number: a row without tokens attends to its first position instead.
+        empty = ~attention_mask.bool().any(dim=1, keepdim=True)
+        attended = torch.cat([attention_mask[:, :1].bool() | empty, attention_mask[:, 1:].bool()], dim=1)
+        both = self.pooling == "first_last_average"
+        output = self.backbone(input_ids=input_ids, attention_mask=attended.to(torch.long), output_hidden_states=both)
+        first = output.hidden_states[1] if both else None
+        return pool(output.last_hidden_state, attention_mask, self.pooling, first_hidden=first)
+
+    def extra_repr(self) -> str:
+        """Show what is no module."""
+        return f"pooling={self.pooling!r}, max_length={self.max_length}"
+
+
+def build_text_encoder(
+    encoder: str | nn.Module,
+    *,
+    pooling: Pooling = "mean",
+    max_length: int = 128,
+    dropout: float | None = None,
+) -> TextEncoder:
+    """Build a text encoder.
+
+    Args:
+        encoder: folder or Hugging Face name of a transformers model with safetensors weights; the same after
+            `"static:"` for its table of token embeddings alone (`StaticTextEncoder`); or a `TextEncoder`, which keeps
+            its own pooling and length.
+        pooling: how token states become an embedding, see `pool`.
+        max_length: tokens of a text that are read, special tokens included.
+        dropout: probability of every dropout; the model's own if None.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        InputError: the model is not found or cannot be reached, has no safetensors weights or no fast tokenizer; or an
+            argument is out of range.
+
+    Example:
+        >>> import tempfile
+        >>> from dipole.nn.text import new_bert
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     encoder = build_text_encoder(str(new_bert(["a few words"], folder, width=8)), max_length=16)
+        >>> encoder.width, encoder.pooling
+        (8, 'mean')
+    """
+    if isinstance(encoder, TextEncoder):
+        built = encoder
+    elif isinstance(encoder, str) and encoder.startswith(STATIC):
+        from dipole.nn.text.static import open_static
+
+        built = open_static(encoder.removeprefix(STATIC), pooling=pooling, max_length=max_length)
+    elif isinstance(encoder, str):
+        backbone, tokenizer = open_transformer(encoder), open_tokenizer(encoder)
+        # BERT's pooler is no part of a sentence embedding; without a gradient it would stall data-parallel training.
+        if getattr(backbone, "pooler", None) is not None:
+            backbone.pooler = None
+        # transformers gives models in evaluation mode, in which the views of dropout would all be the same.
+        built = TextEncoder(backbone.train(), tokenizer, pooling=pooling, max_length=max_length)
+    else:
+        kind = type(encoder).__name__
+        raise InputError(
+            f"encoder is {'missing' if encoder is None else f'a {kind}'}: expected a folder, a name or a TextEncoder. "
+            "Wrap a model of your own: TextEncoder(model, tokenizer). A run that was trained with one needs it again."
+        )
+    if dropout is not None:
+        set_dropout(built, dropout)
+    return built
+
+
+def check_tokenizer(tokenizer: Any, max_length: int, positions: int | None) -> None:
+    """Require a fast tokenizer that can pad, and a length that the model has positions for.
+
+    Raises:
+        InputError: one of these is not so.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise InputError(f"the tokenizer is a {type(tokenizer).__name__}: expected a fast one (tokenizer.json).")
+    if tokenizer.pad_token_id is None:
+        raise InputError("the tokenizer has no padding token: set tokenizer.pad_token.")
+    check_at_least(max_length, 2, "max_length")
+    # RoBERTa's first positions are never used: its tokenizer knows the number that counts.
+    if positions is not None and max_length > min(positions, tokenizer.model_max_length):
+        usable = min(positions, tokenizer.model_max_length)
+        raise InputError(f"max_length is {max_length}: the encoder has positions for {usable} tokens.")
+
+
+def open_tokenizer(name: str) -> Any:
+    """Open the tokenizer of a folder or hub name.
+
+    Raises:
+        InputError: it is not found.
+    """
+    from transformers import AutoTokenizer
+
+    with explained(name), quiet():
+        return AutoTokenizer.from_pretrained(name, **_where(name))
+
+
+def open_transformer(name: str) -> Any:
+    """Open the transformers model of a folder or hub name, from safetensors.
+
+    Raises:
+        InputError: it is not found, or has no safetensors weights.
+    """
+    from transformers import AutoModel
+
+    with explained(name), quiet():
+        return AutoModel.from_pretrained(name, use_safetensors=True, dtype=torch.float32, **_where(name))
+
+
+def _where(name: str) -> dict[str, Any]:
+    """Arguments of `from_pretrained` that neither wait for a hub out of reach nor ask it for what is here."""
+    if Path(name).is_dir():
+        return {"local_files_only": True}
+    from huggingface_hub import model_info, try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+        return {"local_files_only": True}
+    model_info(name, timeout=10)
+    return {}
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Turn whatever goes wrong while a model is opened into one sentence that says what to do."""
+    try:
+        import transformers  # noqa: F401 - asked for here so that its absence is told
+    except ImportError as error:
+        raise InputError(f"encoder {name!r} needs transformers: pip install 'dipole[text]'.") from error
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        # transformers, huggingface_hub, httpx and safetensors raise without a common base class.
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise InputError(
+            f"cannot open the encoder {name!r} ({reason}). Expected a folder with config.json, model.safetensors and "
+            "tokenizer.json, or the name of a Hugging Face model that is in the cache or within reach."
+        ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence transformers' progress bar and its list of unused weights for a while."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

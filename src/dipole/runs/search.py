@@ -1,0 +1,162 @@
+"""Search a corpus with the encoder of a run, by an index on disk."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from dipole.data.text import TextSet, load_texts
+from dipole.errors import InputError
+from dipole.evaluation.retrieval import dense_search
+from dipole.files import atomic_write, read_json, write_json
+from dipole.methods.text.embedding import SentenceEmbedding
+from dipole.nn.text import encode_texts
+from dipole.runs.model import load, model_folder
+
+BLOCK = 8192  # texts embedded between two writes to the index
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A text that was found.
+
+    Args:
+        rank: from 1.
+        score: cosine similarity, or inner product if the method is trained with that.
+        id: of the text.
+        text: itself.
+    """
+
+    rank: int
+    score: float
+    id: str
+    text: str
+
+
+def search(
+    run: str | Path,
+    corpus: str,
+    queries: Sequence[str],
+    *,
+    k: int = 10,
+    index: str | Path | None = None,
+    data_root: str | Path | None = None,
+    batch_size: int = 32,
+    progress: bool = False,
+) -> list[list[Hit]]:
+    """Find the texts of a corpus that are nearest to each query, exactly.
+
+    The embeddings of the corpus are computed once and kept in an index folder; it is made anew if the corpus or the
+    model has changed. Texts stay where they are: the index refers to them.
+
+    Args:
+        run: a run directory or a model folder of a text method.
+        corpus: a file of texts or the name of a set, as `load_texts` takes it.
+        queries: texts.
+        k: texts found for each query.
+        index: folder of the index; a folder below `run` if it is None.
+        data_root: folder of named data sets.
+        batch_size: texts of full length that are embedded at once.
+        progress: show a progress bar while the index is made.
+
+    Returns:
+        For each query its hits, the best first.
+
+    Raises:
+        InputError: the run has no text model, the corpus holds no texts, or `k` or a query is nothing to search with.
+    """
+    if k < 1 or not queries or not all(query.strip() for query in queries):
+        raise InputError(f"k={k} and {len(queries)} queries: expected k of 1 or more, and queries that are not empty.")
+    method = load(run)
+    if not isinstance(method, SentenceEmbedding):
+        raise InputError(f"{run} is a run of {method.card.name}, which embeds no texts: search needs a text method.")
+    texts = load_texts(corpus, data_root)
+    texts.require("text")
+    if not len(texts):
+        raise InputError(f"{corpus} holds no text.")
+    folder = _folder(run, corpus, texts) if index is None else Path(index)
+    vectors = _vectors(method, texts, folder, _fingerprint(run, corpus, texts, data_root), batch_size, progress)
+    embedded = encode_texts(method.encoder, list(queries), normalize=method.similarity == "cosine")
+    scores, rows = dense_search(embedded, torch.from_numpy(vectors), k)
+    return [
+        [
+            Hit(rank, score, texts.id(row), str(texts[row]["text"]))
+            for rank, (score, row) in enumerate(zip(found.tolist(), places.tolist(), strict=True), 1)
+        ]
+        for found, places in zip(scores, rows, strict=True)
+    ]
+
+
+def _vectors(
+    method: SentenceEmbedding,
+    texts: TextSet,
+    folder: Path,
+    fingerprint: dict[str, Any],
+    batch_size: int,
+    progress: bool,
+) -> np.ndarray:
+    """The embeddings (N, D) of an index, computed if they are not there or of something else."""
+    description, file = folder / "index.json", folder / "vectors.npy"
+    known = read_json(description) if description.is_file() else None
+    if known is not None and (not isinstance(known, dict) or "dipole_index" not in known):
+        raise InputError(f"{folder} holds other files than an index: choose another --index.")
+    if known is None or known["dipole_index"] != fingerprint or not file.is_file():
+        if known is None and folder.is_dir() and any(folder.iterdir()):
+            raise InputError(f"{folder} holds other files than an index: choose another --index.")
+        description.unlink(missing_ok=True)
+        _write(method, texts, file, batch_size, progress)
+        write_json(description, {"dipole_index": fingerprint})
+    # Copy-on-write, because torch asks for memory that could be written to.
+    vectors = cast(np.ndarray, np.load(file, mmap_mode="c", allow_pickle=False))
+    if vectors.shape != (len(texts), method.encoder.width):
+        raise InputError(
+            f"{file} holds {vectors.shape} numbers for {len(texts)} texts: delete {folder} and search again."
+        )
+    return vectors
+
+
+def _write(method: SentenceEmbedding, texts: TextSet, file: Path, batch_size: int, progress: bool) -> None:
+    """Embed all texts, a block in memory at a time."""
+    from rich.progress import track
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    blocks: Any = torch.arange(len(texts)).split(BLOCK)
+    with atomic_write(file) as temporary:
+        shape = (len(texts), method.encoder.width)
+        stored = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+        for rows in track(blocks, description=f"indexing {texts.name}") if progress else blocks:
+            lines = [record["text"] for record in texts.fetch(rows)]
+            found = encode_texts(method.encoder, lines, batch_size=batch_size, device=device)
+            found = F.normalize(found, dim=1) if method.similarity == "cosine" else found
+            stored[rows[0] : rows[-1] + 1] = found.float().numpy()
+        stored.flush()
+
+
+def _folder(run: str | Path, corpus: str, texts: TextSet) -> Path:
+    """Where the index of a corpus lies if nobody says so."""
+    digest = hashlib.sha256(str(Path(corpus).expanduser().resolve()).encode()).hexdigest()[:8]
+    return Path(run) / "indexes" / f"{texts.name}-{digest}"
+
+
+def _fingerprint(run: str | Path, corpus: str, texts: TextSet, data_root: str | Path | None) -> dict[str, Any]:
+    """What an index depends on: the weights, and the texts."""
+    files = sorted(model_folder(run).glob("*.safetensors"))
+    source = next(
+        (path for path in (Path(corpus).expanduser(), Path(data_root or ".") / corpus) if path.exists()), None
+    )
+    return {
+        "model": {path.name: _state(path) for path in files},
+        "corpus": {"name": texts.name, "texts": len(texts), "file": None if source is None else _state(source)},
+    }
+
+
+def _state(path: Path) -> list[int]:
+    """Size and time of the last change; another file has another."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]

@@ -1,0 +1,159 @@
+"""Text models as people share them: a folder that sentence-transformers, transformers and dipole open."""
+
+import tempfile
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from dipole.errors import InputError
+from dipole.files import atomic_write, write_json
+from dipole.methods.base import Method
+from dipole.methods.text.embedding import SentenceEmbedding
+from dipole.negatives import Queue
+from dipole.nn import MomentumEncoder
+from dipole.nn.text import StaticTextEncoder, TextEncoder, build_text_encoder
+from dipole.nn.text.encoder import open_tokenizer, quiet
+from dipole.runs.model import DESCRIPTION, build_method
+
+REST = "method.safetensors"
+# What sentence-transformers can compute too.
+SHARED_POOLINGS = {"cls": "cls", "mean": "mean"}
+
+
+def save_text_model(method: SentenceEmbedding, folder: str | Path, *, name: str, arguments: dict[str, Any]) -> None:
+    """Write a model that `SentenceTransformer(folder)` opens, and what dipole needs beside it.
+
+    The encoder is written as sentence-transformers does it: `config.json`, `model.safetensors`, tokenizer,
+    `modules.json`. `method.safetensors` holds the rest of the method without what only training needs (momentum
+    encoder, queue), and `dipole.json`, written last, says how the method is built. Poolings that sentence-transformers
+    lacks (`mean_with_padding`, `first_last_average`) leave a plain transformers model.
+
+    Args:
+        method: whose encoder is written.
+        folder: made if it is missing.
+        name: of the method.
+        arguments: of its constructor, as JSON can hold them.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    encoder = method.encoder
+    with quiet():
+        if is_shared(encoder):
+            _sentence_transformer(encoder, method.similarity).save(str(folder), create_model_card=False)
+        else:
+            cast(Any, encoder.backbone).save_pretrained(folder)
+        # Also for a static encoder, of which sentence-transformers keeps less than the tokenizer.
+        encoder.tokenizer.save_pretrained(folder)
+    left_out = _left_out(method)
+    rest = {
+        key: value.detach().cpu().contiguous().clone()
+        for key, value in method.state_dict().items()
+        if not key.startswith(left_out)
+    }
+    with atomic_write(folder / REST) as temporary:
+        save_file(rest, temporary)
+    with atomic_write(folder / "README.md") as temporary:
+        temporary.write_text(_readme(method, is_shared(encoder)), encoding="utf-8")
+    write_json(
+        folder / DESCRIPTION, {"name": name, "method": {**arguments, "encoder": "."}, "encoder": _facts(encoder)}
+    )
+
+
+def load_text_model(folder: Path, config: dict[str, Any], encoder: nn.Module | None = None) -> Method:
+    """Load what `save_text_model` has written.
+
+    Args:
+        folder: of the model.
+        config: the content of `dipole.json`.
+        encoder: a module in place of the stored encoder, if it was not one that dipole can build.
+
+    Raises:
+        InputError: a file is missing or not whole.
+    """
+    built = _open_encoder(folder, config["encoder"]) if encoder is None else encoder
+    method = build_method(config["name"], config["method"], encoder=built)
+    assert isinstance(method, SentenceEmbedding)
+    try:
+        missing, unexpected = method.load_state_dict(load_file(folder / REST), strict=False)
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise InputError(f"{folder / REST} is not whole ({str(error).splitlines()[0]}).") from error
+    lost = [key for key in missing if not key.startswith(_left_out(method))]
+    if lost or unexpected:
+        raise InputError(f"{folder / REST} does not hold the weights of this model: {(lost or unexpected)[0]} differs.")
+    return method
+
+
+def is_shared(encoder: TextEncoder) -> bool:
+    """Return whether sentence-transformers can compute the encoder's embeddings."""
+    return isinstance(encoder, StaticTextEncoder) or encoder.pooling in SHARED_POOLINGS
+
+
+def _facts(encoder: TextEncoder) -> dict[str, Any]:
+    """How the stored encoder is opened."""
+    static = isinstance(encoder, StaticTextEncoder)
+    return {"static": static, "pooling": encoder.pooling, "max_length": encoder.max_length}
+
+
+def _open_encoder(folder: Path, facts: dict[str, Any]) -> TextEncoder:
+    """The encoder of a model folder; the weights of a static one come with those of the method."""
+    if not facts["static"]:
+        return build_text_encoder(str(folder), pooling=facts["pooling"], max_length=facts["max_length"])
+    table: Tensor = load_file(folder / "model.safetensors")["embedding.weight"]
+    return StaticTextEncoder(table, open_tokenizer(str(folder)), max_length=facts["max_length"])
+
+
+def _sentence_transformer(encoder: TextEncoder, similarity: Literal["cosine", "dot"]) -> Any:
+    """The encoder as a SentenceTransformer."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
+
+    if isinstance(encoder, StaticTextEncoder):
+        tokenizer = type(encoder.tokenizer._tokenizer).from_str(encoder.tokenizer._tokenizer.to_str())
+        tokenizer.enable_truncation(encoder.max_length - encoder.tokenizer.num_special_tokens_to_add())
+        modules: list[nn.Module] = [StaticEmbedding(tokenizer, embedding_weights=encoder.table().cpu())]
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            cast(Any, encoder.backbone).save_pretrained(temporary)
+            encoder.tokenizer.save_pretrained(temporary)
+            transformer = Transformer(temporary, max_seq_length=encoder.max_length)
+            # The weights of the file may be mapped into memory, and the file is about to go.
+            transformer.load_state_dict({key: value.clone() for key, value in transformer.state_dict().items()})
+        modules = [transformer, Pooling(encoder.width, pooling_mode=SHARED_POOLINGS[encoder.pooling])]
+    return SentenceTransformer(modules=modules, similarity_fn_name=similarity, device="cpu")
+
+
+def _left_out(method: SentenceEmbedding) -> tuple[str, ...]:
+    """Prefixes of the weights that are stored with the encoder, or that only training needs."""
+    stored = () if isinstance(method.encoder, StaticTextEncoder) else (method.encoder,)
+    return tuple(
+        f"{name}."
+        for name, module in method.named_modules()
+        if module in stored or isinstance(module, MomentumEncoder | Queue)
+    )
+
+
+def _readme(method: SentenceEmbedding, shared: bool) -> str:
+    """A short model card."""
+    card = method.card
+    how = (
+        "from sentence_transformers import SentenceTransformer\n\n"
+        'embeddings = SentenceTransformer("this folder").encode(["a sentence", "another one"])'
+        if shared
+        else 'from dipole import load\nfrom dipole.nn.text import encode_texts\n\nmethod = load("this folder")\n'
+        'embeddings = encode_texts(method.encoder, ["a sentence", "another one"])'
+    )
+    library = "sentence-transformers" if shared else "transformers"
+    return (
+        f"---\nlibrary_name: {library}\npipeline_tag: sentence-similarity\ntags: [dipole, {card.name}]\n---\n\n"
+        f"# A text encoder trained by {card.name}\n\n{card.summary} [{card.title}]"
+        f"(https://arxiv.org/abs/{card.arxiv}), {card.authors}, {card.venue} {card.year}.\n\n"
+        f"```python\n{how}\n```\n\nCompare embeddings by the {_SIMILARITIES[method.similarity]}. "
+        "`dipole embed` and `dipole search` use the folder as well.\n"
+    )
+
+
+_SIMILARITIES = {"cosine": "cosine similarity", "dot": "inner product"}

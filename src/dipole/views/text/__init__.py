@@ -1,0 +1,35 @@
+"""Views of texts: the same text under dropout, masked spans, crops of documents, questions and passages."""
+
+from dipole.views.text.crops import RandomCrops
+from dipole.views.text.passages import TrainingPassages, hard_negative_counts
+from dipole.views.text.records import TextViews
+from dipole.views.text.strings import normalize_text, span_mask
+from dipole.views.text.tokens import (
+    add_ends,
+    delete_tokens,
+    mask_tokens,
+    pad_tokens,
+    random_crop,
+    replace_tokens,
+    shuffle_tokens,
+)
+from dipole.views.text.twins import DropoutTwins, SpanMaskedTwins, pair_of
+
+__all__ = [
+    "DropoutTwins",
+    "RandomCrops",
+    "SpanMaskedTwins",
+    "TextViews",
+    "TrainingPassages",
+    "add_ends",
+    "delete_tokens",
+    "hard_negative_counts",
+    "mask_tokens",
+    "normalize_text",
+    "pad_tokens",
+    "pair_of",
+    "random_crop",
+    "replace_tokens",
+    "shuffle_tokens",
+    "span_mask",
+]
