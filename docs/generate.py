@@ -22,6 +22,8 @@ import yaml
 from dipole.claims.results import FOLDER as RESULTS
 from dipole.claims.results import load_results
 from dipole.data import available
+from dipole.decoding.base import Decoder
+from dipole.decoding.registry import decoders
 from dipole.methods.base import Method
 from dipole.methods.registry import methods
 from dipole.runs import recipes
@@ -49,6 +51,13 @@ def paper(card: Any) -> str:
     return f"[{card.title}](https://arxiv.org/abs/{card.arxiv}). {card.authors}. {card.venue}, {card.year}."
 
 
+def entries() -> dict[str, type[Method] | type[Decoder]]:
+    """Methods and decoders by name, field by field."""
+    found: dict[str, type[Method] | type[Decoder]] = {**methods(), **decoders()}
+    order = ("vision", "text", "language")
+    return dict(sorted(found.items(), key=lambda entry: (order.index(entry[1].card.field), entry[0])))
+
+
 def description(thing: Any) -> str:
     """The docstring up to its first section."""
     text = inspect.getdoc(thing) or ""
@@ -73,13 +82,15 @@ def argument_table(defaults: dict[str, Any], texts: dict[str, str]) -> str:
     return table(["argument", "default", "meaning"], rows)
 
 
-def method_page(cls: type[Method]) -> str:
-    """The page of a method: card, algorithm, arguments, recipe, proofs, source."""
+def method_page(cls: type[Method] | type[Decoder]) -> str:
+    """The page of a method or decoder: card, algorithm, arguments, how to run it, proofs, source."""
     card = cls.card
     module, name = cls.__module__, cls.__qualname__
-    defaults = {
-        key: entry.default for key, entry in cls.arguments().items() if entry.default is not inspect.Parameter.empty
-    }
+    trained = issubclass(cls, Method)
+    arguments = cls.arguments() if trained else inspect.signature(cls).parameters
+    defaults = {key: entry.default for key, entry in arguments.items() if entry.default is not inspect.Parameter.empty}
+    example = f"```bash\ndipole generate smollm2 --decoder {card.name} --prompt 'Once upon a time'\n```"
+    flags = "a key under `method:` in a file of settings and a flag `--method.NAME`" if trained else "a flag `--NAME`"
     code = (
         f"[{card.official_code}](https://github.com/{card.official_code})" if card.official_code else "none published"
     )
@@ -96,16 +107,16 @@ def method_page(cls: type[Method]) -> str:
         "## Algorithm",
         description(cls),
         "## Run it",
-        recipe_text(card.name),
+        recipe_text(card.name) if trained else f"{example}\n\n[More ways to run it](../decoding.md)",
         "## What differs from the paper or the authors' code",
         "\n".join(f"- {text}" for text in card.differences) or "Nothing known.",
         "## Proofs",
         reference_text(card.slug),
         claim_text(card),
         "## Arguments",
-        "Each is a keyword of the class, a key under `method:` in a file of settings and a flag `--method.NAME`.",
+        f"Each is a keyword of the class and {flags}.",
         argument_table(defaults, argument_texts(cls)),
-        view_text(cls),
+        view_text(cls) if trained else "",
         "## Source",
         f"```python\n{inspect.getsource(cls).rstrip()}\n```",
     ]
@@ -154,7 +165,7 @@ def reference_text(slug: str) -> str:
 
 def difference_list() -> str:
     """What differs from papers and authors' codes, card by card."""
-    cards = {cls.card.differences: name for name, cls in reversed(methods().items()) if cls.card.differences}
+    cards = {cls.card.differences: name for name, cls in reversed(entries().items()) if cls.card.differences}
     listed = [
         f"**[{name}](methods/{name}.md)**\n\n" + "\n".join(f"- {text}" for text in differences) + "\n"
         for differences, name in sorted(cards.items(), key=lambda entry: entry[1])
@@ -173,14 +184,14 @@ def method_index() -> str:
 def method_table(folder: str) -> str:
     """Methods with paper, idea and claim; links lead to pages in `folder`."""
     rows = []
-    for name, cls in methods().items():
+    for name, cls in entries().items():
         card = cls.card
         link = f"[`{name}`]({folder}{name}.md)" if folder != README else f"`{name}`"
         authors = card.authors.split(", ")
         who = " and ".join(authors) if len(authors) < 3 else f"{authors[0]} et al."
         cited = f"[{who} {card.year}](https://arxiv.org/abs/{card.arxiv})"
-        rows.append([link, cited, card.summary, verdict_of(name, card.slug) or "–"])
-    return table(["method", "paper", "idea", "claim"], rows)
+        rows.append([link, card.field, cited, card.summary, verdict_of(name, card.slug) or "–"])
+    return table(["method", "field", "paper", "idea", "claim"], rows)
 
 
 # Claims
@@ -211,14 +222,17 @@ def comparison_table(result: dict[str, Any]) -> str:
 
 def arm_table(result: dict[str, Any]) -> str:
     """The means of what was trained, and what it must beat."""
-    metrics = [key for key in result["arms"][0]["runs"][0] if key not in ("seed", "seconds")]
+    known = dict.fromkeys(key for arm in result["arms"] for key in arm["runs"][0])
+    metrics = [key for key in known if key not in ("seed", "seconds")]
     rows = []
     for label, encoders in result["references"].items():
         for name, found in encoders.items():
             rows.append([f"{name}, {label}", "–", *(f"{found[key]:.3f}" if key in found else "–" for key in metrics)])
     for arm in result["arms"]:
-        means = [sum(run[key] for run in arm["runs"]) / len(arm["runs"]) for key in metrics]
-        rows.append([arm["name"], f"{arm['learning_rate']:g}", *(f"{mean:.3f}" for mean in means)])
+        runs = arm["runs"]
+        means = [sum(run[key] for run in runs) / len(runs) if key in runs[0] else None for key in metrics]
+        shown = ("–" if mean is None else f"{mean:.3f}" for mean in means)
+        rows.append([arm["name"], f"{arm['learning_rate']:g}", *shown])
     return table(["mean over the seeds", "learning rate", *metrics], rows)
 
 
@@ -295,7 +309,7 @@ def readme_with_table(text: str) -> str:
 
 def pages() -> dict[str, str]:
     """Every page that is generated as a whole, by its path below docs/."""
-    found = {f"methods/{name}.md": method_page(cls) for name, cls in methods().items()}
+    found = {f"methods/{name}.md": method_page(cls) for name, cls in entries().items()}
     return {"methods/index.md": method_index(), **found}
 
 
@@ -316,7 +330,7 @@ def on_config(config: Any) -> Any:
     """Put the methods' pages into the navigation."""
     for entry in config.nav:
         if "Methods" in entry:
-            entry["Methods"] = ["methods/index.md", *({name: f"methods/{name}.md"} for name in methods())]
+            entry["Methods"] = ["methods/index.md", *({name: f"methods/{name}.md"} for name in entries())]
     return config
 
 

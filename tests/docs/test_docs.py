@@ -181,7 +181,7 @@ def test_claims_appear_where_they_belong(tmp_path: Path, monkeypatch: pytest.Mon
     assert "[dcl](#dcl-inconclusive)" in page
     assert "| DCL | 0.06 | 0.562 |" in page
     assert "| raw pixels, digits | – | 0.900 |" in page
-    verdicts = {line.split("|")[1].strip(): line.split("|")[4].strip() for line in module.method_table("").splitlines()}
+    verdicts = {line.split("|")[1].strip(): line.split("|")[5].strip() for line in module.method_table("").splitlines()}
     assert verdicts["[`dcl`](dcl.md)"] == "inconclusive; 0 of 1 comparisons reproduced"
     assert verdicts["[`dclw`](dclw.md)"] == verdicts["[`simclr`](simclr.md)"] == "–"
     assert "Small batches suffice." in module.method_page(methods()["dclw"])

@@ -14,7 +14,9 @@ from dipole.losses import (
     dcl_queue_loss,
     dclw_loss,
     hard_contrastive_loss,
+    hard_negatives_info_nce_loss,
     info_nce_loss,
+    multi_positive_info_nce_loss,
     nt_xent_loss,
     simple_contrastive_loss,
     sup_con_loss,
@@ -63,6 +65,19 @@ SMOOTH: dict[str, Loss] = {
     "nt_xent": lambda a, b: nt_xent_loss(a, b, temperature=0.3),
     "info_nce": lambda a, b: info_nce_loss(a, b, temperature=0.3),
     "info_nce with a bank": lambda a, b: info_nce_loss(a, b, bank(a), temperature=0.3),
+    "info_nce, smoothed": lambda a, b: info_nce_loss(a, b, temperature=0.3, label_smoothing=0.2),
+    "info_nce with a bank, smoothed": lambda a, b: info_nce_loss(a, b, bank(a), temperature=0.3, label_smoothing=0.2),
+    "hard_negatives_info_nce": lambda a, b: hard_negatives_info_nce_loss(a, b, bank(a), temperature=0.3),
+    "hard_negatives_info_nce, some valid, smoothed": lambda a, b: hard_negatives_info_nce_loss(
+        a, b, bank(a), valid=torch.arange(7) % 2 == 0, temperature=0.3, label_smoothing=0.2
+    ),
+    "multi_positive": lambda a, b: multi_positive_info_nce_loss(a, torch.stack([b, third(a)]), temperature=0.3),
+    "multi_positive, weighted": lambda a, b: multi_positive_info_nce_loss(
+        a, torch.stack([b, third(a)]), temperature=0.3, weights=[1.0, 0.5]
+    ),
+    "multi_positive, inside the logarithm": lambda a, b: multi_positive_info_nce_loss(
+        a, torch.stack([b, third(a)]), temperature=0.3, weights=[1.0, 0.5], mode="inside_log"
+    ),
     "dcl": lambda a, b: dcl_loss(a, b, temperature=0.3),
     "dclw, weights attached": lambda a, b: dclw_loss(a, b, temperature=0.3, detach_weight=False),
     "sup_con": sup_con,

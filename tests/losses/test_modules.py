@@ -21,6 +21,8 @@ LABELS = torch.tensor([0, 0, 1, 1, 0])
 TWINS: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...], dict[str, Any]]] = {
     "NTXentLoss": (losses.nt_xent_loss, (Z1, Z2), {"temperature": 0.3}),
     "InfoNCELoss": (losses.info_nce_loss, (Z1, Z2, bank(Z1)), {"reduction": "sum"}),
+    "HardNegativesInfoNCELoss": (losses.hard_negatives_info_nce_loss, (Z1, Z2, bank(Z1)), {"label_smoothing": 0.1}),
+    "MultiPositiveInfoNCELoss": (losses.multi_positive_info_nce_loss, (Z1, VIEWS), {"mode": "inside_log"}),
     "DCLLoss": (losses.dcl_loss, (Z1, Z2), {"temperature": 0.3, "reduction": "none"}),
     "DCLQueueLoss": (losses.dcl_queue_loss, (Z1, Z2, bank(Z1)), {"temperature": 0.3}),
     "DCLNeighbourLoss": (losses.dcl_neighbour_loss, (Z1, Z2), {"temperature": 0.3}),
@@ -30,6 +32,11 @@ TWINS: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...], dict[str, Any]
     "CACRMomentumLoss": (losses.cacr_momentum_views_loss, (VIEWS, VIEWS), {"cost": "euclidean"}),
     "HardContrastiveLoss": (losses.hard_contrastive_loss, (Z1, Z2), {"top_k": 2}),
     "SimpleContrastiveLoss": (losses.simple_contrastive_loss, (Z1, Z2), {"alpha": 0.5}),
+    "SimCTGLoss": (
+        losses.simctg_loss,
+        (random(1, 4, 3), random(1, 4, 5), torch.tensor([[1, 2, 3, 4]])),
+        {"margin": 0.9},
+    ),
     "SupConLoss": (losses.sup_con_loss, (Z1, LABELS), {"temperature": 0.3}),
 }
 
@@ -64,6 +71,8 @@ REDUCED: dict[str, Callable[[Any], Tensor]] = {
     "nt_xent": lambda r: losses.nt_xent_loss(Z1, Z2, reduction=r),
     "info_nce": lambda r: losses.info_nce_loss(Z1, Z2, reduction=r),
     "info_nce with a bank": lambda r: losses.info_nce_loss(Z1, Z2, bank(Z1), reduction=r),
+    "hard negatives": lambda r: losses.hard_negatives_info_nce_loss(Z1, Z2, bank(Z1), reduction=r),
+    "multi_positive": lambda r: losses.multi_positive_info_nce_loss(Z1, VIEWS, reduction=r),
     "dcl": lambda r: losses.dcl_loss(Z1, Z2, reduction=r),
     "dclw": lambda r: losses.dclw_loss(Z1, Z2, reduction=r),
     "dcl_queue": lambda r: losses.dcl_queue_loss(Z1, Z2, bank(Z1), reduction=r),

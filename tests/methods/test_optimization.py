@@ -59,6 +59,55 @@ def test_the_rate_rises_then_falls(total: int, warmup: int, constant: bool) -> N
         assert learning_rate_factor(total, total, warmup=warmup) == pytest.approx(0, abs=1e-12)
 
 
+@given(total=st.integers(1, 300), warmup=st.integers(0, 50), ratio=st.floats(0, 1))
+def test_linear_schedules(total: int, warmup: int, ratio: float) -> None:
+    def factors(schedule: Any) -> list[float]:
+        return [
+            learning_rate_factor(step, total, warmup=warmup, schedule=schedule, min_ratio=ratio)
+            for step in range(total + 1)
+        ]
+
+    clean, official = factors("linear"), factors("linear_contriever")
+    assert clean[warmup:] == official[warmup:]
+    assert official[:warmup] == pytest.approx([(1 - ratio) * factor for factor in clean[:warmup]])
+    if warmup < total:
+        assert clean[warmup] == 1
+        assert clean[-1] == pytest.approx(ratio)
+        assert factors("cosine")[-1] == pytest.approx(ratio)
+        steps = [later - earlier for earlier, later in zip(clean[warmup:], clean[warmup + 1 :], strict=False)]
+        assert steps == pytest.approx([-(1 - ratio) / (total - warmup)] * len(steps))
+    if warmup:
+        assert clean[0] == 0
+
+
+def test_transformers_has_the_same_linear_schedule() -> None:
+    transformers = pytest.importorskip("transformers")
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
+    peer = transformers.get_linear_schedule_with_warmup(optimizer, 7, 40)
+    for step in range(40):
+        ours = learning_rate_factor(step, 40, warmup=7, schedule="linear")
+        assert ours == pytest.approx(peer.get_last_lr()[0])
+        optimizer.step()
+        peer.step()
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_all_parameters_may_decay(name: Any) -> None:
+    module = network()
+    optimizer = build_optimizer(
+        module.named_parameters(),
+        name,
+        learning_rate=0.1,
+        weight_decay=0.3,
+        adam_beta2=0.98,
+        adam_epsilon=1e-6,
+        decay_all=True,
+    )
+    (group,) = optimizer.param_groups
+    assert len(group["params"]) == len([p for p in module.parameters() if p.requires_grad])
+    assert (group["weight_decay"], group["betas"], group["eps"]) == (0.3, (0.9, 0.98), 1e-6)
+
+
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("options", "message"),
@@ -68,6 +117,8 @@ def test_the_rate_rises_then_falls(total: int, warmup: int, constant: bool) -> N
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"weight_decay": -1e-4}, "weight_decay is -0.0001: expected a number of at least 0"),
         ({"momentum": -0.1}, "momentum is -0.1"),
+        ({"adam_beta2": 1.0}, "adam_beta2 is 1.0: expected a number from 0 to below 1"),
+        ({"adam_epsilon": 0.0}, "adam_epsilon is 0.0: expected a number above 0"),
     ],
 )
 def test_numbers_that_no_optimiser_takes(options: dict[str, Any], message: str) -> None:

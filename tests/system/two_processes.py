@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -16,7 +17,9 @@ from dipole.losses import (
     dcl_neighbour_loss,
     dclw_loss,
     hard_contrastive_loss,
+    hard_negatives_info_nce_loss,
     info_nce_loss,
+    multi_positive_info_nce_loss,
     nt_xent_loss,
     simple_contrastive_loss,
     sup_con_loss,
@@ -41,6 +44,15 @@ def supervised(z: Tensor, labels: Tensor, gather: bool) -> Tensor:
     return sup_con_loss(z.transpose(0, 1).flatten(0, 1), labels.repeat_interleave(VIEWS), gather=gather)
 
 
+def multi_positive(z: Tensor, labels: Tensor, gather: bool) -> Tensor:
+    return multi_positive_info_nce_loss(z[0], z[1:], gather=gather, temperature=0.4, weights=[1.0, 0.5])
+
+
+def hard_negatives(z: Tensor, labels: Tensor, gather: bool) -> Tensor:
+    options: dict[str, Any] = {"valid": labels > 0, "temperature": 0.4, "label_smoothing": 0.1}
+    return hard_negatives_info_nce_loss(z[0], z[1], z[2], gather=gather, **options)
+
+
 def momentum(z: Tensor, labels: Tensor, gather: bool, cost: str) -> Tensor:
     return cacr_momentum_views_loss(z, z.detach().roll(1, dims=-1), gather=gather, cost=cost)  # type: ignore[arg-type]
 
@@ -48,6 +60,9 @@ def momentum(z: Tensor, labels: Tensor, gather: bool, cost: str) -> Tensor:
 OBJECTIVES: dict[str, Objective] = {
     "nt_xent": pair(nt_xent_loss),
     "info_nce": pair(info_nce_loss),
+    "info_nce, smoothed": pair(info_nce_loss, label_smoothing=0.1),
+    "hard negatives": hard_negatives,
+    "multi positive": multi_positive,
     "dcl": pair(dcl_loss),
     "dclw": pair(dclw_loss),
     "dclw attached": pair(dclw_loss, detach_weight=False),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dipole.cli.parsing import parse, parser
 from dipole.cli.tables import show
 
+WIDEST = 4  # numbers beside one another; more stand below one another
 HEADINGS = {"knn": "knn accuracy", "linear": "linear accuracy"}
 PROTOCOLS = "one or more with commas: knn, linear for images; sts, retrieval for text; all by default"
 
@@ -27,6 +28,14 @@ def run(arguments: Sequence[str]) -> None:
         data_root=options.data_root,
         progress=True,
     )
-    rows = [[row["encoder"], *(row.get(name) for name in result.protocols)] for row in result.rows]
-    columns = {"encoder": "left", **{HEADINGS.get(name, name): "right" for name in result.protocols}}
-    show(f"{options.path}: frozen features", columns, rows)
+    headings = [HEADINGS.get(name, name) for name in result.protocols]
+    title = f"{options.path}: frozen features on {result.data}"
+    if len(headings) <= WIDEST:
+        rows = [[row["encoder"], *(row.get(name) for name in result.protocols)] for row in result.rows]
+        show(title, {"encoder": "left", **dict.fromkeys(headings, "right")}, rows)
+        return
+    rows = [
+        [heading, *(row.get(name) for row in result.rows)]
+        for heading, name in zip(headings, result.protocols, strict=True)
+    ]
+    show(title, {"": "left", **{str(row["encoder"]): "right" for row in result.rows}}, rows)

@@ -12,17 +12,17 @@ def run(arguments: Sequence[str]) -> None:
     parser_.add_argument("name", nargs="?", type=str | None, default=None, help="a method, for its card")
     name = parse(parser_, arguments).name
 
+    from dipole.decoding.registry import decoders
     from dipole.methods.registry import get_method, methods
 
     if name is None:
-        rows = [
-            [key, m.card.field, m.card.authors.split(",")[0], m.card.year, m.card.summary]
-            for key, m in methods().items()
-        ]
+        cards = [cls.card for cls in (*methods().values(), *decoders().values())]
+        rows = [[c.name, c.field, c.authors.split(",")[0], c.year, c.summary] for c in cards]
         columns = {"method": "left", "field": "left", "first author": "left", "year": "right", "idea": "left"}
-        show("Methods", columns, rows, caption="`dipole methods NAME` shows a card; `dipole train NAME` trains.")
+        caption = "`dipole methods NAME` shows a card; `dipole train NAME` trains, `dipole generate` decodes language."
+        show("Methods", columns, rows, caption=caption)
         return
-    card = get_method(name).card
+    card = (decoders()[name] if name in decoders() else get_method(name)).card
     rows = [
         ["idea", card.summary],
         ["paper", f"{card.title}. {card.authors}. {card.venue} {card.year}"],

@@ -105,8 +105,8 @@ def _recipe(name: str, data: str | None) -> dict[str, Any]:
     if name not in shipped:
         return {"name": get_method(name).card.name}
     settings = read_settings(shipped[name])
-    # Crops and sizes that suit one set of images would quietly spoil another.
-    return settings if data in (None, settings.get("data")) else {"name": settings["name"]}
+    # Crops and sizes that suit one set of images would quietly spoil another; a recipe that names no data suits all.
+    return settings if data in (None, settings.get("data", data)) else {"name": settings["name"]}
 
 
 def _value_of(flag: str, flags: list[str]) -> str | None:

@@ -3,8 +3,10 @@
 from dipole.diagnostics.classes import tolerance
 from dipole.diagnostics.geometry import Geometry, geometry
 from dipole.diagnostics.hypersphere import alignment, uniformity
+from dipole.diagnostics.isotropy import isotropy
 from dipole.diagnostics.monitor import GeometryMonitor, TextGeometryMonitor
 from dipole.diagnostics.rank import effective_rank
+from dipole.diagnostics.repetition import coherence, diversity, rep_n
 from dipole.diagnostics.scores import ScoreDistributions, Scores, score_distributions
 from dipole.diagnostics.separation import LocalSeparation, local_separation
 from dipole.diagnostics.sweep import TemperatureRow, temperature_sweep
@@ -29,8 +31,11 @@ __all__ = [
     "TemperatureRow",
     "TextGeometryMonitor",
     "alignment",
+    "coherence",
+    "diversity",
     "effective_rank",
     "geometry",
+    "isotropy",
     "local_separation",
     "loss_at_infinite_temperature",
     "loss_at_zero_temperature",
@@ -39,6 +44,7 @@ __all__ = [
     "penalty_entropy",
     "penalty_of",
     "relative_penalty",
+    "rep_n",
     "score_distributions",
     "temperature_sweep",
     "tolerance",

@@ -50,9 +50,10 @@ def embed_image_set(
         raise InputError(f"{len(image_set)} images in batches of {batch_size}: expected 1 or more of both.")
     batches: Iterable[Tensor] = torch.arange(len(image_set)).split(batch_size)
     if progress:
+        from rich.console import Console
         from rich.progress import track
 
-        batches = track(batches, description=f"embedding {image_set.name}")
+        batches = track(batches, description=f"embedding {image_set.name}", console=Console(stderr=True))
     rows = []
     for indices in batches:
         images = image_set.fetch(indices)

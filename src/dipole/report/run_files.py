@@ -12,6 +12,7 @@ from dipole.files import read_json
 
 GEOMETRY = ("alignment", "uniformity", "tolerance", "effective_rank")
 SCORES = ("positive", "negative")
+LOWER_IS_BETTER = {"alignment", "uniformity"}
 
 
 class Curve(TypedDict):
@@ -127,18 +128,27 @@ def read_evaluation(path: Path) -> dict[str, Any] | None:
         settings = [(name.replace("_", " "), value) for name, value in _flatten(content.get("settings", {}))]
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not what `dipole evaluate` writes ({error!r}). Evaluate again.") from error
-    columns = zip(*(values for _, values in table), strict=True)
-    best = [max((value for value in column if value is not None), default=None) for column in columns]
+    columns = zip(protocols, zip(*(values for _, values in table), strict=True), strict=True)
+    best = [
+        (min if name in LOWER_IS_BETTER else max)((value for value in column if value is not None), default=None)
+        for name, column in columns
+    ]
     rows = [
-        {"encoder": encoder, "cells": [_cell(value, top) for value, top in zip(values, best, strict=True)]}
+        {
+            "encoder": encoder,
+            "cells": [
+                _cell(value, top, bar=name not in LOWER_IS_BETTER)
+                for name, value, top in zip(protocols, values, best, strict=True)
+            ],
+        }
         for encoder, values in table
     ]
     return {"protocols": protocols, "rows": rows, "settings": settings}
 
 
-def _cell(value: float | None, best: float | None) -> dict[str, Any]:
+def _cell(value: float | None, best: float | None, *, bar: bool) -> dict[str, Any]:
     """A value of the table with the length of its bar, where it is a share of 1."""
     if value is None:
         return {"text": "–", "share": None, "best": False}
-    share = f"{100 * value:.1f}%" if 0 <= value <= 1 else None
+    share = f"{100 * value:.1f}%" if bar and 0 <= value <= 1 else None
     return {"text": f"{value:.3f}", "share": share, "best": value == best}

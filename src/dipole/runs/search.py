@@ -122,6 +122,7 @@ def _vectors(
 
 def _write(method: SentenceEmbedding, texts: TextSet, file: Path, batch_size: int, progress: bool) -> None:
     """Embed all texts, a block in memory at a time."""
+    from rich.console import Console
     from rich.progress import track
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -130,7 +131,9 @@ def _write(method: SentenceEmbedding, texts: TextSet, file: Path, batch_size: in
     with atomic_write(file) as temporary:
         shape = (len(texts), method.encoder.width)
         stored = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-        for rows in track(blocks, description=f"indexing {texts.name}") if progress else blocks:
+        for rows in (
+            track(blocks, description=f"indexing {texts.name}", console=Console(stderr=True)) if progress else blocks
+        ):
             lines = [record["text"] for record in texts.fetch(rows)]
             found = encode_texts(method.encoder, lines, batch_size=batch_size, device=device)
             found = F.normalize(found, dim=1) if method.similarity == "cosine" else found

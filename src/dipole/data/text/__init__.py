@@ -1,7 +1,6 @@
 """Texts, the files they are read from, and batches for training."""
 
 from dipole.data.text.arrow_text_set import ArrowTextSet
-from dipole.data.text.contexts import negative_counts, sample_contexts
 from dipole.data.text.corpus import ChunkedCorpus, CorpusMixture, mixture_probabilities, tokenize_corpus
 from dipole.data.text.line_text_set import JsonLinesTextSet, LineTextSet
 from dipole.data.text.memory_text_set import MemoryTextSet
@@ -33,9 +32,7 @@ __all__ = [
     "load_sts",
     "load_texts",
     "mixture_probabilities",
-    "negative_counts",
     "passage_text",
-    "sample_contexts",
     "tokenize_corpus",
     "toy_pairs",
     "toy_sentences",

@@ -114,7 +114,7 @@ def add_drophead(module: nn.Module, probability: float) -> list[DropHead]:
     if not found:
         raise InputError("drophead found no self-attention of BERT's or RoBERTa's kind: set drophead to 0.")
     for part in found:
-        part.drophead = DropHead(probability, int(part.num_attention_heads))  # type: ignore[arg-type]
+        part.drophead = DropHead(probability, int(part.num_attention_heads)).train(part.training)  # type: ignore[arg-type]
         part.register_forward_hook(_drop_heads_of)
     return [part.drophead for part in found]  # type: ignore[misc]
 

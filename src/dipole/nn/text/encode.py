@@ -63,9 +63,10 @@ def encode_texts(
         encoder.to(device)
     starts: Any = range(0, len(texts), BLOCK)
     if progress:
+        from rich.console import Console
         from rich.progress import track
 
-        starts = track(starts, description="encoding texts")
+        starts = track(starts, description="encoding texts", console=Console(stderr=True))
     dtype = next(encoder.parameters()).dtype
     found = torch.empty(len(texts), encoder.width, dtype=torch.float64 if dtype == torch.float64 else torch.float32)
     where = next(encoder.parameters()).device

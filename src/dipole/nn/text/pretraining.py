@@ -78,7 +78,7 @@ def new_bert(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = BertForMaskedLM(config)
-    _save(model, tokenizer, Path(folder))
+    _save(Path(folder), model, tokenizer)
     return Path(folder)
 
 
@@ -145,9 +145,10 @@ def pretrain_mlm(
     generator = torch.Generator().manual_seed(seed)
     numbers: Any = range(steps)
     if progress:
+        from rich.console import Console
         from rich.progress import track
 
-        numbers = track(numbers, description="masked language model")
+        numbers = track(numbers, description="masked language model", console=Console(stderr=True))
     losses: list[float] = []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -161,7 +162,7 @@ def pretrain_mlm(
             optimizer.step()
             schedule.step()
             losses.append(float(loss.detach()))
-    _save(model.cpu(), tokenizer, Path(folder))
+    _save(Path(folder), model.cpu())
     return losses
 
 
@@ -249,11 +250,11 @@ def _learn_tokenizer(texts: Sequence[str], vocabulary: int, max_length: int) -> 
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=max_length, **names)
 
 
-def _save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write a model and its tokenizer, each file whole or not at all."""
+def _save(folder: Path, *parts: Any) -> None:
+    """Write a model, or a model and its tokenizer; each file whole or not at all."""
     with tempfile.TemporaryDirectory() as temporary, quiet():
-        model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
+        for part in parts:
+            part.save_pretrained(temporary)
         for path in sorted(Path(temporary).iterdir()):
             with atomic_write(folder / path.name) as target:
                 shutil.copyfile(path, target)

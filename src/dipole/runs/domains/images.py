@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning
 import torch
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
@@ -198,7 +199,9 @@ def _batches(
     """Ids, images and class names, batch by batch; images that cannot be decoded are added to `skipped`."""
     label, names = images.labels.get("label"), images.class_names.get("label", ())
     batches = torch.arange(len(images)).split(batch_size)
-    for indices in track(batches, description=f"embedding {images.name}") if progress else batches:
+    for indices in (
+        track(batches, description=f"embedding {images.name}", console=Console(stderr=True)) if progress else batches
+    ):
         try:
             batch = images.fetch(indices)
         except InputError:

@@ -140,9 +140,10 @@ class Text(Domain):
         def batches() -> Iterator[tuple[dict[str, list[Any]], Tensor]]:
             parts: Any = torch.arange(len(texts)).split(SORTED_TOGETHER * batch_size)
             if progress:
+                from rich.console import Console
                 from rich.progress import track
 
-                parts = track(parts, description=f"embedding {texts.name}")
+                parts = track(parts, description=f"embedding {texts.name}", console=Console(stderr=True))
             for indices in parts:
                 lines = [record["text"] for record in texts.fetch(indices)]
                 ids = [texts.id(index) for index in indices.tolist()]
