@@ -11,7 +11,7 @@ from dipole.files import cache_folder
 from dipole.nn.text import StaticTextEncoder, TextEncoder, new_bert, pretrain_mlm
 from dipole.nn.text.encoder import open_tokenizer
 
-STEPS = 3000
+STEPS = 2000
 SEED = 0
 
 

@@ -17,6 +17,7 @@ from dipole.evaluation.retrieval import evaluate_retrieval, retrieval_metrics
 from dipole.evaluation.sts import evaluate_sts
 from dipole.methods.text.embedding import SentenceEmbedding
 from dipole.nn.text import TextEncoder, encode_texts
+from dipole.nn.whitening import group_whiten
 from dipole.runs import RunConfig, build_method, load, train
 
 METRICS = ("ndcg@10", "recall@100")
@@ -58,20 +59,23 @@ class SentenceData(Data):
     Args:
         name: of the training texts.
         encoder: `"static"` or `"small-bert"`, see `dipole.claims.small_encoders`.
-        tasks: of STS, beside STS-B.
+        tasks: of STS.
+        whitened_groups: whiten the embeddings of a task in so many groups of channels before they are compared.
     """
 
     name: str
     encoder: str
     tasks: tuple[str, ...] = TASKS
+    whitened_groups: int | None = None
 
     tuning_metric = "STS-B dev"
     tuning = "learning rate by Spearman on the development pairs of STS-B"
 
     @property
     def label(self) -> str:
-        """Name of the texts and of the encoder."""
-        return f"{self.name}, {self.encoder}"
+        """Name of the texts, the encoder, and what is done to its embeddings."""
+        whitened = "" if self.whitened_groups is None else f", whitened in {self.whitened_groups} groups"
+        return f"{self.name}, {self.encoder}{whitened}"
 
     def load(self, data_root: str | Path | None = None) -> tuple[TextSet, list[STSTask], list[STSTask], str]:
         """Return training texts, development and test tasks, and the encoder's name for methods."""
@@ -89,25 +93,29 @@ class SentenceData(Data):
         config = run_config(arm, self.name, rate, seed, {"encoder": encoder})
         method = train_method(arm, config, texts)
         tasks = development if tune else [*development, *test]
-        found = {name.replace("-dev", " dev"): score for name, score in spearman(method, tasks).items()}
+        encode = partial(self.embed, method)
+        found = {}
+        for task in tasks:
+            # One task at a time, because whitening is over its sentences.
+            (score,) = evaluate_sts([task], encode).values()
+            found[task.name.replace("-dev", " dev")] = score.spearman.all
         if not tune:
             found["mean STS"] = sum(found[task] for task in self.tasks) / len(self.tasks)
-            found["uniformity"] = float(uniformity(sentence_embeddings(method, test[-1])))
+            found["uniformity"] = float(uniformity(encode(sentences(test[-1]))))
             if claim.measure is not None:
                 found |= claim.measure(method, texts, test, arm)
         return found
 
+    def embed(self, method: SentenceEmbedding, texts: list[str]) -> Tensor:
+        """Return embeddings, whitened if the experiment asks for it."""
+        z = encode_texts(method.encoder, texts, batch_size=64)
+        return z if self.whitened_groups is None else group_whiten(z.double(), self.whitened_groups, eps=1e-5)
 
-def spearman(method: SentenceEmbedding, tasks: list[STSTask]) -> dict[str, float]:
-    """Return Spearman's correlation, over all pairs together, by task."""
-    scores = evaluate_sts(tasks, partial(encode_texts, method.encoder, batch_size=64))
-    return {task: score.spearman.all for task, score in scores.items()}
 
-
-def sentence_embeddings(method: SentenceEmbedding, task: STSTask) -> Tensor:
-    """Return the embeddings of the different sentences of a task."""
+def sentences(task: STSTask) -> list[str]:
+    """Return the different sentences of a task."""
     sides = (side for pairs in task.subsets.values() for side in (pairs.first, pairs.second))
-    return encode_texts(method.encoder, list(dict.fromkeys(text for side in sides for text in side)), batch_size=64)
+    return list(dict.fromkeys(text for side in sides for text in side))
 
 
 @dataclass(frozen=True)

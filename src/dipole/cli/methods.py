@@ -16,13 +16,13 @@ def run(arguments: Sequence[str]) -> None:
     from dipole.methods.registry import get_method, methods
 
     if name is None:
-        cards = [cls.card for cls in (*methods().values(), *decoders().values())]
+        cards = [m.card for m in methods().values()] + [d.card for d in decoders().values()]
         rows = [[c.name, c.field, c.authors.split(",")[0], c.year, c.summary] for c in cards]
         columns = {"method": "left", "field": "left", "first author": "left", "year": "right", "idea": "left"}
         caption = "`dipole methods NAME` shows a card; `dipole train NAME` trains, `dipole generate` decodes language."
         show("Methods", columns, rows, caption=caption)
         return
-    card = (decoders()[name] if name in decoders() else get_method(name)).card
+    card = decoders()[name].card if name in decoders() else get_method(name).card
     rows = [
         ["idea", card.summary],
         ["paper", f"{card.title}. {card.authors}. {card.venue} {card.year}"],
