@@ -2,8 +2,9 @@
 
 Two things are tested. First, what whitening does to embeddings that nobody trained: groups of channels of the plain
 mean of word-piece embeddings are whitened over the sentences of each task (margin 0.10 of Spearman's correlation).
-Second, the method: a small BERT, pretrained as a masked language model, is trained by SimCSE and by WhitenedCSE with the same
-sentences, batches, epochs and grid of learning rates, chosen on the development pairs of STS-B (margin half a point).
+Second, the method: a small BERT, pretrained as a masked language model, is trained by SimCSE and by WhitenedCSE with
+the same sentences, batches, epochs and grid of learning rates, chosen on the development pairs of STS-B (margin half a
+point).
 """
 
 from typing import Any
