@@ -4,7 +4,7 @@ import torch
 from dipole.claims import Arm, Claim, Comparison, ImageData, claims, get_claim
 from dipole.claims.base import metrics_by_seed
 from dipole.errors import InputError
-from dipole.methods.registry import get_method
+from dipole.methods.registry import get_method, methods
 
 DIGITS = ImageData("digits", 16)
 
@@ -50,10 +50,22 @@ def test_an_unknown_claim():
         get_claim("cacrr")
 
 
-@pytest.mark.parametrize("slug", claims())
+OF_IMAGES = [slug for slug, claim in claims().items() if isinstance(claim.arms[0].data, ImageData)]
+
+
+@pytest.mark.parametrize("slug", OF_IMAGES)
 def test_the_arms_of_a_claim_can_be_built_and_cost_the_same(slug):
     cost = {}
     for arm in get_claim(slug).arms:
         method = get_method(arm.method)(**{**arm.options, "image_size": arm.data.image_size})
         cost.setdefault(arm.data, set()).add(arm.epochs * method.num_views)
     assert all(len(views) == 1 for views in cost.values())
+
+
+@pytest.mark.parametrize("slug", [slug for slug in claims() if slug in methods() and slug not in OF_IMAGES])
+def test_the_arms_of_a_claim_have_settings_that_exist_and_cost_the_same(slug):
+    cost = {}
+    for arm in get_claim(slug).arms:
+        assert set(arm.options) <= set(get_method(arm.method).arguments())
+        cost.setdefault(arm.data, set()).add((arm.epochs, arm.batch_size) if arm.epochs else None)
+    assert all(len(settings - {None}) <= 1 for settings in cost.values())

@@ -73,7 +73,7 @@ def check(command: str, message: str, capsys: pytest.CaptureFixture[str]) -> Non
         ("methods --loud", "unrecognized arguments: --loud"),
         ("data nonsense", "neither a known set nor a path"),
         ("data digit", "Did you mean 'digits'?"),
-        ("data text.txt", "does not read as data"),
+        ("data broken.yaml", "does not read as data"),
         ("data empty", "empty is empty"),
         ("data images", "images"),
         ("data corrupt.npz", "corrupt.npz"),

@@ -1,8 +1,9 @@
 import pytest
 
-from dipole.methods.registry import methods
+from dipole.methods.registry import get_method, methods
 from dipole.runs import RunConfig, build_method, recipes
 from dipole.runs.domains import get_domain
+from text_models import bert_folder
 
 
 @pytest.mark.parametrize("recipe", recipes())
@@ -10,8 +11,13 @@ def test_a_recipe_says_what_it_is_and_can_be_built(recipe):
     path = recipes()[recipe]
     assert path.read_text(encoding="utf-8").startswith("# ")
     config = RunConfig.load(path)
-    method = build_method(config.name, {**config.method, "image_size": config.image_size})
-    assert get_domain(method.domain).views(method, config).size == config.image_size
+    domain = get_domain(get_method(config.name).domain)
+    if domain.name == "images":
+        method = build_method(config.name, {**config.method, "image_size": config.image_size})
+        assert domain.views(method, config).size == config.image_size
+    elif domain.name == "text":
+        method = build_method(config.name, {**config.method, "encoder": str(bert_folder(128, 1, 2))})
+        assert method.build_views(**domain.view_options(type(method), config)).num_views == method.num_views
     assert recipe.startswith(config.name)
 
 

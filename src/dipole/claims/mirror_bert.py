@@ -59,7 +59,7 @@ CLAIM = Claim(
     ),
     seeds=(0, 1, 2),
     notes=(
-        "The small BERT has 3 layers and width 192 and was pretrained on the same sentences and on Cranfield; it is "
+        "The small BERT has 2 layers and width 128 and was pretrained on the same sentences and on Cranfield; it is "
         "far from BERT-base, and one such encoder serves all seeds.",
         "STS12 to STS15 and STS-B; STS16 and SICK-R are not among the data.",
         "The pairs of STS-B that choose learning rates are its development pairs.",

@@ -11,14 +11,14 @@ from dipole.files import cache_folder
 from dipole.nn.text import StaticTextEncoder, TextEncoder, new_bert, pretrain_mlm
 from dipole.nn.text.encoder import open_tokenizer
 
-STEPS = 2000
+STEPS = 3000
 SEED = 0
 
 
 def small_bert(data_root: str | Path | None) -> Path:
-    """Return the folder of a BERT of 3 layers and width 192, pretrained as a masked language model, and no more.
+    """Return the folder of a BERT of 2 layers and width 128, pretrained as a masked language model, and no more.
 
-    It is trained once, for some minutes, on Mirror-BERT's 10,000 sentences and the sentences of Cranfield, and kept in
+    It is trained once, for a few minutes, on Mirror-BERT's 10,000 sentences and the sentences of Cranfield, and kept in
     the cache.
 
     Raises:
@@ -27,7 +27,7 @@ def small_bert(data_root: str | Path | None) -> Path:
     folder = cache_folder() / f"small-bert-{STEPS}-{SEED}"
     if not (folder / "trained").is_file():
         texts = [*_lines(load_texts("sentences", data_root)), *_sentences(load_texts("cranfield", data_root))]
-        new_bert(texts, folder, width=192, layers=3, heads=3, seed=SEED)
+        new_bert(texts, folder, width=128, layers=2, heads=2, seed=SEED)
         losses = pretrain_mlm(folder, texts, steps=STEPS, max_length=32, seed=SEED)
         last = sum(losses[-100:]) / 100
         (folder / "trained").write_text(f"{last:.3f} nats a token\n", encoding="utf-8")

@@ -59,6 +59,12 @@ class Text(Domain):
             seed=config.seed,
         )
 
+    def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:
+        """Nothing; but texts that cannot be read are told of before an encoder is fetched."""
+        assert isinstance(data, TextDataModule)
+        _ = data.train_set
+        return {}
+
     def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
         """Views need the tokenizer and the length of the encoder."""
         assert isinstance(data, TextDataModule)
