@@ -16,7 +16,7 @@ def test_a_recipe_says_what_it_is_and_can_be_built(recipe):
         method = build_method(config.name, {**config.method, "image_size": config.image_size})
         assert domain.views(method, config).size == config.image_size
     elif domain.name == "text":
-        method = build_method(config.name, {**config.method, "encoder": str(bert_folder(128, 1, 2))})
+        method = build_method(config.name, {**config.method, "encoder": str(bert_folder(128, 1, 2)), "max_length": 64})
         assert method.build_views(**domain.view_options(type(method), config)).num_views == method.num_views
     assert recipe.startswith(config.name)
 
