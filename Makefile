@@ -26,6 +26,8 @@ benchmarks: .venv/.benchmarks  ## dipole beside its peers
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/views.py
 	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/encode.py
+	$(BIN)/python benchmarks/decoding.py
 
 clean:
 	rm -rf .venv site

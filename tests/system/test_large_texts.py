@@ -32,7 +32,7 @@ def peak_memory(encoder: Path, data: str, out: Path) -> int:
 def test_a_file_is_not_read_into_memory(tmp_path: Path) -> None:
     encoder = new_bert(["some words of a line"], tmp_path / "bert", width=8)
     file = tmp_path / "large.txt"
-    lines = "".join(f"line {number} of a block with some words to make it longer than that\n" for number in range(10000))
+    lines = "".join(f"line {number} of a block, with some words to make it longer\n" for number in range(10000))
     with file.open("w", encoding="utf-8") as stream:
         while stream.tell() < 200e6:
             stream.write(lines)
