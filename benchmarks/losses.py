@@ -2,6 +2,7 @@
 
     python benchmarks/losses.py            # the table
     python benchmarks/losses.py --rows 1024
+    python benchmarks/losses.py --only "CLIP, wide" "CLOOB, wide" --large 0
 
 Every measurement runs in a process of its own, so that the peak memory is its own; peers and dipole take turns.
 """
@@ -56,9 +57,9 @@ def nt_xent_plain(z1: Tensor, z2: Tensor) -> Loss:
 
 
 def clip_dipole(z1: Tensor, z2: Tensor) -> Loss:
-    from dipole.losses import info_nce_loss
+    from dipole.losses import clip_loss
 
-    return lambda: (info_nce_loss(z1, z2, temperature=TEMPERATURE) + info_nce_loss(z2, z1, temperature=TEMPERATURE)) / 2
+    return lambda: clip_loss(z1, z2, temperature=TEMPERATURE)
 
 
 def clip_open_clip(z1: Tensor, z2: Tensor) -> Loss:
@@ -66,6 +67,49 @@ def clip_open_clip(z1: Tensor, z2: Tensor) -> Loss:
 
     criterion = ClipLoss()
     return lambda: criterion(normalize(z1, dim=1), normalize(z2, dim=1), torch.tensor(1 / TEMPERATURE))
+
+
+def several_texts_dipole(z1: Tensor, z2: Tensor) -> Loss:
+    from dipole.losses import multi_text_clip_loss
+
+    return lambda: multi_text_clip_loss(z1, torch.stack([z2, z2.roll(1, dims=1)]), temperature=TEMPERATURE)
+
+
+def several_texts_open_clip(z1: Tensor, z2: Tensor) -> Loss:
+    from open_clip import ClipLoss
+
+    criterion, scale = ClipLoss(), torch.tensor(1 / TEMPERATURE)
+
+    def loss() -> Tensor:
+        image = normalize(z1, dim=1)
+        texts = [normalize(text, dim=1) for text in (z2, z2.roll(1, dims=1))]
+        total: Tensor = torch.stack([criterion(image, text, scale) for text in texts]).mean()
+        return total
+
+    return loss
+
+
+def cloob_dipole(z1: Tensor, z2: Tensor) -> Loss:
+    from dipole.losses import cloob_loss
+
+    return lambda: cloob_loss(z1, z2, temperature=TEMPERATURE, beta=8.0)
+
+
+def cloob_plain(z1: Tensor, z2: Tensor) -> Loss:
+    def retrieve(stored: Tensor, queries: Tensor) -> Tensor:
+        return normalize(torch.softmax(8.0 * queries @ stored.T, dim=1) @ stored, dim=1)
+
+    def info_loob(anchors: Tensor, candidates: Tensor) -> Tensor:
+        logits = anchors @ candidates.T / TEMPERATURE
+        positive = logits.diagonal()
+        own = torch.eye(len(logits), dtype=torch.bool)
+        return TEMPERATURE * (logits.masked_fill(own, -torch.inf).logsumexp(dim=1) - positive).mean()
+
+    def loss() -> Tensor:
+        x, y = normalize(z1, dim=1), normalize(z2, dim=1)
+        return info_loob(retrieve(x, x), retrieve(x, y)) + info_loob(retrieve(y, y), retrieve(y, x))
+
+    return loss
 
 
 def queue_dipole(z1: Tensor, z2: Tensor) -> Loss:
@@ -103,8 +147,13 @@ CASES: dict[str, dict[str, Callable[[Tensor, Tensor], Loss]]] = {
         "plain PyTorch": nt_xent_plain,
     },
     "CLIP": {"dipole": clip_dipole, "open_clip": clip_open_clip},
+    "CLIP, wide": {"dipole": clip_dipole, "open_clip": clip_open_clip},
+    "LaCLIP, two texts, wide": {"dipole": several_texts_dipole, "open_clip": several_texts_open_clip},
+    # CLIP's loss takes a fifth of the matrix products of CLOOB; it is here for its size, not for its value.
+    "CLOOB, wide": {"dipole": cloob_dipole, "plain PyTorch": cloob_plain, "open_clip's CLIP": clip_open_clip},
     "CACR, queue 65,536": {"dipole": queue_dipole, "plain PyTorch": queue_plain},
 }
+WIDE = (8192, 512)  # pairs and dimensions of the cases that are called so
 
 
 def measure(case: str, peer: str, rows: int, dim: int, repeats: int) -> None:
@@ -145,21 +194,23 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), metavar="CASE")
     parser.add_argument("--large", type=int, default=32768, help="pairs of the run that only dipole survives; 0: none")
     options = parser.parse_args()
     if options.measure:
         measure(*options.measure, options.rows, options.dim, options.repeats)
         return
-    table = Table(title=f"Forward and backward, float32, {torch.get_num_threads()} threads, D = {options.dim}")
-    for heading in ("loss", "pairs", "implementation", "time / dipole", "memory / dipole", "MiB", "s", "value"):
+    table = Table(title=f"Forward and backward, float32, {torch.get_num_threads()} threads")
+    for heading in ("loss", "pairs", "D", "implementation", "time / dipole", "memory / dipole", "MiB", "s", "value"):
         table.add_column(heading, justify="left" if heading in ("loss", "implementation") else "right")
-    for case, peers in CASES.items():
-        rows = 256 if "queue" in case else options.rows
+    for case in options.only:
+        peers = CASES[case]
+        rows, dim = WIDE if "wide" in case else (256 if "queue" in case else options.rows, options.dim)
         found: dict[str, list[dict[str, float]]] = {peer: [] for peer in peers}
         failures: dict[str, str] = {}
         for _ in range(options.rounds):
             for peer in peers:
-                result = run(case, peer, rows, options.dim, options.repeats)
+                result = run(case, peer, rows, dim, options.repeats)
                 if isinstance(result, str):
                     failures[peer] = result
                 else:
@@ -171,6 +222,7 @@ def main() -> None:
             table.add_row(
                 case,
                 str(rows),
+                str(dim),
                 peer,
                 f"{result['seconds'] / best['dipole']['seconds']:.1f}×",
                 f"{result['mebibytes'] / max(best['dipole']['mebibytes'], 0.1):.1f}×",
@@ -183,7 +235,7 @@ def main() -> None:
         cells = (
             [result] if isinstance(result, str) else ["", "", f"{result['mebibytes']:.0f}", f"{result['seconds']:.1f}"]
         )
-        table.add_row("NT-Xent", str(options.large), "dipole", *cells)
+        table.add_row("NT-Xent", str(options.large), str(options.dim), "dipole", *cells)
     Console().print(table)
 
 

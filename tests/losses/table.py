@@ -9,17 +9,25 @@ from dipole.losses import (
     cacr_loss,
     cacr_momentum_views_loss,
     cacr_queue_loss,
+    clip_loss,
+    cloob_loss,
+    cwcl_loss,
     dcl_loss,
     dcl_neighbour_loss,
     dcl_queue_loss,
     dclw_loss,
     hard_contrastive_loss,
     hard_negatives_info_nce_loss,
+    info_loob_loss,
     info_nce_loss,
     multi_positive_info_nce_loss,
+    multi_text_clip_loss,
     nt_xent_loss,
+    pairwise_clip_loss,
     simple_contrastive_loss,
     sup_con_loss,
+    symile_loss,
+    weighted_contrastive_loss,
 )
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -78,6 +86,20 @@ SMOOTH: dict[str, Loss] = {
     "multi_positive, inside the logarithm": lambda a, b: multi_positive_info_nce_loss(
         a, torch.stack([b, third(a)]), temperature=0.3, weights=[1.0, 0.5], mode="inside_log"
     ),
+    "clip": lambda a, b: clip_loss(a, b, temperature=0.3),
+    "clip, smoothed": lambda a, b: clip_loss(a, b, temperature=0.3, label_smoothing=0.2),
+    "clip, several texts": lambda a, b: multi_text_clip_loss(a, torch.stack([b, third(a)]), temperature=0.3),
+    "clip, several texts, first": lambda a, b: multi_text_clip_loss(
+        a, torch.stack([b, third(a)]), temperature=0.3, text_to_image="first"
+    ),
+    "clip, pairwise": lambda a, b: pairwise_clip_loss(torch.stack([a, b, third(a)]), temperature=0.3),
+    "info_loob": lambda a, b: info_loob_loss(a, b, temperature=0.3),
+    "cloob": lambda a, b: cloob_loss(a, b, temperature=0.3, beta=4.0),
+    "cloob, info_nce": lambda a, b: cloob_loss(a, b, temperature=0.3, beta=4.0, objective="info_nce"),
+    "cloob, no retrieval": lambda a, b: cloob_loss(a, b, temperature=0.3, retrieval=False, scale_by_temperature=False),
+    "symile, all tuples": lambda a, b: symile_loss(
+        torch.stack([a, b, third(a)]), temperature=0.3, negatives="n_squared"
+    ),
     "dcl": lambda a, b: dcl_loss(a, b, temperature=0.3),
     "dclw, weights attached": lambda a, b: dclw_loss(a, b, temperature=0.3, detach_weight=False),
     "sup_con": sup_con,
@@ -99,6 +121,9 @@ SMOOTH: dict[str, Loss] = {
 # Some factor is a constant for the gradient, by definition.
 WITH_CONSTANTS: dict[str, Loss] = {
     "dclw": lambda a, b: dclw_loss(a, b, temperature=0.3),
+    "cwcl": lambda a, b: cwcl_loss(a, b, temperature=0.3),
+    "cwcl, both directions": lambda a, b: cwcl_loss(a, b, temperature=0.3, weighted="both", directions="mean"),
+    "weighted": lambda a, b: weighted_contrastive_loss(a, b, weight_embeddings=third(b), temperature=0.3),
     "dcl_queue": lambda a, b: dcl_queue_loss(a, b, bank(a), temperature=0.3),
     "dcl_neighbour": lambda a, b: dcl_neighbour_loss(a, b, temperature=0.3),
     "cacr, weights detached": lambda a, b: cacr_loss(torch.stack([a, b, third(a)]), detach_weights=True),

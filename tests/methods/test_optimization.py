@@ -124,3 +124,32 @@ def test_all_parameters_may_decay(name: Any) -> None:
 def test_numbers_that_no_optimiser_takes(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         build_optimizer(nn.Linear(2, 2).named_parameters(), **{"learning_rate": 0.1, **options})
+
+
+@given(total=st.integers(1, 200), warmup=st.integers(0, 50), cycles=st.integers(1, 5))
+def test_restarts(total: int, warmup: int, cycles: int) -> None:
+    def factors(cycles: int) -> list[float]:
+        return [
+            learning_rate_factor(step, total, warmup=warmup, schedule="cosine_restarts", cycles=cycles)
+            for step in range(total + 1)
+        ]
+
+    rates = factors(cycles)
+    assert rates[:warmup] == [step / warmup for step in range(min(warmup, total + 1))]
+    if warmup < total:
+        assert rates[warmup] == 1
+        assert rates[-1] == pytest.approx(0, abs=1e-12)
+        rises = sum(later > earlier for earlier, later in zip(rates[warmup:], rates[warmup + 1 :], strict=False))
+        assert rises <= cycles - 1
+        plain = [learning_rate_factor(step, total, warmup=warmup) for step in range(warmup, total + 1)]
+        assert factors(1)[warmup:] == pytest.approx(plain, abs=1e-12)
+
+
+@given(warmup=st.integers(2, 50), start=st.floats(0, 1))
+def test_the_first_step_of_the_warmup_can_be_given(warmup: int, start: float) -> None:
+    rates = [learning_rate_factor(step, 100, warmup=warmup, warmup_start=start) for step in range(warmup + 1)]
+    assert rates[0] == start
+    assert rates[warmup - 1 :] == pytest.approx([1, 1])
+    default = [learning_rate_factor(step, 100, warmup=warmup) for step in range(warmup)]
+    same = [learning_rate_factor(step, 100, warmup=warmup, warmup_start=1 / warmup) for step in range(warmup)]
+    assert same == pytest.approx(default)

@@ -11,8 +11,17 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dipole.losses import cacr_loss, cacr_queue_loss, info_nce_loss, nt_xent_loss
-from dipole.ops import pairwise_logsumexp, pairwise_softmax_mean
+from dipole.losses import (
+    cacr_loss,
+    cacr_queue_loss,
+    clip_loss,
+    cloob_loss,
+    cwcl_loss,
+    info_nce_loss,
+    nt_xent_loss,
+    symile_loss,
+)
+from dipole.ops import pairwise_logsumexp, pairwise_logsumexp_both, pairwise_softmax_mean, softmax_retrieval
 
 N, M, D = 256, 65_536, 16
 
@@ -66,6 +75,18 @@ def test_statistics_with_a_queue(statistic: Callable[..., Tensor]) -> None:
     assert largest <= M * D < N * M / 8
 
 
+@pytest.mark.parametrize("scale", [5.0, 500.0])
+def test_statistics_of_both_directions_and_of_vectors(scale: float) -> None:
+    queries, keys = rows(N, D).requires_grad_(), rows(M, D).requires_grad_()
+    for function in (
+        lambda: torch.cat(pairwise_logsumexp_both(queries, keys, scale)),
+        lambda: softmax_retrieval(queries, keys, scale),
+    ):
+        kept, largest = measure(function, queries, keys)
+        assert kept <= (2 * N + M) * D + M + 8 * N
+        assert largest <= M * D < N * M / 8
+
+
 def test_cacr_with_a_queue() -> None:
     queries, keys, queue = rows(2, N, D).requires_grad_(), rows(2, N, D), rows(M, D)
     kept, largest = measure(lambda: cacr_queue_loss(queries, keys, queue), queries)
@@ -81,8 +102,13 @@ def test_cacr_with_a_queue() -> None:
         lambda z: info_nce_loss(z[0], z[1]),
         lambda z: cacr_loss(z),
         lambda z: cacr_loss(z, cost="rbf"),
+        lambda z: clip_loss(z[0], z[1], label_smoothing=0.1),
+        lambda z: clip_loss(z[0], z[1], temperature=0.01),
+        lambda z: cloob_loss(z[0], z[1]),
+        lambda z: cwcl_loss(z[0], z[1]),
+        lambda z: symile_loss(z),
     ],
-    ids=["nt_xent", "info_nce", "cacr", "cacr rbf"],
+    ids=["nt_xent", "info_nce", "cacr", "cacr rbf", "clip", "clip, shifted", "cloob", "cwcl", "symile"],
 )
 def test_large_batches(loss: Callable[[Tensor], Tensor]) -> None:
     n = 3000

@@ -13,18 +13,27 @@ from dipole.errors import InputError
 from dipole.losses import (
     cacr_loss,
     cacr_momentum_views_loss,
+    clip_loss,
+    cloob_loss,
+    cwcl_loss,
     dcl_loss,
     dcl_neighbour_loss,
     dclw_loss,
     hard_contrastive_loss,
     hard_negatives_info_nce_loss,
+    info_loob_loss,
     info_nce_loss,
     multi_positive_info_nce_loss,
+    multi_text_clip_loss,
     nt_xent_loss,
+    pairwise_clip_loss,
     simple_contrastive_loss,
     sup_con_loss,
+    symile_loss,
+    weighted_contrastive_loss,
 )
 from dipole.negatives import Queue
+from dipole.ops import gather as gather_rows
 
 ROWS, WIDTH, DIM, VIEWS = 6, 5, 4, 3
 TOLERANCE = 1e-10
@@ -53,6 +62,22 @@ def hard_negatives(z: Tensor, labels: Tensor, gather: bool) -> Tensor:
     return hard_negatives_info_nce_loss(z[0], z[1], z[2], gather=gather, **options)
 
 
+def several_texts(z: Tensor, labels: Tensor, gather: bool, **options: Any) -> Tensor:
+    return multi_text_clip_loss(z[0], z[1:], gather=gather, **options)
+
+
+def symile(z: Tensor, labels: Tensor, gather: bool, **options: Any) -> Tensor:
+    generator = torch.Generator().manual_seed(1 + dist.get_rank() * gather)  # the draw of the first process counts
+    return symile_loss(z, gather=gather, generator=generator, **options)
+
+
+def weighted(z: Tensor, labels: Tensor, gather: bool, **options: Any) -> Tensor:
+    """Rectangular weights: of this process's rows with those of all."""
+    everywhere = gather_rows(labels) if gather else labels
+    weights = (labels[:, None] == everywhere).double() + 0.1
+    return weighted_contrastive_loss(z[0], z[1], weights=weights, gather=gather, **options)
+
+
 def momentum(z: Tensor, labels: Tensor, gather: bool, cost: str) -> Tensor:
     return cacr_momentum_views_loss(z, z.detach().roll(1, dims=-1), gather=gather, cost=cost)  # type: ignore[arg-type]
 
@@ -76,6 +101,31 @@ OBJECTIVES: dict[str, Objective] = {
     "cacr momentum euclidean": partial(momentum, cost="euclidean"),
     "sup_con": supervised,
 }
+
+
+def two_towers(temperature: float | Tensor) -> dict[str, Objective]:
+    """What contrasts modalities; the temperature may be a parameter."""
+    options: dict[str, Any] = {"temperature": temperature}
+    return {
+        "clip": pair(clip_loss, **options),
+        "clip, smoothed": pair(clip_loss, label_smoothing=0.1, **options),
+        "clip, several texts": partial(several_texts, **options),
+        "clip, several texts, first": partial(several_texts, text_to_image="first", **options),
+        "clip, pairwise": views(pairwise_clip_loss, **options),
+        "info_loob": pair(info_loob_loss, **options),
+        "cloob": pair(cloob_loss, beta=3.0, **options),
+        "cloob, info_nce": pair(cloob_loss, beta=3.0, objective="info_nce", **options),
+        "cloob, no retrieval": pair(cloob_loss, retrieval=False, **options),
+        "cloob, learned beta": pair(cloob_loss, beta=temperature, temperature=0.4),
+        "symile": partial(symile, **options),
+        "symile, all tuples": partial(symile, negatives="n_squared", **options),
+        "cwcl": pair(cwcl_loss, **options),
+        "cwcl, both directions": pair(cwcl_loss, weighted="both", **options),
+        "cwcl, given weights": partial(weighted, **options),
+    }
+
+
+OBJECTIVES |= two_towers(0.4)
 
 
 def gradients(encoder: nn.Module, loss: Tensor) -> list[Tensor]:
@@ -103,6 +153,7 @@ def main() -> None:
     encoder.register_parameter("temperature", temperature)
     OBJECTIVES["nt_xent, learned temperature"] = pair(nt_xent_loss, temperature=temperature)
     OBJECTIVES["dcl, learned temperature"] = pair(dcl_loss, temperature=temperature)
+    OBJECTIVES.update({f"{name}, learned temperature": item for name, item in two_towers(temperature).items()})
     inputs = torch.randn(VIEWS, ROWS * size, WIDTH, generator=generator, dtype=torch.float64)
     labels = torch.randint(0, 3, (ROWS * size,), generator=generator)
     mine = slice(rank * ROWS, (rank + 1) * ROWS)

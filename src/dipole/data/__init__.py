@@ -24,6 +24,7 @@ from dipole.data.text import (
     load_texts,
 )
 from dipole.data.torchvision_sets import load_torchvision
+from dipole.data.xor import XORInformation, XORTriples, combine_xor, draw_xor, xor_information
 
 __all__ = [
     "DataSetInfo",
@@ -34,8 +35,12 @@ __all__ = [
     "TensorImageSet",
     "TextDataModule",
     "TextSet",
+    "XORInformation",
+    "XORTriples",
     "available",
     "available_texts",
+    "combine_xor",
+    "draw_xor",
     "imbalanced_indices",
     "imbalanced_sizes",
     "load_cifar10_binary",
@@ -53,4 +58,5 @@ __all__ = [
     "load_torchvision",
     "stratified_split",
     "unreadable_images",
+    "xor_information",
 ]

@@ -1,6 +1,8 @@
 """What the learned geometry looks like: pure functions of embeddings and similarities, and a monitor for training."""
 
+from dipole.diagnostics.ajne import ajne_statistic
 from dipole.diagnostics.classes import tolerance
+from dipole.diagnostics.covariance import covariance_eigenvalues, effective_eigenvalues
 from dipole.diagnostics.geometry import Geometry, geometry
 from dipole.diagnostics.hypersphere import alignment, uniformity
 from dipole.diagnostics.isotropy import isotropy
@@ -30,9 +32,12 @@ __all__ = [
     "Scores",
     "TemperatureRow",
     "TextGeometryMonitor",
+    "ajne_statistic",
     "alignment",
     "coherence",
+    "covariance_eigenvalues",
     "diversity",
+    "effective_eigenvalues",
     "effective_rank",
     "geometry",
     "isotropy",

@@ -8,6 +8,14 @@ from dipole.evaluation.linear_probe import LinearProbeResult, linear_probe
 from dipole.evaluation.online_knn import OnlineKNN
 from dipole.evaluation.retrieval import RetrievalScores, dense_search, evaluate_retrieval, retrieval_metrics
 from dipole.evaluation.sts import Correlation, STSScores, evaluate_sts, sts_scores
+from dipole.evaluation.zero_shot import (
+    class_embeddings,
+    matching_accuracy,
+    multilinear_scores,
+    pairwise_scores,
+    top_k_accuracy,
+    zero_shot_scores,
+)
 
 __all__ = [
     "Correlation",
@@ -17,6 +25,7 @@ __all__ = [
     "RetrievalScores",
     "STSScores",
     "bm25_run",
+    "class_embeddings",
     "dense_search",
     "embed_image_set",
     "evaluate_embeddings",
@@ -24,8 +33,13 @@ __all__ = [
     "evaluate_sts",
     "knn_accuracy",
     "linear_probe",
+    "matching_accuracy",
+    "multilinear_scores",
+    "pairwise_scores",
     "raw_pixels",
     "retrieval_metrics",
     "sts_scores",
+    "top_k_accuracy",
     "weighted_knn",
+    "zero_shot_scores",
 ]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.ops import gather as gather_rows
-from dipole.ops import rank
+from dipole.ops import pairwise_logsumexp_both, rank, world_size
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -89,3 +89,30 @@ def gathered_keys(keys: Tensor, gather: bool) -> tuple[Tensor, Tensor]:
     if not gather:
         return keys, own
     return gather_rows(keys), own + rank() * len(keys)
+
+
+def contrasted_rows(rows: Tensor, gather: bool) -> int:
+    """Number of rows that `gathered_keys` would return."""
+    return len(rows) * (world_size() if gather else 1)
+
+
+class BothDirections(NamedTuple):
+    """The denominators of N pairs, in the two directions of contrast."""
+
+    queries: Tensor  # (N,): log Σ_j exp(s_ij / τ), of each query over all keys
+    keys: Tensor  # (N,): log Σ_j exp(s_ji / τ), of each key over all queries
+
+
+def both_directions(
+    queries: Tensor, keys: Tensor, temperature: float | Tensor, gather: bool, exclude_own: bool = False
+) -> BothDirections:
+    """Compute the denominators of both directions between paired rows, from one similarity matrix.
+
+    A process computes its queries' rows of the matrix. What they add to the columns is exchanged, M numbers a process,
+    so that only the keys are gathered and no similarity is computed twice.
+    """
+    every_key, own = gathered_keys(keys, gather)
+    rows, columns = pairwise_logsumexp_both(queries, every_key, 1 / temperature, exclude=own if exclude_own else None)
+    if len(every_key) > len(keys):
+        columns = gather_rows(columns[None]).logsumexp(dim=0)[own]
+    return BothDirections(rows, columns)

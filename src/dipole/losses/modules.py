@@ -9,12 +9,17 @@ from torch import Tensor, nn
 from dipole.errors import InputError
 from dipole.losses.cacr import cacr_loss
 from dipole.losses.cacr_moco import cacr_momentum_views_loss, cacr_queue_loss
+from dipole.losses.clip import clip_loss, multi_text_clip_loss, pairwise_clip_loss
+from dipole.losses.cloob import cloob_loss, info_loob_loss
+from dipole.losses.cut import cut_loss
+from dipole.losses.cwcl import cwcl_loss
 from dipole.losses.dcl import dcl_loss, dcl_neighbour_loss, dcl_queue_loss, dclw_loss
 from dipole.losses.hardness import hard_contrastive_loss, simple_contrastive_loss
 from dipole.losses.info_nce import hard_negatives_info_nce_loss, info_nce_loss, nt_xent_loss
 from dipole.losses.multi_positive import multi_positive_info_nce_loss
 from dipole.losses.simctg import simctg_loss
 from dipole.losses.sup_con import sup_con_loss
+from dipole.losses.symile import symile_loss
 
 
 class LossModule(nn.Module):
@@ -130,6 +135,12 @@ class CACRMomentumLoss(LossModule):
     function = staticmethod(cacr_momentum_views_loss)
 
 
+class CUTLoss(LossModule):
+    """Module twin of `cut_loss`, with the same keyword arguments."""
+
+    function = staticmethod(cut_loss)
+
+
 class HardContrastiveLoss(LossModule):
     """Module twin of `hard_contrastive_loss`, with the same keyword arguments."""
 
@@ -152,3 +163,45 @@ class SupConLoss(LossModule):
     """Module twin of `sup_con_loss`, with the same keyword arguments."""
 
     function = staticmethod(sup_con_loss)
+
+
+class CLIPLoss(LossModule):
+    """Module twin of `clip_loss`, with the same keyword arguments."""
+
+    function = staticmethod(clip_loss)
+
+
+class MultiTextCLIPLoss(LossModule):
+    """Module twin of `multi_text_clip_loss`, with the same keyword arguments."""
+
+    function = staticmethod(multi_text_clip_loss)
+
+
+class PairwiseCLIPLoss(LossModule):
+    """Module twin of `pairwise_clip_loss`, with the same keyword arguments."""
+
+    function = staticmethod(pairwise_clip_loss)
+
+
+class InfoLOOBLoss(LossModule):
+    """Module twin of `info_loob_loss`, with the same keyword arguments."""
+
+    function = staticmethod(info_loob_loss)
+
+
+class CLOOBLoss(LossModule):
+    """Module twin of `cloob_loss`, with the same keyword arguments."""
+
+    function = staticmethod(cloob_loss)
+
+
+class SymileLoss(LossModule):
+    """Module twin of `symile_loss`, with the same keyword arguments."""
+
+    function = staticmethod(symile_loss)
+
+
+class CWCLLoss(LossModule):
+    """Module twin of `cwcl_loss`, with the same keyword arguments."""
+
+    function = staticmethod(cwcl_loss)

@@ -11,7 +11,7 @@ from dipole.errors import InputError
 from dipole.ops.checks import check_at_least
 
 OptimizerName = Literal["sgd", "adam", "adamw", "lars"]
-ScheduleName = Literal["cosine", "constant", "linear", "linear_contriever"]
+ScheduleName = Literal["cosine", "cosine_restarts", "constant", "linear", "linear_contriever"]
 
 
 def build_optimizer(
@@ -88,12 +88,20 @@ def check_optimization(
 
 
 def learning_rate_factor(
-    step: int, total: int, *, warmup: int = 0, schedule: ScheduleName = "cosine", min_ratio: float = 0.0
+    step: int,
+    total: int,
+    *,
+    warmup: int = 0,
+    schedule: ScheduleName = "cosine",
+    min_ratio: float = 0.0,
+    warmup_start: float | None = None,
+    cycles: int = 1,
 ) -> float:
     """Return the factor of the learning rate at a step: linear warm-up, then half a cosine, a line or a constant.
 
-    With `"linear"`, as in transformers, the first step of the warm-up has the factor 0. `"linear_contriever"` is the
-    factor of Contriever's authors: its warm-up rises to 1 − r only, and jumps to 1.
+    With `"linear"`, as in transformers, and with `"cosine_restarts"`, as in CLOOB, the first step of the warm-up has
+    the factor 0. `"linear_contriever"` is the factor of Contriever's authors: its warm-up rises to 1 − r only, and
+    jumps to 1.
 
     Args:
         step: from 0.
@@ -101,22 +109,30 @@ def learning_rate_factor(
         warmup: number of steps in which the factor rises to 1.
         schedule: what follows the warm-up.
         min_ratio: r, the factor at the end.
+        warmup_start: factor of the first step of the warm-up of `"cosine"` and `"constant"`; 1 / warmup if None.
+        cycles: half cosines of `"cosine_restarts"`.
 
     Example:
         >>> [round(learning_rate_factor(step, 5, warmup=1), 2) for step in range(5)]
         [1.0, 1.0, 0.85, 0.5, 0.15]
         >>> [learning_rate_factor(step, 4, warmup=2, schedule="linear") for step in range(5)]
         [0.0, 0.5, 1.0, 0.5, 0.0]
+        >>> [round(learning_rate_factor(step, 6, schedule="cosine_restarts", cycles=2), 2) for step in range(7)]
+        [1.0, 0.75, 0.25, 1.0, 0.75, 0.25, 0.0]
     """
     if step < warmup:
-        if schedule == "linear":
+        if schedule in ("linear", "cosine_restarts"):
             return step / warmup
         if schedule == "linear_contriever":
             return (1 - min_ratio) * step / warmup
-        return (step + 1) / warmup
+        if warmup_start is None:
+            return (step + 1) / warmup
+        return warmup_start + (1 - warmup_start) * step / max(1, warmup - 1)
     if schedule == "constant":
         return 1.0
     progress = (step - warmup) / max(1, total - warmup)
     if schedule in ("linear", "linear_contriever"):
         return max(0.0, 1 - (1 - min_ratio) * progress)
+    if schedule == "cosine_restarts" and progress < 1:
+        progress = cycles * progress % 1
     return min_ratio + (1 - min_ratio) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

@@ -1,6 +1,9 @@
 """Parts of networks: encoders, projection heads, momentum encoders."""
 
 from dipole.nn.encoders import ConvNet4, ImageEncoder, SmallAlexNet, build_encoder
+from dipole.nn.hopfield import hopfield_retrieve
+from dipole.nn.logit_scale import LogitScale
+from dipole.nn.missing_modality import MissingModalityProjector
 from dipole.nn.modes import undisturbed
 from dipole.nn.momentum import MomentumEncoder, cosine_momentum
 from dipole.nn.projector import mlp
@@ -8,10 +11,13 @@ from dipole.nn.projector import mlp
 __all__ = [
     "ConvNet4",
     "ImageEncoder",
+    "LogitScale",
+    "MissingModalityProjector",
     "MomentumEncoder",
     "SmallAlexNet",
     "build_encoder",
     "cosine_momentum",
+    "hopfield_retrieve",
     "mlp",
     "undisturbed",
 ]

@@ -3,5 +3,17 @@
 from dipole.ops.distributed import gather, gather_mean, rank, world_size
 from dipole.ops.grad_cache import GradCache
 from dipole.ops.pairwise import pairwise_logsumexp, pairwise_softmax_mean
+from dipole.ops.pairwise_both import pairwise_logsumexp_both
+from dipole.ops.retrieval import softmax_retrieval
 
-__all__ = ["GradCache", "gather", "gather_mean", "pairwise_logsumexp", "pairwise_softmax_mean", "rank", "world_size"]
+__all__ = [
+    "GradCache",
+    "gather",
+    "gather_mean",
+    "pairwise_logsumexp",
+    "pairwise_logsumexp_both",
+    "pairwise_softmax_mean",
+    "rank",
+    "softmax_retrieval",
+    "world_size",
+]

@@ -80,12 +80,13 @@ def check_temperature(temperature: float | Tensor, name: str = "temperature") ->
         raise InputError(f"{name} is {value}: expected a number above 0; 0.05 to 1 is usual.")
 
 
-def check_at_least(value: float, minimum: float, name: str) -> None:
+def check_at_least(value: float | Tensor, minimum: float, name: str) -> None:
     """Require a finite number that is `minimum` or more.
 
     Raises:
         InputError: the value is smaller or not finite.
     """
+    value = float(value.detach()) if isinstance(value, Tensor) else value
     if not (math.isfinite(value) and value >= minimum):
         raise InputError(f"{name} is {value}: expected a number of at least {minimum}.")
 

@@ -4,7 +4,6 @@ A similarity matrix `s = queries @ keys.T` is only ever reduced along its rows. 
 reductions in tiles and recompute the tiles for the gradient, so that memory grows with N + M, not with N·M.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dipole.errors import InputError
+from dipole.ops.rows import RowSums, as_columns, normaliser_of, prepare
 from dipole.ops.tiles import Tiles, bounded
 
 __all__ = ["pairwise_logsumexp", "pairwise_softmax_mean"]
@@ -53,8 +53,8 @@ def pairwise_logsumexp(
         tensor([0.6931, 0.6931, 0.6931])
     """
     symmetric = queries is keys
-    queries, keys, scale_tensor = _prepare(queries, keys, scale)
-    exclude = _as_columns(exclude, queries, keys)
+    queries, keys, scale_tensor = prepare(queries, keys, scale)
+    exclude = as_columns(exclude, queries, keys)
     if log_weight is not None:
         if log_weight.shape not in {keys.shape[:1], (len(queries), len(keys))}:
             raise InputError(f"log_weight has shape {tuple(log_weight.shape)}: expected one per key or one per pair.")
@@ -100,37 +100,10 @@ def pairwise_softmax_mean(
         >>> pairwise_softmax_mean(z, z, 0.0)  # the plain mean of each row
         tensor([0.3333, 0.3333, 0.3333])
     """
-    queries, keys, scale_tensor = _prepare(queries, keys, weight_scale)
-    exclude = _as_columns(exclude, queries, keys)
+    queries, keys, scale_tensor = prepare(queries, keys, weight_scale)
+    exclude = as_columns(exclude, queries, keys)
     result: Tensor = _SoftmaxMean.apply(queries, keys, scale_tensor, value, exclude, detach_weights)
     return result
-
-
-def _prepare(queries: Tensor, keys: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Check the shapes and bring all three to the type in which sums are accumulated."""
-    if queries.ndim != 2 or keys.ndim != 2 or queries.shape[1] != keys.shape[1] or 0 in (*queries.shape, *keys.shape):
-        raise InputError(
-            f"queries {tuple(queries.shape)} and keys {tuple(keys.shape)}: expected (N, D) and (M, D), not empty."
-        )
-    dtype = torch.promote_types(torch.promote_types(queries.dtype, keys.dtype), torch.float32)
-    return queries.to(dtype), keys.to(dtype), torch.as_tensor(scale, dtype=dtype, device=queries.device)
-
-
-def _as_columns(exclude: Tensor | None, queries: Tensor, keys: Tensor) -> Tensor | None:
-    """Check the exclusions and give single columns a second axis."""
-    if exclude is None:
-        return None
-    if len(exclude) != len(queries) or exclude.ndim > 2:
-        raise InputError(
-            f"exclude has shape {tuple(exclude.shape)}: expected one row for each of {len(queries)} queries."
-        )
-    if exclude.dtype == torch.bool:
-        if exclude.shape != (len(queries), len(keys)):
-            raise InputError(f"the mask exclude has shape {tuple(exclude.shape)}: expected (queries, keys).")
-        return exclude
-    if exclude.numel() and int(exclude.max()) >= len(keys):
-        raise InputError(f"exclude names column {int(exclude.max())}: there are {len(keys)} keys, counted from 0.")
-    return exclude[:, None] if exclude.ndim == 1 else exclude
 
 
 def _is_symmetric(exclude: Tensor | None, rows: int) -> bool:
@@ -142,38 +115,6 @@ def _is_symmetric(exclude: Tensor | None, rows: int) -> bool:
     row = torch.arange(rows, device=exclude.device)[:, None].expand_as(exclude)[exclude >= 0]
     column = exclude[exclude >= 0]
     return torch.equal(torch.unique(row * rows + column), torch.unique(column * rows + row))
-
-
-class _RowSums:
-    """Sums of exponentials along rows that arrive tile by tile, relative to the largest logit of the row so far."""
-
-    def __init__(self, queries: Tensor, shifted: bool) -> None:
-        self.total = queries.new_zeros(len(queries))
-        # Without a shift (no overflow is possible) two passes over every tile are saved.
-        self.shift = queries.new_full((len(queries),), -math.inf) if shifted else None
-
-    def add(self, rows: slice, logits: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Turn logits into exponentials in place; also return the factor that brings earlier ones to their scale."""
-        decay: Tensor | float = 1.0
-        if self.shift is not None:
-            higher = torch.maximum(self.shift[rows], logits.amax(dim=1))
-            # A row without any key so far has the shift −inf: subtracting 0 instead keeps exp(−inf) = 0.
-            finite = torch.where(higher == -math.inf, 0.0, higher)
-            decay = torch.exp(self.shift[rows] - finite)
-            self.shift[rows] = higher
-            logits -= finite[:, None]
-        exponentials = logits.exp_()
-        self.total[rows] = self.total[rows] * decay + exponentials.sum(dim=1)
-        return exponentials, decay
-
-    def logsumexp(self) -> Tensor:
-        """The result of each row, −inf where nothing was added."""
-        return self.total.log() if self.shift is None else self.total.log() + self.shift.clamp_min(-1e30)
-
-
-def _normaliser(logsumexp: Tensor) -> Tensor:
-    """The log-sum-exp, but +inf for an empty row: all of its probabilities become 0 instead of NaN."""
-    return torch.where(logsumexp == -math.inf, math.inf, logsumexp)
 
 
 class _LogSumExp(torch.autograd.Function):
@@ -188,7 +129,7 @@ class _LogSumExp(torch.autograd.Function):
         exclude: Tensor | None,
         log_weight: Tensor | None,
     ) -> Tensor:
-        sums = _RowSums(queries, shifted=not bounded(queries, keys, scale, log_weight))
+        sums = RowSums(queries, shifted=not bounded(queries, keys, scale, log_weight))
         for rows, _, logits in Tiles(queries, keys, scale, exclude, log_weight):
             sums.add(rows, logits)
         result = sums.logsumexp()
@@ -201,7 +142,7 @@ class _LogSumExp(torch.autograd.Function):
         queries, keys, scale, exclude, log_weight, result = ctx.saved_tensors
         to_queries, to_keys, to_scale = ctx.needs_input_grad[:3]
         tiles = Tiles(queries, keys, scale, exclude, log_weight)
-        normaliser = _normaliser(result)[:, None]
+        normaliser = normaliser_of(result)[:, None]
         grad_queries = torch.zeros_like(queries)
         grad_keys = torch.zeros_like(keys) if to_keys else None
         for rows, columns, logits in tiles:
@@ -257,14 +198,14 @@ class _SoftmaxMean(torch.autograd.Function):
         exclude: Tensor | None,
         detach_weights: bool,
     ) -> Tensor:
-        sums = _RowSums(queries, shifted=not bounded(queries, keys, weight_scale, None))
+        sums = RowSums(queries, shifted=not bounded(queries, keys, weight_scale, None))
         weighted = queries.new_zeros(len(queries))
         for rows, columns, similarities in Tiles(queries, keys, torch.ones_like(weight_scale), None, None):
             weights, decay = sums.add(rows, _weight_logits(similarities, weight_scale, exclude, rows, columns))
             values = similarities if value is None else value(similarities)
             weighted[rows] = weighted[rows] * decay + weights.mul_(values).sum(dim=1)
         mean = torch.where(sums.total > 0, weighted / sums.total, 0.0)
-        ctx.save_for_backward(queries, keys, weight_scale, exclude, mean, _normaliser(sums.logsumexp()))
+        ctx.save_for_backward(queries, keys, weight_scale, exclude, mean, normaliser_of(sums.logsumexp()))
         ctx.value, ctx.detach_weights = value, detach_weights
         return mean
 

@@ -1,0 +1,166 @@
+"""Softmax-weighted means of vectors, as attention and modern Hopfield networks take them."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from dipole.errors import InputError
+from dipole.ops.rows import RowSums, prepare
+from dipole.ops.tiles import Tiles, bounded
+
+
+def softmax_retrieval(
+    queries: Float[Tensor, "n d"],
+    stored: Float[Tensor, "m d"],
+    scale: float | Float[Tensor, ""] = 1.0,
+    *,
+    groups: Sequence[int] | None = None,
+) -> Float[Tensor, "g n d"]:
+    """Compute the mean of the stored patterns, weighted by a softmax of their similarity to each query.
+
+        result_gi = Σ_{j∈g} p_gij stored_j,    p_gij = softmax_{j∈g}(scale · ⟨queries_i, stored_j⟩)
+
+    for every query i and every group g of patterns. This is one update of a modern Hopfield network. The matrix of
+    similarities is cut into tiles and never stored. Gradients reach `queries`, `stored` (as keys and as values) and
+    `scale`. When `queries is stored` one half of the symmetric matrix serves all groups, as those of images and texts
+    that retrieve from both.
+
+    Args:
+        queries: (N, D), used as they are.
+        stored: (M, D) patterns, those of one group side by side.
+        scale: inverse temperature β; a number or a learnable scalar.
+        groups: number of patterns in each group, which add up to M; one group of all if None.
+
+    Returns:
+        (G, N, D), in float32 or float64.
+
+    Raises:
+        InputError: queries or stored are no matrices of one width, or the groups do not add up to M.
+
+    Example:
+        >>> stored = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]])
+        >>> softmax_retrieval(torch.zeros(1, 2), stored, groups=[2, 1])  # equal weights
+        tensor([[[0.5000, 0.5000]],
+        <BLANKLINE>
+                [[2.0000, 2.0000]]])
+    """
+    symmetric = queries is stored
+    queries, stored, scale_tensor = prepare(queries, stored, scale)
+    sizes = [len(stored)] if groups is None else list(groups)
+    if sum(sizes) != len(stored) or min(sizes, default=0) < 1:
+        raise InputError(f"groups are {sizes}: expected numbers of at least 1 that add up to {len(stored)} patterns.")
+    if symmetric and bounded(stored, stored, scale_tensor, None):
+        result: Tensor = _SymmetricRetrieval.apply(stored, scale_tensor, sizes)
+    else:
+        result = _Retrieval.apply(queries, stored, scale_tensor, sizes)
+    return result
+
+
+def _slices(sizes: Sequence[int]) -> list[slice]:
+    """The rows of each group."""
+    ends = torch.tensor(sizes).cumsum(0).tolist()
+    return [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
+
+
+class _Retrieval(torch.autograd.Function):
+    """Rectangular case: the patterns of each group for all queries."""
+
+    @staticmethod
+    def forward(ctx: Any, queries: Tensor, stored: Tensor, scale: Tensor, sizes: Sequence[int]) -> Tensor:
+        shifted = not bounded(queries, stored, scale, None)
+        result = queries.new_zeros(len(sizes), *queries.shape)
+        normaliser = queries.new_empty(len(sizes), len(queries))
+        for mean, logsumexp, part in zip(result, normaliser, _slices(sizes), strict=True):
+            sums, patterns = RowSums(queries, shifted), stored[part]
+            for rows, columns, logits in Tiles(queries, patterns, scale, None, None):
+                exponentials, decay = sums.add(rows, logits)
+                if isinstance(decay, Tensor):
+                    mean[rows] *= decay[:, None]
+                mean[rows].addmm_(exponentials, patterns[columns])
+            mean /= sums.total[:, None]
+            logsumexp.copy_(sums.logsumexp())
+        ctx.save_for_backward(queries, stored, scale, result, normaliser)
+        ctx.sizes = sizes
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        queries, stored, scale, result, normaliser = ctx.saved_tensors
+        # ∂/∂s_ij = p_ij (⟨g_i, stored_j⟩ − ⟨g_i, result_i⟩)
+        grad_queries, grad_stored = torch.zeros_like(queries), torch.zeros_like(stored)
+        for group, part in enumerate(_slices(ctx.sizes)):
+            own, patterns, grad_patterns = gradient[group], stored[part], grad_stored[part]
+            mean = (own * result[group]).sum(dim=1)
+            for rows, columns, logits in Tiles(queries, patterns, scale, None, None):
+                weight = logits.sub_(normaliser[group, rows, None]).exp_()
+                slope = torch.mm(own[rows], patterns[columns].T).sub_(mean[rows, None]).mul_(weight)
+                grad_patterns[columns].addmm_(weight.T, own[rows])
+                grad_patterns[columns].addmm_(slope.T, queries[rows] * scale)
+                grad_queries[rows].addmm_(slope, patterns[columns])
+        grad_scale = (queries * grad_queries).sum() if ctx.needs_input_grad[2] else None
+        return grad_queries.mul_(scale), grad_stored, grad_scale, None
+
+
+class _SymmetricRetrieval(torch.autograd.Function):
+    """Queries are the patterns, and no exponential can overflow: a tile serves its rows and its columns."""
+
+    @staticmethod
+    def forward(ctx: Any, points: Tensor, scale: Tensor, sizes: Sequence[int]) -> Tensor:
+        result = points.new_zeros(len(sizes), *points.shape)
+        total = points.new_zeros(len(sizes), len(points))
+        for (row_group, rows), (column_group, columns), logits in _triangle(points, scale, sizes):
+            exponentials = logits.exp_()
+            total[column_group, rows] += exponentials.sum(dim=1)
+            result[column_group, rows].addmm_(exponentials, points[columns])
+            if rows != columns:
+                total[row_group, columns] += exponentials.sum(dim=0)
+                result[row_group, columns].addmm_(exponentials.T, points[rows])
+        result /= total[..., None]
+        ctx.save_for_backward(points, scale, result, total)
+        ctx.sizes = sizes
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        points, scale, result, total = ctx.saved_tensors
+        # With shares g / Z the exponentials themselves serve as weights of both roles of a pair.
+        share = gradient / total[..., None]
+        mean = torch.stack([(rows * means).sum(dim=1) for rows, means in zip(share, result, strict=True)])
+        grad_points, grad_scale = torch.zeros_like(points), torch.zeros_like(scale)
+        for (row_group, rows), (column_group, columns), logits in _triangle(points, scale, ctx.sizes):
+            exponentials = logits.exp_()
+            of_rows, of_columns = share[column_group, rows], share[row_group, columns]
+            slope = torch.mm(of_rows, points[columns].T).sub_(mean[column_group, rows, None])
+            grad_points[columns].addmm_(exponentials.T, of_rows)
+            if rows != columns:
+                slope.addmm_(points[rows], of_columns.T).sub_(mean[row_group, None, columns])
+                grad_points[rows].addmm_(exponentials, of_columns)
+            slope *= exponentials
+            if ctx.needs_input_grad[1]:
+                grad_scale += (points[rows] * (slope @ points[columns])).sum()
+            slope *= scale
+            grad_points[rows].addmm_(slope, points[columns])
+            grad_points[columns].addmm_(slope.T, points[rows])
+        return grad_points, grad_scale if ctx.needs_input_grad[1] else None, None
+
+
+def _triangle(
+    points: Tensor, scale: Tensor, sizes: Sequence[int]
+) -> Iterator[tuple[tuple[int, slice], tuple[int, slice], Tensor]]:
+    """Tiles on and above the diagonal, each within one pair of groups: (group, rows), (group, columns), logits."""
+    parts = _slices(sizes)
+    for row_group, above in enumerate(parts):
+        for column_group, left in list(enumerate(parts))[row_group:]:
+            tiles = Tiles(points[above], points[left], scale, None, None)
+            for rows, columns, logits in tiles.upper_triangle() if above == left else tiles:
+                yield (
+                    (row_group, slice(above.start + rows.start, above.start + rows.stop)),
+                    (column_group, slice(left.start + columns.start, left.start + columns.stop)),
+                    logits,
+                )
