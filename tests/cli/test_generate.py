@@ -89,7 +89,12 @@ def test_options_reach_the_decoder(model: str, tmp_path: Path) -> None:
             "top_k is 400: the model's vocabulary has 40 tokens",
         ),
         (["--prompt", "w3", "--max_new_tokens", "100"], "exceed the model's window of 64"),
-        (["--prompt", "w3", "--out", "."], "is a folder"),
+        (["--prompt", "w3", "--out", "."], "--out . is a folder"),
+        (["--prompt", "w3", "--report", "."], "--report . is a folder"),
+        (["--prompt", "w3", "--beside", "greedy"], "needs --report FILE"),
+        (["--prompt", "w3", "--report", "x.html", "--beside", "greddy"], "Did you mean 'greedy'"),
+        (["--prompt", "w3", "--report", "x.html", "--beside", "contrastive-search"], "names a decoder twice"),
+        (["--prompt", "w3", "--report", "x.html", "--beside", "adacad"], "pass contexts"),
     ],
 )
 def test_mistakes(
@@ -102,3 +107,4 @@ def test_mistakes(
     Path("some.jsonl").write_text('{"prompt": "w3", "context": "w5"}\n{"prompt": "w4"}\n')
     with pytest.raises(InputError, match=message):
         run([model, *arguments])
+    assert not Path("x.html").exists()

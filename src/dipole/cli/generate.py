@@ -31,22 +31,36 @@ def run(arguments: Sequence[str]) -> None:
     options = parse(parser_, arguments)
     decoder = decoder_class(**{name: options[name] for name in inspect.signature(decoder_class).parameters})
     prompts, contexts = _prompts(options)
-    if options.out is not None and Path(options.out).is_dir():
-        raise InputError(f"--out {options.out} is a folder: expected a file to write, e.g. texts.jsonl.")
+    for flag, path, example in (("out", options.out, "texts.jsonl"), ("report", options.report, "texts.html")):
+        if path is not None and Path(path).is_dir():
+            raise InputError(f"--{flag} {path} is a folder: expected a file to write, e.g. {example}.")
+    others = _beside(options, decoder_class.card.name)
 
     from dipole.decoding import complete, load_language_model
+    from dipole.decoding.text import check_prompts
+
+    for each in (decoder, *others):  # before anything is loaded
+        check_prompts(prompts, contexts, each, options.max_new_tokens, options.batch_size)
 
     model, tokenizer = load_language_model(options.model, device=options.device)
-    found = complete(
-        model,
-        tokenizer,
-        prompts,
-        decoder,
-        contexts=contexts,
-        max_new_tokens=options.max_new_tokens,
-        batch_size=options.batch_size,
-        seed=options.seed,
-    )
+    completions = {
+        each.card.name: complete(
+            model,
+            tokenizer,
+            prompts,
+            each,
+            contexts=contexts,
+            max_new_tokens=options.max_new_tokens,
+            batch_size=options.batch_size,
+            seed=options.seed,
+        )
+        for each in (decoder, *others)
+    }
+    if options.report is not None:
+        from dipole.report.generations import write_generations
+
+        write_generations(options.report, completions, tokenizer, model=Path(options.model).name)
+    found = completions[decoder.card.name]
     if options.out is None:
         for number, completion in enumerate(found):
             print("\n" * (number > 0) + completion.prompt + completion.text)
@@ -58,6 +72,18 @@ def run(arguments: Sequence[str]) -> None:
                 row["context"] = completion.context
             file.write(json.dumps({**row, **completion.details}, ensure_ascii=False) + "\n")
     show(options.out, {"": "left", "value": "left"}, _summary(decoder_class.card.name, found))
+
+
+def _beside(options: Any, name: str) -> list[Any]:
+    """The decoders that are shown beside the chosen one, with their default options."""
+    from dipole.decoding.registry import get_decoder
+
+    names = [each.strip() for each in (options.beside or "").split(",") if each.strip()]
+    if names and options.report is None:
+        raise InputError(f"--beside {options.beside} needs --report FILE, a page of texts side by side.")
+    if name in names or len(set(names)) < len(names):
+        raise InputError(f"--beside {options.beside} names a decoder twice: {name} is shown already.")
+    return [get_decoder(each)() for each in names]
 
 
 def _decoder_name(arguments: Sequence[str]) -> str:
@@ -81,6 +107,10 @@ def _parser(decoder_class: type[Any]) -> jsonargparse.ArgumentParser:
     result.add_argument("--prompts", type=str | None, default=None, help="file: a prompt per line, or .jsonl")
     result.add_argument("--context", type=str | None, default=None, help="a text that stands before the prompt")
     result.add_argument("--out", type=str | None, default=None, help=".jsonl file of texts, tokens and their details")
+    result.add_argument("--report", type=str | None, default=None, help=".html page with a colour for every token")
+    result.add_argument(
+        "--beside", type=str | None, default=None, help="other decoders on that page, e.g. greedy,nucleus"
+    )
     result.add_argument("--max_new_tokens", type=int, default=64, help="the largest number of new tokens")
     result.add_argument("--batch_size", type=int, default=8, help="prompts in a batch")
     result.add_argument("--seed", type=int, default=0, help="of sampling")
