@@ -8,7 +8,7 @@ from dipole.data.text.passages import PassageTextSet, passage_text
 from dipole.data.text.registry import available_texts, load_texts
 from dipole.data.text.retrieval_set import RetrievalSet, load_retrieval
 from dipole.data.text.sts_files import STS_TASKS, SentencePairs, STSTask, load_sts
-from dipole.data.text.text_data_module import TextDataModule, views_generator
+from dipole.data.text.text_data_module import TextDataModule
 from dipole.data.text.text_set import LineNote, TextSet
 from dipole.data.text.toy import toy_pairs, toy_sentences, toy_stories
 
@@ -37,5 +37,4 @@ __all__ = [
     "toy_pairs",
     "toy_sentences",
     "toy_stories",
-    "views_generator",
 ]

@@ -1,30 +1,18 @@
 """Texts -> batches with views, for Lightning."""
 
-from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from lightning.pytorch import LightningDataModule
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 
-from dipole import ops
-from dipole.data.epoch_sampler import EpochSampler
+from dipole.data.record_data_module import Batch, Collate, InOrder, PlacedRecords, RecordDataModule, Views
 from dipole.data.text.registry import load_texts
-from dipole.data.text.text_set import Record, TextSet
+from dipole.data.text.text_set import TextSet
 from dipole.errors import InputError
 
-Batch = dict[str, Any]
-Views = Callable[..., dict[str, Tensor]]
-# (epoch, position in the epoch's order of this process, index in the set)
-Place = tuple[int, int, int]
-_PIECE = 2**16
 
-
-class TextDataModule(LightningDataModule):
+class TextDataModule(RecordDataModule):
     """Batches of texts as token ids.
 
     A training batch is a dictionary: `index` (N,) and `views`, which is what the callable of that name returns:
@@ -71,21 +59,12 @@ class TextDataModule(LightningDataModule):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        if batch_size < 2:
-            raise InputError(f"batch_size is {batch_size}: contrasting needs 2 or more texts in a batch.")
-        if num_workers < 0 or seed < 0:
-            raise InputError(f"num_workers={num_workers}, seed={seed}: expected 0 or more of each.")
+        super().__init__(batch_size=batch_size, views=views, tokenizer=tokenizer, num_workers=num_workers, seed=seed)
         if column is not None and not isinstance(data, str):
             raise InputError(f"column={column!r} goes with a name or a path: choose it where the texts are loaded.")
         self.data = data
         self.data_root = data_root
         self.column = column
-        self.batch_size = batch_size
-        self.views = views
-        self.tokenizer = tokenizer
-        self.num_workers = num_workers
-        self.seed = seed
 
     @cached_property
     def _sets(self) -> tuple[TextSet, TextSet | None]:
@@ -104,26 +83,6 @@ class TextDataModule(LightningDataModule):
         """The test texts, if there are any."""
         return self._sets[1]
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Full batches in the order of the sampler's epoch.
-
-        Raises:
-            InputError: there are fewer than two texts for each process, or a column that the views need is missing.
-        """
-        texts = self.train_set
-        sampler = _PlaceSampler(texts, self.seed)
-        if self.trainer is not None:
-            # In a run that resumes, workers begin to fetch before Lightning tells the sampler the epoch.
-            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
-        if len(sampler) < 2:
-            raise InputError(
-                f"{texts.name} has {len(texts)} texts for {ops.world_size()} processes: each needs 2 or more."
-            )
-        if self.views is not None:
-            texts.require(*getattr(self.views, "columns", ()))
-        collate = _Collate(self.views, self.tokenizer, self.batch_size, self.seed, ops.rank())
-        return self._loader(_PlacedRecords(texts), collate, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
-
     def embed_dataloader(self, which: str = "test") -> DataLoader[Batch]:
         """Every text once, in the order of the set: `index` and `records`.
 
@@ -138,89 +97,5 @@ class TextDataModule(LightningDataModule):
         texts = self.train_set if which == "train" else self.test_set
         if texts is None:
             raise InputError("there are no test texts: ask for 'train', or give a training and a test set.")
-        collate = _Collate(None, None, self.batch_size, self.seed, 0)
-        return self._loader(_PlacedRecords(texts), collate, sampler=_InOrder(len(texts)))
-
-    def _loader(self, records: "_PlacedRecords", collate: "_Collate", **options: Any) -> DataLoader[Batch]:
-        """A loader that fetches whole batches."""
-        return DataLoader(
-            records,
-            batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            collate_fn=collate,  # type: ignore[arg-type]
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            # Its own generator: starting an epoch must not move the random state that the method may use.
-            generator=torch.Generator().manual_seed(self.seed),
-            **options,
-        )
-
-
-def views_generator(seed: int, epoch: int, batch: int, rank: int = 0) -> torch.Generator:
-    """The random numbers for the views of one batch, the `batch`-th of an epoch on process `rank`.
-
-    Example:
-        >>> first, again = views_generator(0, 2, 5), views_generator(0, 2, 5)
-        >>> bool(torch.rand((), generator=first) == torch.rand((), generator=again))
-        True
-    """
-    state = np.random.SeedSequence((seed, epoch, batch, rank)).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0]))
-
-
-class _PlaceSampler(EpochSampler):
-    """The order of an epoch, each index with its place, so that workers know where in the run they are."""
-
-    def __iter__(self) -> Iterator[Place]:  # type: ignore[override]
-        # In pieces: as Python's integers, the order of a huge file would need five times the memory.
-        own = self.order()
-        for start in range(0, len(own), _PIECE):
-            for position, index in enumerate(own[start : start + _PIECE].tolist(), start):
-                yield self.epoch, position, index
-
-
-class _InOrder(Sampler[Place]):
-    """The order of the set, as at epoch 0."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Place]:
-        return ((0, index, index) for index in range(self._count))
-
-
-class _PlacedRecords(Dataset[Record]):
-    """The records of a set, at the epoch that the sampler tells."""
-
-    def __init__(self, texts: TextSet) -> None:
-        self._texts = texts
-
-    def __len__(self) -> int:
-        return len(self._texts)
-
-    def __getitems__(self, places: list[Place]) -> tuple[list[Place], list[Record]]:
-        self._texts.set_epoch(places[0][0])
-        return places, self._texts.fetch(torch.tensor([index for _, _, index in places]))
-
-
-class _Collate:
-    """Records to a batch, with random numbers of their own."""
-
-    def __init__(self, views: Views | None, tokenizer: Any, batch_size: int, seed: int, rank: int) -> None:
-        self.views = views
-        self.tokenizer = tokenizer
-        self.batch_size = batch_size
-        self.seed = seed
-        self.rank = rank
-
-    def __call__(self, placed: tuple[list[Place], list[Record]]) -> Batch:
-        places, records = placed
-        batch: Batch = {"index": torch.tensor([index for _, _, index in places])}
-        if self.views is None:
-            return {**batch, "records": records}
-        epoch, position, _ = places[0]
-        generator = views_generator(self.seed, epoch, position // self.batch_size, self.rank)
-        return {**batch, "views": self.views(records, self.tokenizer, generator=generator)}
+        collate = Collate(None, None, self.batch_size, self.seed, 0)
+        return self._loader(PlacedRecords(texts), collate, sampler=InOrder(len(texts)))
