@@ -1,12 +1,12 @@
 """What every method is: networks, a loss on a batch, and embeddings for inference."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dipole.card import Card
 from dipole.errors import InputError
@@ -99,8 +99,12 @@ class Method(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Build the optimiser and its schedule, stepped after every batch."""
+        return self.scheduled_optimizer(self.named_parameters())
+
+    def scheduled_optimizer(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> dict[str, Any]:
+        """Build the optimiser of some named parameters and its schedule, as Lightning takes them."""
         optimizer = build_optimizer(
-            self.named_parameters(),
+            parameters,
             self.optimizer,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,

@@ -5,12 +5,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from dipole.decoding.text import Completion
 from dipole.errors import InputError
 from dipole.files import atomic_write
+from dipole.report.section import rendered
 
 
 def write_generations(
@@ -50,10 +50,8 @@ def write_generations(
         }
         for number, (context, prompt) in enumerate(prompts[0], start=1)
     ]
-    environment = Environment(
-        loader=PackageLoader("dipole.report", "assets"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    page = environment.get_template("generations.html.j2").render(
+    page = rendered(
+        "generations.html.j2",
         decoders=list(completions),
         details={name: name.replace("_", " ") for name in details},
         rows=rows,

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int, UInt8
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from dipole.files import atomic_write
 from dipole.report.neighbours import Neighbours, find_neighbours
 from dipole.report.projection import plane, sample
 from dipole.report.run_files import GEOMETRY, SCORES, read_curves, read_diagnostics, read_evaluation, read_settings
+from dipole.report.section import Section, rendered
 from dipole.report.thumbnails import Sprite, make_sprite
 
 LONGEST_TEXT = 240  # characters that are shown of a text
@@ -40,6 +40,7 @@ def build_report(
     ids: Sequence[str] | None = None,
     method: str | None = None,
     data: str | None = None,
+    sections: Sequence[Section] = (),
     created: datetime | None = None,
     points: int = 1500,
     samples: int = 8,
@@ -62,6 +63,7 @@ def build_report(
         ids: names of the samples.
         method: name of the method for the heading; default: the name of the run directory.
         data: name of the data set for the heading.
+        sections: further parts of the page.
         created: date of the report; default: now.
         points: largest number of points on the map.
         samples: number of samples whose neighbours are shown.
@@ -113,6 +115,7 @@ def build_report(
         "map": map_data,
         "gallery": None if found is None else _gallery(found, names, sprite, main),
         "sprite": sprite,
+        "sections": sections,
         "plots": _as_json({"curves": curves, "scores": diagnostics, "map": map_data}),
     }
     return _render(run_dir / "report.html", context)
@@ -242,10 +245,8 @@ def _render(path: Path, context: dict[str, Any]) -> Path:
     from plotly.offline import get_plotlyjs
 
     assets = files("dipole.report") / "assets"
-    environment = Environment(
-        loader=PackageLoader("dipole.report", "assets"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    page = environment.get_template("page.html.j2").render(
+    page = rendered(
+        "page.html.j2",
         **context,
         style=Markup((assets / "style.css").read_text(encoding="utf-8")),
         script=Markup((assets / "report.js").read_text(encoding="utf-8")),

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from dipole.errors import InputError
+from dipole.methods.base import Method
 from dipole.methods.registry import get_method
 from dipole.ops.checks import check_at_least
 from dipole.runs.callbacks import LastCheckpoint, MetricsFile, ProgressBar, StepRandomness
@@ -67,6 +68,7 @@ def train(
     run = Run(Path(out))
     method = build_method(config.name, config.method, seed=config.seed, encoder=encoder)
     domain.attach_views(method, data, config)
+    _check_steps(method, config)
     callbacks: list[lightning.Callback] = [StepRandomness(config.seed)]
     if monitor:
         callbacks += domain.monitors(method, data, run)
@@ -121,6 +123,17 @@ def _trainer(config: RunConfig, callbacks: list[lightning.Callback]) -> lightnin
         )
     except (ValueError, TypeError, MisconfigurationException) as error:
         raise InputError(f"the trainer's settings {config.trainer} do not work here: {error}") from error
+
+
+def _check_steps(method: Method, config: RunConfig) -> None:
+    """Require that a method which makes its optimiser steps itself is not asked to make others.
+
+    Raises:
+        InputError: it is.
+    """
+    asked = [name for name in ("accumulate_grad_batches", "gradient_clip_val") if (config.trainer.get(name) or 1) != 1]
+    if asked and not method.automatic_optimization:
+        raise InputError(f"{config.name} makes several optimiser steps on a batch: leave out --trainer.{asked[0]}.")
 
 
 def _check(run: Run, config: RunConfig, resume: bool) -> None:

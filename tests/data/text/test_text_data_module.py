@@ -187,7 +187,7 @@ def test_names_and_paths_are_loaded_with_their_column(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 1}, "2 or more texts in a batch"),
+        ({"batch_size": 1}, "2 or more records in a batch"),
         ({"num_workers": -1}, "num_workers=-1"),
         ({"seed": -1}, "seed=-1"),
     ],
@@ -198,5 +198,5 @@ def test_settings_out_of_range_are_refused(options, message):
 
 
 def test_a_single_text_is_refused():
-    with pytest.raises(InputError, match="has 1 texts for 1 processes"):
+    with pytest.raises(InputError, match="has 1 records for 1 processes"):
         make(MemoryTextSet(["one"])).train_dataloader()
