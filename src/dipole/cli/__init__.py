@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "measure a run beside what it started from",
     "embed": "write embeddings to Parquet",
     "search": "find the texts nearest to a query",
+    "recommend": "recommend items to users with a run",
     "generate": "write text with a language model by contrastive decoding",
     "export": "write the encoder of a run as ONNX",
     "report": "make one HTML page of a run",

@@ -19,6 +19,8 @@ def run(arguments: Sequence[str]) -> None:
 
     if options.data is None:
         _list()
+    elif _are_interactions(options.data):
+        _count_interactions(options.data, options.data_root)
     elif _is_text(options.data, options.data_root):
         _count_texts(options.data, options.data_root)
     else:
@@ -28,9 +30,15 @@ def run(arguments: Sequence[str]) -> None:
 def _list() -> None:
     """Print every set that dipole knows."""
     from dipole.data import available
+    from dipole.data.recommendation import available_interactions
     from dipole.data.text import available_texts
 
-    for title, counted, infos in (("Images", "images", available()), ("Texts", "texts", available_texts())):
+    kinds = (
+        ("Images", "images", available()),
+        ("Texts", "texts", available_texts()),
+        ("Interactions", "size", available_interactions()),
+    )
+    for title, counted, infos in kinds:
         rows = [[info.name, info.description, info.images, info.classes, info.where] for info in infos]
         columns = {"name": "left", "what": "left", counted: "right", "classes": "right", "where": "left"}
         show(title, columns, rows)
@@ -44,6 +52,27 @@ def _is_text(data: str, root: str | None) -> bool:
         return True
     path = next((path for path in (Path(data).expanduser(), Path(root or ".") / data) if path.exists()), Path(data))
     return path.suffix.lower() in TEXT_FILES or (path / "corpus.jsonl").is_file()
+
+
+def _are_interactions(data: str) -> bool:
+    """Whether a name or a path is read as interactions; tables that may hold texts are not."""
+    from dipole.data.recommendation.registry import FILES, TOY
+
+    return data in (TOY, *FILES) or Path(data).suffix == ".inter"
+
+
+def _count_interactions(data: str, root: str | None) -> None:
+    """Print how many interactions, users and items there are, before and after the usual filter."""
+    from dipole.data.recommendation import load_interactions
+
+    table = load_interactions(data, root)
+    rows: list[list[Any]] = [
+        ["interactions", len(table)],
+        ["users", len(table.users)],
+        ["items", len(table.items)],
+        *(["left out", note] for note in table.skipped),
+    ]
+    show(table.name, {"": "left", "value": "left"}, rows)
 
 
 def _count_texts(data: str, root: str | None) -> None:

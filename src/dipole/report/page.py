@@ -41,6 +41,7 @@ def build_report(
     method: str | None = None,
     data: str | None = None,
     sections: Sequence[Section] = (),
+    scores: bool = True,
     created: datetime | None = None,
     points: int = 1500,
     samples: int = 8,
@@ -64,6 +65,7 @@ def build_report(
         method: name of the method for the heading; default: the name of the run directory.
         data: name of the data set for the heading.
         sections: further parts of the page.
+        scores: False if the method compares no views, so that there are no scores of pairs to expect.
         created: date of the report; default: now.
         points: largest number of points on the map.
         samples: number of samples whose neighbours are shown.
@@ -116,6 +118,7 @@ def build_report(
         "gallery": None if found is None else _gallery(found, names, sprite, main),
         "sprite": sprite,
         "sections": sections,
+        "scores": scores or bool(diagnostics),
         "plots": _as_json({"curves": curves, "scores": diagnostics, "map": map_data}),
     }
     return _render(run_dir / "report.html", context)

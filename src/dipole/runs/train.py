@@ -68,7 +68,6 @@ def train(
     run = Run(Path(out))
     method = build_method(config.name, config.method, seed=config.seed, encoder=encoder)
     domain.attach_views(method, data, config)
-    _check_steps(method, config)
     callbacks: list[lightning.Callback] = [StepRandomness(config.seed)]
     if monitor:
         callbacks += domain.monitors(method, data, run)
@@ -78,6 +77,7 @@ def train(
     callbacks.append(LastCheckpoint(run.checkpoint))
     with _quiet():
         trainer = _trainer(config, callbacks)
+        _check_steps(method, config, trainer)
         if trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
         # The first process of a distributed run starts the others, which find what it has written here.
@@ -125,15 +125,20 @@ def _trainer(config: RunConfig, callbacks: list[lightning.Callback]) -> lightnin
         raise InputError(f"the trainer's settings {config.trainer} do not work here: {error}") from error
 
 
-def _check_steps(method: Method, config: RunConfig) -> None:
+def _check_steps(method: Method, config: RunConfig, trainer: lightning.Trainer) -> None:
     """Require that a method which makes its optimiser steps itself is not asked to make others.
 
     Raises:
-        InputError: it is.
+        InputError: it is, or it would share the steps with other processes.
     """
-    asked = [name for name in ("accumulate_grad_batches", "gradient_clip_val") if (config.trainer.get(name) or 1) != 1]
-    if asked and not method.automatic_optimization:
-        raise InputError(f"{config.name} makes several optimiser steps on a batch: leave out --trainer.{asked[0]}.")
+    if method.automatic_optimization:
+        return
+    steps = f"{config.name} makes several optimiser steps on a batch"
+    for name in ("accumulate_grad_batches", "gradient_clip_val"):
+        if (config.trainer.get(name) or 1) != 1:
+            raise InputError(f"{steps}: leave out --trainer.{name}.")
+    if trainer.world_size > 1:
+        raise InputError(f"{steps}: train it in one process, --trainer.devices 1.")
 
 
 def _check(run: Run, config: RunConfig, resume: bool) -> None:

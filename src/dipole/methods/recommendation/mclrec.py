@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from dipole.card import Card
-from dipole.errors import InputError
 from dipole.losses.mclrec import GAMMA, MCLRecTerms, Scope, mclrec_terms
 from dipole.methods.recommendation.cl4srec import CL4SRec
 from dipole.nn.recommendation import AttentionAugmenter, ModelAugmenter
@@ -197,12 +196,3 @@ class MCLRec(CL4SRec):
     def configure_optimizers(self) -> Any:
         """Build an optimiser for the encoder and one for the augmenters."""
         return [self.scheduled_optimizer(part.named_parameters()) for part in (self.encoder, self.augmenters)]
-
-    def on_fit_start(self) -> None:
-        """Require one process.
-
-        Raises:
-            InputError: there are several.
-        """
-        if self.trainer.world_size > 1:
-            raise InputError("mclrec makes several steps on a batch: train it in one process (--trainer.devices 1).")

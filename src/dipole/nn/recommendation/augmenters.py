@@ -24,8 +24,8 @@ class ModelAugmenter(nn.Module):
 
     Example:
         >>> import torch
-        >>> ModelAugmenter(8, hidden=(4,))(torch.ones(2, 8)).norm(dim=1)
-        tensor([1.0000, 1.0000], grad_fn=<LinalgVectorNormBackward0>)
+        >>> ModelAugmenter(8, hidden=(4,))(torch.ones(2, 8)).norm(dim=1).detach().round()
+        tensor([1., 1.])
     """
 
     def __init__(self, width: int = 64, hidden: Sequence[int] = (32, 16)) -> None:

@@ -129,7 +129,7 @@ class Domain(ABC):
         _refuse_unknown(config.method, known, f"{config.name} has no argument", f"`dipole train {config.name} --help`")
         facts = self.facts(data)
         method = {
-            **{name: entry.default for name, entry in cls.arguments().items() if entry.default is not entry.empty},
+            **{n: listed(entry.default) for n, entry in cls.arguments().items() if entry.default is not entry.empty},
             **config.method,
             **{name: value for name, value in facts.items() if name in known},
         }

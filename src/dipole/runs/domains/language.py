@@ -151,7 +151,7 @@ class Language(Domain):
         self, run: Run, *, data_root: str | Path | None = None, progress: bool = False
     ) -> dict[str, Any]:
         """The name of the data; evaluation, curves and settings are read from the run."""
-        return {"data": run.settings().data}
+        return {"data": run.settings().data, "scores": False}
 
 
 class LogLikelihoods:

@@ -138,7 +138,7 @@ class Recommendation(Domain):
         for protocol in protocols:
             seen = protocol == "unseen"
             ranks = [rank(cast(SequentialRecommender, model), test, exclude_seen=seen) for model in models.values()]
-            ranks.append(_popularity_ranks(train, test, exclude_seen=seen))
+            ranks.append(popularity_ranks(train, test, exclude_seen=seen))
             for row, found in zip(rows, ranks, strict=True):
                 metrics = ranking_metrics(found, CUTOFFS)
                 row |= {_column(name, seen): value for name, value in metrics.items() if not name.startswith("MRR")}
@@ -186,6 +186,7 @@ class Recommendation(Domain):
             "embeddings": method.encoder.item_embedding.weight[torch.from_numpy(frequent)].detach(),
             "texts": [table.title(item) for item in frequent.tolist()],
             "data": table.name,
+            "scores": False,
             "sections": [recommendation_section(_examples(method, table, test))] if len(test) else [],
         }
 
@@ -203,7 +204,7 @@ def states(method: SequentialRecommender, table: Interactions, users: np.ndarray
     return method.embed({name: value.to(device) for name, value in rows.items()})  # type: ignore[attr-defined]
 
 
-def _popularity_ranks(train: SequenceSet, test: SequenceSet, *, exclude_seen: bool) -> Tensor:
+def popularity_ranks(train: SequenceSet, test: SequenceSet, *, exclude_seen: bool = False) -> Tensor:
     """Ranks if everybody is recommended what was used most in the training rows."""
     table = train.interactions
     held_out = np.zeros(len(table), dtype=bool)

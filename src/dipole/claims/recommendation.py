@@ -1,0 +1,86 @@
+"""Experiments on interactions: the next item, ranked among all."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from dipole.claims.base import Arm, Claim, Data, Metrics
+from dipole.data.recommendation import Interactions, SequenceSet, load_interactions, split_sequences
+from dipole.evaluation.ranking import ranking_metrics
+from dipole.methods.recommendation.base import SequentialRecommender
+from dipole.runs import RunConfig, load, train
+from dipole.runs.domains.recommendation import popularity_ranks, rank
+
+CUTOFFS = (10, 20)
+
+
+@dataclass(frozen=True)
+class InteractionData(Data):
+    """Histories to train on, and the last item of every user to rank among all items.
+
+    Learning rates are chosen by the items before the last. Nothing is masked: what a user has used stays a candidate.
+
+    Args:
+        name: of the interactions.
+        last: the latest so many interactions of every user are kept.
+        max_length: items of a history.
+        width: of the encoder.
+        dropout: of states and of attention weights.
+    """
+
+    name: str
+    last: int
+    max_length: int
+    width: int
+    dropout: float
+
+    tuning_metric = "HR@20"
+    tuning = "learning rate by HR@20 of the validation rows"
+
+    @property
+    def label(self) -> str:
+        """Name of the data, and what is taken of them."""
+        return f"{self.name}, last {self.last} interactions of a user"
+
+    def load(self, data_root: str | Path | None = None) -> Interactions:
+        """Return the table."""
+        return load_interactions(self.name, data_root, last=self.last)
+
+    def size(self, loaded: Any) -> int:
+        """Number of rows that are trained on."""
+        return len(self._parts(loaded)[0])
+
+    def once(self, claim: Claim, arm: Arm, rate: float, seed: int, loaded: Any, *, tune: bool) -> Metrics:
+        """Train a recommender and rank."""
+        _, validation, test = self._parts(loaded)
+        encoder = {
+            "max_length": self.max_length,
+            "width": self.width,
+            "dropout": self.dropout,
+            "attention_dropout": self.dropout,
+        }
+        config = RunConfig(
+            arm.method,
+            data=self.name,
+            batch_size=arm.batch_size,
+            epochs=arm.epochs,
+            seed=seed,
+            precision="32-true",
+            method={**encoder, **arm.options, "learning_rate": rate},
+            views=dict(arm.views),
+            trainer={"accelerator": "cpu"},
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            run = train(config, Path(folder) / "run", sets=loaded, monitor=False, progress=False)
+            method = cast(SequentialRecommender, load(run.path))
+        return dict(ranking_metrics(rank(method, validation if tune else test), CUTOFFS))
+
+    def references(self, claim: Claim, arm: Arm, loaded: Any) -> dict[str, dict[str, float]]:
+        """Recommending to everybody what is used most."""
+        train_rows, _, test = self._parts(loaded)
+        return {"popularity": ranking_metrics(popularity_ranks(train_rows, test), CUTOFFS)}
+
+    def _parts(self, table: Interactions) -> tuple[SequenceSet, SequenceSet, SequenceSet]:
+        """Rows for training, validation and test."""
+        return split_sequences(table, max_length=self.max_length)
