@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dipole.errors import InputError
+from dipole.ops.checks import check_embeddings
 
 ENTRIES = 1 << 23  # scores held at once: 32 MiB in float32
 CUTOFFS = (5, 10, 20)
@@ -37,19 +38,12 @@ def target_ranks(
         >>> target_ranks(scores, target), target_ranks(scores, target, exclude=torch.tensor([[2]]))
         (tensor([2]), tensor([1]))
     """
-    if scores.ndim != 2 or targets.shape != scores.shape[:1]:
-        raise InputError(f"scores {tuple(scores.shape)} and targets {tuple(targets.shape)}: expected (N, M) and (N,).")
-    if len(targets) and not 1 <= int(targets.min()) <= int(targets.max()) < scores.shape[1]:
-        raise InputError(
-            f"targets are {int(targets.min())} to {int(targets.max())}: expected 1 to {scores.shape[1] - 1}."
-        )
+    if scores.ndim != 2:
+        raise InputError(f"scores have shape {tuple(scores.shape)}: expected (N, 1 + items).")
+    check_targets(targets, *scores.shape)
     if bool(scores.isnan().any()):
         raise InputError("scores contain NaN: look at the learning rate and at the histories.")
-    own = scores.gather(1, targets[:, None])
-    larger = scores > own
-    if exclude is not None:
-        larger &= ~_mask(exclude, scores)
-    return 1 + larger[:, 1:].sum(dim=1)
+    return _ranks(scores.clone(), targets, exclude)
 
 
 def full_ranking(
@@ -76,8 +70,10 @@ def full_ranking(
         >>> full_ranking(torch.eye(3), torch.eye(3), torch.tensor([1, 2, 1]))
         tensor([1, 2, 2])
     """
+    check_embeddings(queries=queries, items=items)
+    check_targets(targets, len(queries), len(items))
     ranks = [
-        target_ranks(scores, targets[rows], exclude=None if exclude is None else exclude[rows])
+        _ranks(scores, targets[rows], None if exclude is None else exclude[rows])
         for rows, scores in _score_blocks(queries, items)
     ]
     return torch.cat(ranks) if ranks else targets.new_empty(0)
@@ -112,9 +108,7 @@ def top_items(
         raise InputError(f"k is {k}: expected 1 or more items.")
     found = []
     for rows, scores in _score_blocks(queries, items):
-        scores[:, 0] = -torch.inf
-        if exclude is not None:
-            scores.masked_fill_(_mask(exclude[rows], scores), -torch.inf)
+        _leave_out(scores, None if exclude is None else exclude[rows])
         values, places = scores.topk(min(k, scores.shape[1] - 1), dim=1)
         found.append((torch.where(values == -torch.inf, 0, places), values))
     return TopItems(*(torch.cat(parts) for parts in zip(*found, strict=True)))
@@ -147,16 +141,40 @@ def ranking_metrics(ranks: Int[Tensor, " n"], cutoffs: Sequence[int] = CUTOFFS) 
     }
 
 
+def check_targets(targets: Tensor, users: int, columns: int) -> None:
+    """Require one item for each user.
+
+    Raises:
+        InputError: another shape, or a column that is no item.
+    """
+    if targets.shape != (users,):
+        raise InputError(f"targets have shape {tuple(targets.shape)}: expected one item for each of {users} users.")
+    if users and not 1 <= int(targets.min()) <= int(targets.max()) < columns:
+        raise InputError(f"targets are {int(targets.min())} to {int(targets.max())}: expected 1 to {columns - 1}.")
+
+
+def _ranks(scores: Tensor, targets: Tensor, exclude: Tensor | None) -> Tensor:
+    """Ranks (N,); writes −inf into scores where there is no candidate."""
+    own = scores.gather(1, targets[:, None])  # read first: a target that is excluded stays a candidate
+    _leave_out(scores, exclude)
+    # Bytes are counted three times as fast as booleans.
+    return 1 + (scores > own).view(torch.uint8).sum(dim=1, dtype=torch.int32).long()
+
+
+def _leave_out(scores: Tensor, exclude: Tensor | None) -> None:
+    """Write −inf for the padding and for what is excluded."""
+    scores[:, 0] = -torch.inf
+    if exclude is None:
+        return
+    if exclude.dtype == torch.bool:
+        scores.masked_fill_(exclude, -torch.inf)
+    else:
+        scores.scatter_(1, exclude, -torch.inf)
+
+
 def _score_blocks(queries: Tensor, items: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Scores of some users at a time with all items."""
     rows = max(1, ENTRIES // len(items))
     for start in range(0, len(queries), rows):
         part = slice(start, start + rows)
         yield part, queries[part] @ items.T
-
-
-def _mask(exclude: Tensor, scores: Tensor) -> Tensor:
-    """True where an item is no candidate."""
-    if exclude.dtype == torch.bool:
-        return exclude
-    return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, exclude, value=True)
