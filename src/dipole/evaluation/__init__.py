@@ -3,6 +3,7 @@
 from dipole.evaluation.bm25 import bm25_run
 from dipole.evaluation.comparison import Evaluation, evaluate_embeddings
 from dipole.evaluation.embedding import embed_image_set, raw_pixels
+from dipole.evaluation.forecasting import Forecast, ridge_forecast
 from dipole.evaluation.knn import knn_accuracy, weighted_knn
 from dipole.evaluation.linear_probe import LinearProbeResult, linear_probe
 from dipole.evaluation.online_knn import OnlineKNN
@@ -20,6 +21,7 @@ from dipole.evaluation.zero_shot import (
 __all__ = [
     "Correlation",
     "Evaluation",
+    "Forecast",
     "LinearProbeResult",
     "OnlineKNN",
     "RetrievalScores",
@@ -38,6 +40,7 @@ __all__ = [
     "pairwise_scores",
     "raw_pixels",
     "retrieval_metrics",
+    "ridge_forecast",
     "sts_scores",
     "top_k_accuracy",
     "weighted_knn",
