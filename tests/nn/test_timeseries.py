@@ -9,12 +9,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dipole.errors import InputError
-from dipole.nn.timeseries import DilatedConvEncoder, LearnedAugmenter, causal_sliding_encode, hard_concrete
+from dipole.nn.timeseries import (
+    DilatedConvEncoder,
+    LearnedAugmenter,
+    causal_convolution,
+    causal_sliding_encode,
+    hard_concrete,
+)
 
 
 def encoder(channels: int = 2, **options: Any) -> DilatedConvEncoder:
     torch.manual_seed(0)
-    options = {"hidden": 6, "depth": 2, "features": 5, "kernels": (1, 2, 4)} | options
+    options = {"hidden": 6, "depth": 2, "features": 5, "longest_kernel": 4} | options
     return DilatedConvEncoder(channels, **options).double()
 
 
@@ -28,6 +34,35 @@ def test_the_last_layer_is_the_mean_of_causal_convolutions() -> None:
     layers: Any = f.trend
     expected = [F.conv1d(F.pad(z, (layer.kernel_size[0] - 1, 0)), layer.weight, layer.bias) for layer in layers]
     torch.testing.assert_close(f(x), torch.stack(expected).mean(dim=0).transpose(1, 2))
+
+
+@pytest.mark.parametrize(("steps", "taps"), [(50, 32), (20, 32), (33, 17), (1, 64), (9, 16)])
+def test_long_filters_are_applied_to_the_spectrum(steps: int, taps: int) -> None:
+    x, weight = series(2, 3, steps).requires_grad_(), series(4, 3, taps, seed=1).requires_grad_()
+    ours, direct = causal_convolution(x, weight), F.conv1d(F.pad(x, (taps - 1, 0)), weight)
+    torch.testing.assert_close(ours, direct)
+    upstream = series(2, 4, steps, seed=2)
+    for a, b in zip(
+        torch.autograd.grad((upstream * ours).sum(), (x, weight)),
+        torch.autograd.grad((upstream * direct).sum(), (x, weight)),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+
+
+def test_half_precision_does_not_reach_the_spectrum() -> None:
+    f, x = encoder(longest_kernel=32).float(), series(2, 40, 2).float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        z = f(x)
+    torch.testing.assert_close(z, f(x), rtol=0.1, atol=0.1)
+
+
+def test_the_last_step_alone() -> None:
+    f = encoder(longest_kernel=32)
+    for steps in (3, 32, 50):
+        x = series(2, steps, 2)
+        torch.testing.assert_close(f(x, last=True), f(x)[:, -1:])
+        torch.testing.assert_close(f(x, output="convolutions", last=True), f(x, output="convolutions")[:, -1:])
 
 
 def test_reach_is_how_far_a_step_is_seen() -> None:
@@ -119,8 +154,7 @@ def test_sliding_representations_see_the_past_alone() -> None:
     [
         (lambda: encoder(0), "channels is 0"),
         (lambda: encoder(depth=0), "depth is 0"),
-        (lambda: encoder(kernels=()), r"kernels are \[\]"),
-        (lambda: encoder(kernels=(1, 0)), r"kernels are \[1, 0\]"),
+        (lambda: encoder(longest_kernel=0), "longest_kernel is 0"),
         (lambda: encoder()(series(3, 20, 3)), r"x has shape \(3, 20, 3\): expected \(N, T, 2\)"),
         (lambda: encoder()(series(20, 2)), r"x has shape \(20, 2\)"),
         (lambda: hard_concrete(series(3), bias=0.0), "bias is 0.0"),

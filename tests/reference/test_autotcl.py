@@ -58,8 +58,9 @@ def encoder(case: Case, prefix: str, hyperparameters: dict[str, Any], channels: 
         hidden=hyperparameters["hidden"],
         depth=hyperparameters["depth"],
         features=hyperparameters["output"],
-        kernels=hyperparameters["kernels"],
+        longest_kernel=max(hyperparameters["kernels"]),
     )
+    assert hyperparameters["kernels"] == [layer.kernel_size[0] for layer in result.trend]
     weights = {our_name(name): case[f"in.{prefix}.{name}"] for name in case.names(f"in.{prefix}.")}
     result = result.to(next(iter(weights.values())).dtype)
     result.load_state_dict(weights)

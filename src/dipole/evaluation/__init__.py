@@ -9,6 +9,7 @@ from dipole.evaluation.linear_probe import LinearProbeResult, linear_probe
 from dipole.evaluation.online_knn import OnlineKNN
 from dipole.evaluation.retrieval import RetrievalScores, dense_search, evaluate_retrieval, retrieval_metrics
 from dipole.evaluation.sts import Correlation, STSScores, evaluate_sts, sts_scores
+from dipole.evaluation.svm import SVMResult, svm_classification
 from dipole.evaluation.zero_shot import (
     class_embeddings,
     matching_accuracy,
@@ -26,6 +27,7 @@ __all__ = [
     "OnlineKNN",
     "RetrievalScores",
     "STSScores",
+    "SVMResult",
     "bm25_run",
     "class_embeddings",
     "dense_search",
@@ -42,6 +44,7 @@ __all__ = [
     "retrieval_metrics",
     "ridge_forecast",
     "sts_scores",
+    "svm_classification",
     "top_k_accuracy",
     "weighted_knn",
     "zero_shot_scores",

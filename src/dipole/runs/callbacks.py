@@ -83,14 +83,19 @@ class ProgressBar(lightning.Callback):
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Open the bar; a resumed run starts where it left off."""
         if trainer.is_global_zero:
-            total = int(trainer.estimated_stepping_batches)
-            self.task = self.progress.add_task("training", total=total, completed=trainer.global_step, metrics="")
+            total = int(trainer.num_training_batches) * int(trainer.max_epochs or 1)
+            self.task = self.progress.add_task("training", total=total, completed=self._batches(trainer), metrics="")
             self.progress.start()
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any, **__: Any) -> None:
         """Advance."""
         if trainer.is_global_zero:
-            self.progress.update(self.task, completed=trainer.global_step)
+            self.progress.update(self.task, completed=self._batches(trainer))
+
+    @staticmethod
+    def _batches(trainer: lightning.Trainer) -> int:
+        """Batches so far; several batches may share a step of the optimiser, or a batch have several steps."""
+        return trainer.fit_loop.epoch_loop.batch_progress.total.ready
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Show the metrics of the epoch."""

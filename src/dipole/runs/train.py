@@ -74,6 +74,8 @@ def train(
     if progress:
         callbacks.append(ProgressBar())
     callbacks.append(LastCheckpoint(run.checkpoint))
+    if not method.automatic_optimization:
+        _check_manual(config)
     with _quiet():
         trainer = _trainer(config, callbacks)
         if trainer.strategy.root_device.type == "cpu":
@@ -121,6 +123,17 @@ def _trainer(config: RunConfig, callbacks: list[lightning.Callback]) -> lightnin
         )
     except (ValueError, TypeError, MisconfigurationException) as error:
         raise InputError(f"the trainer's settings {config.trainer} do not work here: {error}") from error
+
+
+def _check_manual(config: RunConfig) -> None:
+    """Require that the trainer is not asked to act between gradients and steps that the method takes itself.
+
+    Raises:
+        InputError: it is.
+    """
+    for name, unasked in (("accumulate_grad_batches", 1), ("gradient_clip_val", None)):
+        if config.trainer.get(name, unasked) != unasked:
+            raise InputError(f"{config.name} steps its optimisers itself: leave out trainer.{name}.")
 
 
 def _check(run: Run, config: RunConfig, resume: bool) -> None:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from dipole import ops
 from dipole.data.epoch_sampler import EpochSampler
-from dipole.data.timeseries.series_set import SeriesData, SeriesSet, windows
+from dipole.data.timeseries.series_set import SeriesData, SeriesSet, statistics, windows
 from dipole.errors import InputError
 from dipole.ops.checks import check_at_least
 
@@ -22,9 +22,9 @@ Batch = dict[str, Tensor]
 class SeriesDataModule(LightningDataModule):
     """Batches of windows of the training series.
 
-    A batch is a dictionary: `series` (N, T, C), as measured, and `index` (N,). Series of two windows and more are cut
-    (see `windows`); what is still longer than a window is cropped at a random place, the same for the whole batch. In
-    training, `views` is added if something makes it.
+    A batch is a dictionary: `series` (N, T, C), scaled by the statistics of the training part, and `index` (N,). Series
+    of two windows and more are cut (see `windows`); what is still longer than a window is cropped at a random place,
+    the same for the whole batch. In training, `views` is added if something makes it.
 
     Everything random is a pure function of `seed` and the progress of the run: the order of an epoch of (seed, epoch),
     crops and views of (seed, number of batches before it, rank).
@@ -72,10 +72,16 @@ class SeriesDataModule(LightningDataModule):
         self.seed = seed
 
     @cached_property
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation (C,) of the training part."""
+        return statistics(self.data.train.values)
+
+    @cached_property
     def train_set(self) -> SeriesSet:
-        """The windows to train on."""
+        """The windows to train on, scaled."""
         train = self.data.train
-        return SeriesSet(train.name, windows(train.values, self.window), train.columns)
+        mean, deviation = self.statistics
+        return SeriesSet(train.name, windows((train.values - mean) / deviation, self.window), train.columns)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Full batches in the order of the sampler's epoch.

@@ -13,11 +13,11 @@ from dipole.errors import InputError
 
 @dataclass(frozen=True)
 class SeriesSet:
-    """Series of equal rank, as they were measured.
+    """Series of as many channels, side by side.
 
     Args:
         name: of the set.
-        values: (N, T, C) float32; NaN where a value is missing, also behind the end of a shorter series.
+        values: (N, T, C) float32, as measured; NaN where a value is missing, also behind the end of a shorter series.
         columns: C names.
         labels: (N,) classes, or None.
         class_names: names of the classes.

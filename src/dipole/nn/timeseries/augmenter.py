@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dipole.nn.timeseries.dilated import DilatedConvEncoder
 from dipole.nn.timeseries.gate import hard_concrete
 from dipole.ops.checks import check_choice
 
@@ -31,7 +32,7 @@ class LearnedAugmenter(nn.Module):
     Zheng et al.: *Parametric Augmentation for Time Series Contrastive Learning* (ICLR 2024), eq. 1 and section 4.
 
     Args:
-        trunk: e, from (N, T, C) to (N, T, A); it has the attributes `channels` and `features`.
+        trunk: e.
         bias: of the gate's noise.
         gamma: stretch of the gate.
         temperature: of the gate.
@@ -42,15 +43,14 @@ class LearnedAugmenter(nn.Module):
         InputError: an unknown `gate_logit`.
 
     Example:
-        >>> from dipole.nn.timeseries import DilatedConvEncoder
-        >>> augmenter = LearnedAugmenter(DilatedConvEncoder(2, hidden=4, depth=1, features=3, kernels=(1,)))
+        >>> augmenter = LearnedAugmenter(DilatedConvEncoder(2, hidden=4, depth=1, features=3, longest_kernel=1))
         >>> augmenter(torch.randn(5, 24, 2)).view.shape
         torch.Size([5, 24, 2])
     """
 
     def __init__(
         self,
-        trunk: nn.Module,
+        trunk: DilatedConvEncoder,
         *,
         bias: float = 0.4,
         gamma: float = 0.005,
@@ -60,10 +60,9 @@ class LearnedAugmenter(nn.Module):
     ) -> None:
         super().__init__()
         check_choice(gate_logit, ("sigmoid", "raw"), "gate_logit")
-        features, channels = int(trunk.features), int(trunk.channels)  # type: ignore[arg-type]
         self.trunk = trunk
-        self.keep = nn.Linear(features, channels)
-        self.transform = nn.Linear(features, channels)
+        self.keep = nn.Linear(trunk.features, trunk.channels)
+        self.transform = nn.Linear(trunk.features, trunk.channels)
         self.bias, self.gamma, self.temperature, self.hard = bias, gamma, temperature, hard
         self.gate_logit: GateLogit = gate_logit
 
