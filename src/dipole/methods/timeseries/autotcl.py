@@ -165,7 +165,8 @@ class AutoTCL(SeriesEmbedding):
             found = self._step(augmenter, self.augmentation_terms, batch)
             terms = {f"augmentation_{name}": value for name, value in found.items()}
         terms |= self._step(encoder, self.loss_terms, batch)
-        for schedule in self.lr_schedulers():  # type: ignore[union-attr]
+        schedules = self.lr_schedulers()
+        for schedule in schedules[: 2 if self.ratio_step else 1]:  # type: ignore[index]
             schedule.step()
         self.log_terms(terms, batch)
 

@@ -47,7 +47,7 @@ class TimeSeries(Domain):
 
     def data_module(self, config: RunConfig, sets: Any = None) -> SeriesDataModule:
         """Return the series of a run."""
-        options = self.loading_defaults() | config.loading
+        options = self.loading(config)
         return SeriesDataModule(
             self._load(config.data or self.default_data, config.data_root, options) if sets is None else sets,
             batch_size=config.batch_size,
@@ -95,7 +95,7 @@ class TimeSeries(Domain):
             InputError: the data do not fit the protocol or the model.
         """
         settings = run.settings()
-        source = self._load(data or settings.data, data_root or settings.data_root, settings.loading)
+        source = self._load(data or settings.data, data_root or settings.data_root, self.loading(settings))
         methods = {"trained": cast(SeriesEmbedding, load(run.path)), "untrained": untrained(run)}
         if source.forecast is not None and "forecast" in protocols:
             return forecast_table(methods, source.forecast, name=source.name)
@@ -133,7 +133,7 @@ class TimeSeries(Domain):
     ) -> dict[str, Any]:
         """Embeddings of test series with their classes, or of steps of a long series."""
         settings = run.settings()
-        data = self._load(settings.data, data_root or settings.data_root, settings.loading)
+        data = self._load(settings.data, data_root or settings.data_root, self.loading(settings))
         method = cast(SeriesEmbedding, load(run.path))
         if data.forecast is None:
             shown = data.test or data.train
