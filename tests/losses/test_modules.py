@@ -55,6 +55,8 @@ TWINS: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...], dict[str, Any]
         (random(1, 4, 3), random(1, 4, 5), torch.tensor([[1, 2, 3, 4]])),
         {"margin": 0.9},
     ),
+    "GlobalInfoNCELoss": (losses.global_info_nce_loss, (VIEWS, VIEWS), {"pooling": "mean"}),
+    "LocalInfoNCELoss": (losses.local_info_nce_loss, (VIEWS,), {"segments": 4}),
     "SupConLoss": (losses.sup_con_loss, (Z1, LABELS), {"temperature": 0.3}),
 }
 

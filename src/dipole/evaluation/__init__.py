@@ -3,11 +3,13 @@
 from dipole.evaluation.bm25 import bm25_run
 from dipole.evaluation.comparison import Evaluation, evaluate_embeddings
 from dipole.evaluation.embedding import embed_image_set, raw_pixels
+from dipole.evaluation.forecasting import Forecast, ridge_forecast
 from dipole.evaluation.knn import knn_accuracy, weighted_knn
 from dipole.evaluation.linear_probe import LinearProbeResult, linear_probe
 from dipole.evaluation.online_knn import OnlineKNN
 from dipole.evaluation.retrieval import RetrievalScores, dense_search, evaluate_retrieval, retrieval_metrics
 from dipole.evaluation.sts import Correlation, STSScores, evaluate_sts, sts_scores
+from dipole.evaluation.svm import SVMResult, svm_classification
 from dipole.evaluation.zero_shot import (
     class_embeddings,
     matching_accuracy,
@@ -20,10 +22,12 @@ from dipole.evaluation.zero_shot import (
 __all__ = [
     "Correlation",
     "Evaluation",
+    "Forecast",
     "LinearProbeResult",
     "OnlineKNN",
     "RetrievalScores",
     "STSScores",
+    "SVMResult",
     "bm25_run",
     "class_embeddings",
     "dense_search",
@@ -38,7 +42,9 @@ __all__ = [
     "pairwise_scores",
     "raw_pixels",
     "retrieval_metrics",
+    "ridge_forecast",
     "sts_scores",
+    "svm_classification",
     "top_k_accuracy",
     "weighted_knn",
     "zero_shot_scores",

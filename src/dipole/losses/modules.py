@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from dipole.errors import InputError
+from dipole.losses.autotcl import global_info_nce_loss, local_info_nce_loss
 from dipole.losses.cacr import cacr_loss
 from dipole.losses.cacr_moco import cacr_momentum_views_loss, cacr_queue_loss
 from dipole.losses.clip import clip_loss, multi_text_clip_loss, pairwise_clip_loss
@@ -205,3 +206,15 @@ class CWCLLoss(LossModule):
     """Module twin of `cwcl_loss`, with the same keyword arguments."""
 
     function = staticmethod(cwcl_loss)
+
+
+class GlobalInfoNCELoss(LossModule):
+    """Module twin of `global_info_nce_loss`, with the same keyword arguments."""
+
+    function = staticmethod(global_info_nce_loss)
+
+
+class LocalInfoNCELoss(LossModule):
+    """Module twin of `local_info_nce_loss`, with the same keyword arguments."""
+
+    function = staticmethod(local_info_nce_loss)

@@ -83,9 +83,14 @@ class Method(lightning.LightningModule):
         """Return embeddings (N, D) for inference. Call `.eval()` first."""
         raise NotImplementedError(f"{type(self).__name__} does not define embed(inputs).")
 
-    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor | None:
         """Log the terms of the loss and return what Lightning minimises."""
         terms = self.loss_terms(batch)
+        self.log_terms(terms, batch)
+        return terms["loss"]
+
+    def log_terms(self, terms: Mapping[str, Tensor], batch: Mapping[str, Any]) -> None:
+        """Log what `loss_terms` has returned, and the learning rate."""
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log_dict(
             {**{name: value.detach() for name, value in terms.items()}, "learning_rate": rate},
@@ -95,18 +100,17 @@ class Method(lightning.LightningModule):
             sync_dist=True,
             batch_size=len(batch["index"]),
         )
-        return terms["loss"]
 
     def configure_optimizers(self) -> Any:
         """Build the optimiser and its schedule, stepped after every batch."""
-        return self.scheduled_optimizer(self.named_parameters())
+        return self.optimization(self.named_parameters(), self.learning_rate)
 
-    def scheduled_optimizer(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> dict[str, Any]:
-        """Build the optimiser of some named parameters and its schedule, as Lightning takes them."""
+    def optimization(self, parameters: Iterable[tuple[str, nn.Parameter]], learning_rate: float) -> dict[str, Any]:
+        """Build an optimiser of some parameters and its schedule, as Lightning wants them."""
         optimizer = build_optimizer(
             parameters,
             self.optimizer,
-            learning_rate=self.learning_rate,
+            learning_rate=learning_rate,
             weight_decay=self.weight_decay,
             momentum=self.momentum,
             adam_beta2=self.adam_beta2,

@@ -83,20 +83,19 @@ class ProgressBar(lightning.Callback):
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Open the bar; a resumed run starts where it left off."""
         if trainer.is_global_zero:
-            # Batches, of which one may have several optimiser steps, or several one.
-            total = int(trainer.num_training_batches) * (trainer.max_epochs or 1)
-            self.task = self.progress.add_task("training", total=total, completed=self._done(trainer), metrics="")
+            total = int(trainer.num_training_batches) * int(trainer.max_epochs or 1)
+            self.task = self.progress.add_task("training", total=total, completed=self._batches(trainer), metrics="")
             self.progress.start()
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any, **__: Any) -> None:
         """Advance."""
         if trainer.is_global_zero:
-            self.progress.update(self.task, completed=self._done(trainer))
+            self.progress.update(self.task, completed=self._batches(trainer))
 
     @staticmethod
-    def _done(trainer: lightning.Trainer) -> int:
-        """Batches that are over, those before a checkpoint included."""
-        return int(trainer.fit_loop.epoch_loop.batch_progress.total.ready)
+    def _batches(trainer: lightning.Trainer) -> int:
+        """Batches so far; several batches may share a step of the optimiser, or a batch have several steps."""
+        return trainer.fit_loop.epoch_loop.batch_progress.total.ready
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Show the metrics of the epoch."""

@@ -170,7 +170,7 @@ class MCLRec(CL4SRec):
         """Return A and its parts."""
         return self.encoder_loss(batch["views"])
 
-    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """Make the steps of a batch and log the terms of the last; `loss` is the sum of the losses of all steps."""
         views = batch["views"]
         optimizers: Any = self.optimizers()
@@ -188,11 +188,9 @@ class MCLRec(CL4SRec):
         for schedule in schedules:
             schedule.step()
         loss = torch.stack([terms["loss"] for terms in steps]).sum()
-        rate = optimizers[0].param_groups[0]["lr"]
-        logged = {**steps[-1], "loss": loss, "learning_rate": rate}
-        self.log_dict(logged, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch["index"]))
-        return loss
+        self.log_terms({**steps[-1], "loss": loss}, batch)
 
     def configure_optimizers(self) -> Any:
         """Build an optimiser for the encoder and one for the augmenters."""
-        return [self.scheduled_optimizer(part.named_parameters()) for part in (self.encoder, self.augmenters)]
+        parts = (self.encoder, self.augmenters)
+        return [self.optimization(part.named_parameters(), self.learning_rate) for part in parts]

@@ -160,6 +160,16 @@ class Domain(ABC):
         """Return the arguments of loading with their defaults."""
         return {name: entry.default for name, entry in inspect.signature(self.loading_options).parameters.items()}
 
+    def loading(self, config: RunConfig) -> dict[str, Any]:
+        """Return how data are read, with every default.
+
+        Raises:
+            InputError: an argument that loading does not have.
+        """
+        known = self.loading_defaults()
+        _refuse_unknown(config.loading, known, "loading has no argument", f"choose from {', '.join(known)}")
+        return known | config.loading
+
     def view_options(self, cls: type[Method], config: RunConfig) -> dict[str, Any]:
         """Return the settings of the views as arguments of their class.
 

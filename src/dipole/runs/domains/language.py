@@ -47,13 +47,9 @@ class Language(Domain):
 
     def data_module(self, config: RunConfig, sets: Any = None) -> TextDataModule:
         """Return the judgments of a run."""
-        known = self.loading_defaults()
-        unknown = sorted(set(config.loading) - set(known))
-        if unknown:
-            raise InputError(f"loading has no argument {unknown[0]!r}: choose from {', '.join(known)}.")
+        loading = self.loading(config)
         if sets is None:
-            options = {**known, **config.loading}
-            sets = load_judgments(config.data or self.default_data, config.data_root, seed=config.seed, **options)
+            sets = load_judgments(config.data or self.default_data, config.data_root, seed=config.seed, **loading)
         return TextDataModule(sets, batch_size=config.batch_size, num_workers=config.num_workers, seed=config.seed)
 
     def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
@@ -113,8 +109,8 @@ class Language(Domain):
         method = cast(CUT, load(run.path))
         # Judged where possible on what training has not seen.
         source = data or (f"{TOY}-test" if settings.data == TOY else settings.data)
-        options = {**self.loading_defaults(), **settings.loading}
-        judged = load_judgments(source, data_root or settings.data_root, seed=settings.seed, **options)
+        root = data_root or settings.data_root
+        judged = load_judgments(source, root, seed=settings.seed, **self.loading(settings))
         method.to("cuda" if torch.cuda.is_available() else "cpu")
         pairs = self.pairs(method, settings)
         with method.language_model.disable_adapter():

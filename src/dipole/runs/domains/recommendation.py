@@ -66,20 +66,18 @@ class Recommendation(Domain):
     def data_module(self, config: RunConfig, sets: Any = None) -> InteractionDataModule:
         """Return the interactions of a run."""
         return InteractionDataModule(
-            self._read(config.data, config.data_root, config.loading) if sets is None else sets,
+            self._read(config) if sets is None else sets,
             max_length=_max_length(config.method),
             batch_size=config.batch_size,
             num_workers=config.num_workers,
             seed=config.seed,
         )
 
-    def _read(self, data: str, data_root: str | Path | None, loading: Mapping[str, Any]) -> Interactions:
-        """The table that settings name."""
-        known = self.loading_defaults()
-        unknown = sorted(set(loading) - set(known))
-        if unknown:
-            raise InputError(f"loading has no argument {unknown[0]!r}: choose from {', '.join(known)}.")
-        return load_interactions(data or self.default_data, data_root, **{**known, **loading})
+    def _read(self, config: RunConfig, data: str | None = None, data_root: str | Path | None = None) -> Interactions:
+        """The table that settings name, or other data read in the same way."""
+        return load_interactions(
+            data or config.data or self.default_data, data_root or config.data_root, **self.loading(config)
+        )
 
     def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:
         """The number of items."""
@@ -127,7 +125,7 @@ class Recommendation(Domain):
         """
         settings = run.settings()
         method = cast(SequentialRecommender, load(run.path))
-        table = self._read(data or settings.data, data_root or settings.data_root, settings.loading)
+        table = self._read(settings, data, data_root)
         train, _, test = split_sequences(table.with_items(method.catalogue), max_length=method.encoder.max_length)
         if not len(test):
             raise InputError(f"{table.name}: no user has three interactions, so that one could be predicted.")
@@ -178,7 +176,7 @@ class Recommendation(Domain):
         """Embeddings of the most frequent items, and recommendations for some users beside what they took."""
         settings = run.settings()
         method = cast(SequentialRecommender, load(run.path))
-        table = self._read(settings.data, data_root or settings.data_root, settings.loading)
+        table = self._read(settings, data_root=data_root)
         counts = np.bincount(table.item, minlength=len(table.items) + 1)[1:]
         frequent = np.sort(np.argsort(-counts, kind="stable")[:MOST_ITEMS]) + 1
         _, _, test = split_sequences(table, max_length=method.encoder.max_length)
