@@ -16,6 +16,7 @@ from dipole.runs import Run, RunConfig, load, train
 from dipole.runs.domains.timeseries import DOMAIN, embed_set, horizons, past
 from dipole.runs.embed import embed_to_parquet
 from dipole.runs.evaluate import evaluate
+from dipole.runs.look import report
 
 SMALL = {"hidden": 4, "depth": 2, "features": 8, "longest_kernel": 4, "segments": 4}
 AUGMENTER = {"augmenter_hidden": 4, "augmenter_features": 3, "augmenter_depth": 1}
@@ -151,6 +152,29 @@ def test_a_table_that_was_out_of_order_is_told_of(runs: dict[str, Run], tmp_path
     result = embed_to_parquet(runs["load"].path, str(tmp_path / "x.csv"), tmp_path / "e.parquet")
     assert result.skipped == (("x", "rows were not in the order of time: sorted"),)
     assert pq.read_table(result.path)["id"][0].as_py() == str(times[0])
+
+
+def test_a_report_shows_forecasts_beside_what_came(runs: dict[str, Run]) -> None:
+    page = report(runs["load"].path).read_text()
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    assert [len(forecast["times"]) for forecast in data["forecasts"]] == [24, 24, 48, 48]
+    first = data["forecasts"][0]
+    task = load_series("toy-load").forecast
+    assert task is not None
+    values = (task.values[0, :, -1] - task.values[0, : task.train_end, -1].mean()) / task.values[
+        0, : task.train_end, -1
+    ].std(correction=0)
+    assert task.times is not None
+    at = task.times.astype(str).tolist().index(first["times"][0])
+    assert first["actual"] == pytest.approx(values[at : at + 24].tolist(), abs=1e-3)
+    assert first["past"][-1] == pytest.approx(float(values[at - 1]), abs=1e-3)
+    assert "Forecasts beside what came" in page
+
+
+def test_a_report_of_many_series_shows_their_classes(runs: dict[str, Run]) -> None:
+    page = report(runs["patterns"].path).read_text()
+    assert "fast wave" in page
+    assert "Forecasts beside what came" not in page
 
 
 def test_horizons_fit_into_the_parts(tmp_path: Path) -> None:
