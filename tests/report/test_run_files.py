@@ -51,6 +51,15 @@ def test_the_best_value_is_marked_and_shares_have_bars(run_dir: Path) -> None:
     assert found["rows"][0]["cells"] == [{"text": "–", "share": None, "best": False}]
 
 
+def test_the_smallest_error_is_the_best(tmp_path: Path) -> None:
+    rows = '[{"encoder": "a", "mean MSE": 0.5, "MAE 24": 0.1}, {"encoder": "b", "mean MSE": 0.4, "MAE 24": 0.2}]'
+    (tmp_path / "evaluation.json").write_text(f'{{"protocols": ["mean MSE", "MAE 24"], "rows": {rows}}}')
+    found = read_evaluation(tmp_path / "evaluation.json")
+    assert found is not None
+    assert [[cell["best"] for cell in row["cells"]] for row in found["rows"]] == [[False, True], [True, False]]
+    assert all(cell["share"] is None for row in found["rows"] for cell in row["cells"])
+
+
 @pytest.mark.parametrize("content", ["[1, 2]", "{broken", "text"])
 def test_settings_that_are_no_mapping_are_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "config.yaml").write_text(content)

@@ -16,6 +16,7 @@ from dipole.runs import Run, RunConfig, load, train
 from dipole.runs.domains.timeseries import DOMAIN, embed_set, horizons, past
 from dipole.runs.embed import embed_to_parquet
 from dipole.runs.evaluate import evaluate
+from dipole.runs.look import report
 
 SMALL = {"hidden": 4, "depth": 2, "features": 8, "longest_kernel": 4, "segments": 4}
 AUGMENTER = {"augmenter_hidden": 4, "augmenter_features": 3, "augmenter_depth": 1}
@@ -153,6 +154,29 @@ def test_a_table_that_was_out_of_order_is_told_of(runs: dict[str, Run], tmp_path
     assert pq.read_table(result.path)["id"][0].as_py() == str(times[0])
 
 
+def test_a_report_shows_forecasts_beside_what_came(runs: dict[str, Run]) -> None:
+    page = report(runs["load"].path).read_text()
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    assert [len(forecast["times"]) for forecast in data["forecasts"]] == [24, 24, 48, 48]
+    first = data["forecasts"][0]
+    task = load_series("toy-load").forecast
+    assert task is not None
+    values = (task.values[0, :, -1] - task.values[0, : task.train_end, -1].mean()) / task.values[
+        0, : task.train_end, -1
+    ].std(correction=0)
+    assert task.times is not None
+    at = task.times.astype(str).tolist().index(first["times"][0])
+    assert first["actual"] == pytest.approx(values[at : at + 24].tolist(), abs=1e-3)
+    assert first["past"][-1] == pytest.approx(float(values[at - 1]), abs=1e-3)
+    assert "Forecasts beside what came" in page
+
+
+def test_a_report_of_many_series_shows_their_classes(runs: dict[str, Run]) -> None:
+    page = report(runs["patterns"].path).read_text()
+    assert "fast wave" in page
+    assert "Forecasts beside what came" not in page
+
+
 def test_horizons_fit_into_the_parts(tmp_path: Path) -> None:
     task = load_series("toy-load").forecast
     assert task is not None
@@ -179,7 +203,7 @@ def test_a_constant_series_with_gaps_goes_all_the_way(tmp_path: Path) -> None:
 
 def test_what_a_method_that_steps_itself_cannot_have(tmp_path: Path) -> None:
     for option, value in (("accumulate_grad_batches", 2), ("gradient_clip_val", 1.0)):
-        with pytest.raises(InputError, match=f"autotcl steps its optimisers itself: leave out trainer.{option}"):
+        with pytest.raises(InputError, match=f"several optimiser steps on a batch: leave out --trainer.{option}"):
             trained(tmp_path / "run", trainer={option: value})
     assert not (tmp_path / "run").exists()
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from dipole import __version__
 from dipole.errors import InputError
 from dipole.files import atomic_write
+from dipole.report.forecasts import ForecastPlot
 from dipole.report.neighbours import Neighbours, find_neighbours
 from dipole.report.projection import plane, sample
 from dipole.report.run_files import GEOMETRY, SCORES, read_curves, read_diagnostics, read_evaluation, read_settings
@@ -38,6 +39,7 @@ def build_report(
     labels: Mapping[str, Int[Tensor, "n"]] | None = None,
     class_names: Mapping[str, Sequence[str]] | None = None,
     ids: Sequence[str] | None = None,
+    forecasts: Sequence[ForecastPlot] = (),
     method: str | None = None,
     data: str | None = None,
     sections: Sequence[Section] = (),
@@ -62,6 +64,7 @@ def build_report(
         labels: label factors by name, each (N,), negative where unknown; `"label"`, or else the first, is the main one.
         class_names: names of the values of each factor.
         ids: names of the samples.
+        forecasts: of a time series, shown beside what came.
         method: name of the method for the heading; default: the name of the run directory.
         data: name of the data set for the heading.
         sections: further parts of the page.
@@ -119,7 +122,15 @@ def build_report(
         "sprite": sprite,
         "sections": sections,
         "scores": scores or bool(diagnostics),
-        "plots": _as_json({"curves": curves, "scores": diagnostics, "map": map_data}),
+        "forecasts": forecasts,
+        "plots": _as_json(
+            {
+                "curves": curves,
+                "scores": diagnostics,
+                "map": map_data,
+                "forecasts": [forecast.to_dict() for forecast in forecasts],
+            }
+        ),
     }
     return _render(run_dir / "report.html", context)
 

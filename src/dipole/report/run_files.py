@@ -13,6 +13,7 @@ from dipole.files import read_json
 GEOMETRY = ("alignment", "uniformity", "tolerance", "effective_rank")
 SCORES = ("positive", "negative")
 LOWER_IS_BETTER = {"alignment", "uniformity"}
+ERRORS = {"MSE", "MAE"}  # lower is better too, at any horizon
 
 
 class Curve(TypedDict):
@@ -130,20 +131,25 @@ def read_evaluation(path: Path) -> dict[str, Any] | None:
         raise InputError(f"{path} is not what `dipole evaluate` writes ({error!r}). Evaluate again.") from error
     columns = zip(protocols, zip(*(values for _, values in table), strict=True), strict=True)
     best = [
-        (min if name in LOWER_IS_BETTER else max)((value for value in column if value is not None), default=None)
+        (min if _lower_is_better(name) else max)((value for value in column if value is not None), default=None)
         for name, column in columns
     ]
     rows = [
         {
             "encoder": encoder,
             "cells": [
-                _cell(value, top, bar=name not in LOWER_IS_BETTER)
+                _cell(value, top, bar=not _lower_is_better(name))
                 for name, value, top in zip(protocols, values, best, strict=True)
             ],
         }
         for encoder, values in table
     ]
     return {"protocols": protocols, "rows": rows, "settings": settings}
+
+
+def _lower_is_better(protocol: str) -> bool:
+    """Whether a protocol measures an error."""
+    return protocol in LOWER_IS_BETTER or bool(ERRORS & set(protocol.split()))
 
 
 def _cell(value: float | None, best: float | None, *, bar: bool) -> dict[str, Any]:

@@ -247,8 +247,38 @@
     document.getElementById("tip").hidden = true;
   }
 
+  // ----- forecasts
+
+  function drawForecasts() {
+    const parent = document.getElementById("plots-forecasts");
+    const plots = data.forecasts.map((forecast) => {
+      const card = document.createElement("div");
+      const heading = document.createElement("h3");
+      const plot = document.createElement("div");
+      card.className = "card";
+      heading.textContent = forecast.title;
+      plot.className = "plot small";
+      plot.setAttribute("role", "img");
+      plot.setAttribute("aria-label", `Forecast and truth: ${forecast.title}`);
+      card.append(heading, plot);
+      parent.append(card);
+      return plot;
+    });
+    const line = (x, y, name, hue, width) => ({
+      x, y, name, mode: y.length > 1 ? "lines" : "markers", line: { color: hue, width }, marker: { color: hue, size: 8 },
+      hovertemplate: `%{y:.3g}<extra>${name}</extra>`,
+    });
+    // Drawn when all stand in their places, whose width depends on their number.
+    data.forecasts.forEach((forecast, at) => keep(() => Plotly.react(plots[at], [
+      line(forecast.past_times, forecast.past, "known", GREY, 1.4),
+      line(forecast.times, forecast.actual, "came", colour("negative"), 1.8),
+      line(forecast.times, forecast.predicted, "forecast", colour("positive"), 2.2),
+    ], layout(axis("", { nticks: 5 }), axis("", { nticks: 4 })), still)));
+  }
+
   if (data.map) drawMap();
   if (data.scores) drawScores();
   if (data.curves && data.curves.length) drawCurves();
+  if (data.forecasts.length) drawForecasts();
   dark.addEventListener("change", () => drawings.forEach((draw) => draw()));
 })();

@@ -15,6 +15,7 @@ from dipole.evaluation import Evaluation, Forecast, ridge_forecast
 from dipole.evaluation.svm import svm_classification
 from dipole.methods.base import Method
 from dipole.methods.timeseries.embedding import SeriesEmbedding
+from dipole.report import ForecastPlot
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
@@ -131,7 +132,7 @@ class TimeSeries(Domain):
     def report_arguments(
         self, run: Run, *, data_root: str | Path | None = None, progress: bool = False
     ) -> dict[str, Any]:
-        """Embeddings of test series with their classes, or of steps of a long series."""
+        """Embeddings of test series with their classes, or of steps of a long series, and forecasts of it."""
         settings = run.settings()
         data = self._load(settings.data, data_root or settings.data_root, self.loading(settings))
         method = cast(SeriesEmbedding, load(run.path))
@@ -155,6 +156,7 @@ class TimeSeries(Domain):
             "labels": {"part": part},
             "class_names": {"part": ("training", "validation", "test")},
             "ids": [step_name(task, step) for step in steps.tolist()],
+            "forecasts": forecast_plots(method, task, representations[None]),
             "data": data.name,
         }
 
@@ -191,10 +193,17 @@ def horizons(task: ForecastTask) -> tuple[int, ...]:
     return fitting or (max(1, shortest // 4),)
 
 
-def forecasts(method: SeriesEmbedding, task: ForecastTask, chosen: Sequence[int]) -> dict[int, Forecast]:
-    """Forecast scaled targets at several horizons."""
-    representations = represent(method, task)
-    targets = method.scaled(task.values.to(method.device)).cpu()[:, :, task.covariates :]
+def scaled_targets(method: SeriesEmbedding, task: ForecastTask) -> Tensor:
+    """Return the columns to forecast (N, T, C), in deviations of the training part."""
+    return method.scaled(task.values.to(method.device)).cpu()[:, :, task.covariates :]
+
+
+def forecasts(
+    method: SeriesEmbedding, task: ForecastTask, chosen: Sequence[int], representations: Tensor | None = None
+) -> dict[int, Forecast]:
+    """Forecast scaled targets at several horizons, from representations (N, T, D) if they are known already."""
+    representations = represent(method, task) if representations is None else representations
+    targets = scaled_targets(method, task)[:, : representations.shape[1]]
     return {
         horizon: ridge_forecast(
             representations,
@@ -207,6 +216,30 @@ def forecasts(method: SeriesEmbedding, task: ForecastTask, chosen: Sequence[int]
         )
         for horizon in chosen
     }
+
+
+def forecast_plots(method: SeriesEmbedding, task: ForecastTask, representations: Tensor) -> list[ForecastPlot]:
+    """Return forecasts of the last column at the two shortest horizons, each at two moments of the test part."""
+    targets = scaled_targets(method, task)[0, :, -1]
+    found = []
+    for horizon, forecast in forecasts(method, task, horizons(task)[:2], representations).items():
+        if len(forecast.actual) != task.test_end - task.validation_end - horizon:
+            continue  # gaps: which step a forecast belongs to is not known
+        for share in (0.25, 0.75):
+            row = int(share * len(forecast.actual))
+            step = task.validation_end + row
+            known = range(max(0, step - 2 * horizon), step + 1)
+            found.append(
+                ForecastPlot(
+                    f"{task.targets[-1]}: {horizon} steps from {step_name(task, step)}",
+                    [step_name(task, at) for at in known],
+                    [None if value != value else value for value in targets[known.start : step + 1].tolist()],
+                    [step_name(task, at) for at in range(step + 1, step + 1 + horizon)],
+                    forecast.actual[row, :, -1].tolist(),
+                    forecast.predicted[row, :, -1].tolist(),
+                )
+            )
+    return found
 
 
 def forecast_table(methods: Mapping[str, SeriesEmbedding], task: ForecastTask, *, name: str) -> Evaluation:
