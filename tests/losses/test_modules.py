@@ -55,6 +55,7 @@ TWINS: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...], dict[str, Any]
         (random(1, 4, 3), random(1, 4, 5), torch.tensor([[1, 2, 3, 4]])),
         {"margin": 0.9},
     ),
+    "TeamUpLoss": (losses.team_up_loss, (Z1, Z2, Z1[:, 0]), {"gamma": 0.5, "reduction": "none"}),
     "SupConLoss": (losses.sup_con_loss, (Z1, LABELS), {"temperature": 0.3}),
 }
 

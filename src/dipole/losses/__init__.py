@@ -60,6 +60,7 @@ from dipole.losses.modules import (
     SimpleContrastiveLoss,
     SupConLoss,
     SymileLoss,
+    TeamUpLoss,
 )
 from dipole.losses.multi_positive import multi_positive_info_nce_loss
 from dipole.losses.simctg import simctg_loss, token_contrastive_loss
@@ -70,6 +71,7 @@ from dipole.losses.symile import (
     permuted_candidates,
     symile_loss,
 )
+from dipole.losses.team_up import node_contrast, team_up_gamma, team_up_loss
 
 __all__ = [
     "CACRLoss",
@@ -96,6 +98,7 @@ __all__ = [
     "SimpleContrastiveLoss",
     "SupConLoss",
     "SymileLoss",
+    "TeamUpLoss",
     "attraction_weights",
     "cacr_loss",
     "cacr_momentum_loss",
@@ -125,6 +128,7 @@ __all__ = [
     "multi_positive_info_nce_loss",
     "multi_text_clip_loss",
     "multilinear_inner_product",
+    "node_contrast",
     "npc_multiplier",
     "npc_queue_multiplier",
     "nt_xent_loss",
@@ -136,6 +140,8 @@ __all__ = [
     "simple_loss_from_similarities",
     "sup_con_loss",
     "symile_loss",
+    "team_up_gamma",
+    "team_up_loss",
     "token_contrastive_loss",
     "vmf_negative_weights",
     "weighted_contrastive_loss",

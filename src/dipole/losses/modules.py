@@ -20,6 +20,7 @@ from dipole.losses.multi_positive import multi_positive_info_nce_loss
 from dipole.losses.simctg import simctg_loss
 from dipole.losses.sup_con import sup_con_loss
 from dipole.losses.symile import symile_loss
+from dipole.losses.team_up import team_up_loss
 
 
 class LossModule(nn.Module):
@@ -205,3 +206,9 @@ class CWCLLoss(LossModule):
     """Module twin of `cwcl_loss`, with the same keyword arguments."""
 
     function = staticmethod(cwcl_loss)
+
+
+class TeamUpLoss(LossModule):
+    """Module twin of `team_up_loss`, with the same keyword arguments."""
+
+    function = staticmethod(team_up_loss)
