@@ -33,6 +33,7 @@ class Images(Domain):
     default_data = "digits"
     protocols = ("knn", "linear")
     derived_view_options = ("size", "num_views")
+    derived_arguments = ("image_size",)
 
     def data_module(self, config: RunConfig, sets: Any = None) -> ImageDataModule:
         """Return the images of a run."""
