@@ -84,8 +84,10 @@ class GraphEncoder(nn.Module):
         return x
 
     def _adjacency(self, edge_index: Tensor, nodes: int, dtype: torch.dtype) -> Tensor:
-        """The sparse matrix that every layer multiplies with: row i holds what node i receives."""
+        """The sparse matrix that every layer multiplies with: row i holds what node i receives. GAT needs the list."""
         weight = None
+        if self.kind == "gat":
+            return edge_index
         if self.kind == "gcn":
             # Of a list of edges, a loop that is there already is not added a second time; of a matrix, it would be.
             norm = torch_geometric("nn.conv.gcn_conv").gcn_norm

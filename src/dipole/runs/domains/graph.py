@@ -29,6 +29,7 @@ from dipole.runs.model import build_method, load
 from dipole.views.graph import detect_communities
 
 SPLITS = 5  # random ones, over which accuracies are averaged
+STEPS = 3000  # of a linear classifier
 MOST_NODES = 3000  # of a report
 MOST_COMMUNITIES = 30  # that have a colour of their own in a report
 
@@ -137,14 +138,8 @@ class Graph(Domain):
         progress: bool = False,
     ) -> Embeddings:
         """Embed the nodes of a graph; the table also has the column `label`, if classes are known."""
-        settings = RunConfig(
-            config["name"],
-            data=source,
-            data_root=None if data_root is None else str(data_root),
-            method=config["method"],
-        )
-        settings.loading = dict(config.get("loading", {}))
-        graph = self._module(settings, None, None).graph_set
+        settings = RunConfig(config["name"], method=config["method"], loading=dict(config.get("loading", {})))
+        graph = self._module(settings, source, data_root).graph_set
         columns: dict[str, list[Any]] = {"id": graph.node_ids()}
         if graph.labels is not None:
             columns["label"] = class_names_of(graph)
@@ -201,30 +196,32 @@ class Graph(Domain):
         module = self.data_module(changed)
         width, expected = module.graph_set.graph.x.shape[1], settings.method["num_features"]
         if width != expected:
-            raise InputError(
-                f"{module.graph_set.name} has {width} attributes, and the encoder was trained on {expected}."
-            )
+            name = module.graph_set.name
+            raise InputError(f"{name} has {width} attributes for a node, and the encoder was trained on {expected}.")
         return module
 
 
-def linear_accuracies(graph: GraphSet, embeddings: Tensor, *, seed: int, splits: int = SPLITS) -> dict[str, float]:
+def linear_accuracies(graph: GraphSet, embeddings: Tensor, *, seed: int) -> dict[str, float]:
     """Return the accuracy of a linear classifier, `linear`, over random splits, and `public split` if there is one.
 
     Args:
         graph: with classes.
         embeddings: (N, D).
         seed: of the first split.
-        splits: number of random splits.
     """
     labels = graph.labels
     assert labels is not None
-    seeds = [seed * splits + number for number in range(splits)]
-    found = [node_accuracy(embeddings, labels, random_node_split(labels, seed=one), seed=one) for one in seeds]
+    seeds = [seed * SPLITS + number for number in range(SPLITS)]
+    splits = [random_node_split(labels, seed=one) for one in seeds]
+    found = [
+        node_accuracy(embeddings, labels, split, steps=STEPS, seed=one)
+        for one, split in zip(seeds, splits, strict=True)
+    ]
     result = {"linear": sum(found) / len(found)}
     masks = [graph.graph.get(mask) for mask in ("train_mask", "val_mask", "test_mask")]
     if all(mask is not None and mask.ndim == 1 and bool(mask.any()) for mask in masks):
         public = NodeSplit(*(torch.nonzero(mask & (labels >= 0)).flatten() for mask in masks))
-        result["public split"] = node_accuracy(embeddings, labels, public, seed=seed)
+        result["public split"] = node_accuracy(embeddings, labels, public, steps=STEPS, seed=seed)
     return result
 
 
