@@ -27,6 +27,7 @@ from dipole.losses import (
     simple_contrastive_loss,
     sup_con_loss,
     symile_loss,
+    team_up_loss,
     weighted_contrastive_loss,
 )
 
@@ -100,6 +101,7 @@ SMOOTH: dict[str, Loss] = {
     "symile, all tuples": lambda a, b: symile_loss(
         torch.stack([a, b, third(a)]), temperature=0.3, negatives="n_squared"
     ),
+    "team_up": lambda a, b: team_up_loss(a, b, temperature=0.3),
     "dcl": lambda a, b: dcl_loss(a, b, temperature=0.3),
     "dclw, weights attached": lambda a, b: dclw_loss(a, b, temperature=0.3, detach_weight=False),
     "sup_con": sup_con,
@@ -123,6 +125,7 @@ WITH_CONSTANTS: dict[str, Loss] = {
     "dclw": lambda a, b: dclw_loss(a, b, temperature=0.3),
     "cwcl": lambda a, b: cwcl_loss(a, b, temperature=0.3),
     "cwcl, both directions": lambda a, b: cwcl_loss(a, b, temperature=0.3, weighted="both", directions="mean"),
+    "team_up, strengths": lambda a, b: team_up_loss(a, b, (a[:, 0] > 0).to(a), gamma=0.7, temperature=0.3),
     "weighted": lambda a, b: weighted_contrastive_loss(a, b, weight_embeddings=third(b), temperature=0.3),
     "dcl_queue": lambda a, b: dcl_queue_loss(a, b, bank(a), temperature=0.3),
     "dcl_neighbour": lambda a, b: dcl_neighbour_loss(a, b, temperature=0.3),

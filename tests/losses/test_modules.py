@@ -57,6 +57,7 @@ TWINS: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...], dict[str, Any]
     ),
     "GlobalInfoNCELoss": (losses.global_info_nce_loss, (VIEWS, VIEWS), {"pooling": "mean"}),
     "LocalInfoNCELoss": (losses.local_info_nce_loss, (VIEWS,), {"segments": 4}),
+    "TeamUpLoss": (losses.team_up_loss, (Z1, Z2, Z1[:, 0]), {"gamma": 0.5, "reduction": "none"}),
     "SupConLoss": (losses.sup_con_loss, (Z1, LABELS), {"temperature": 0.3}),
 }
 

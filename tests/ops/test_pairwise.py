@@ -128,6 +128,27 @@ def test_log_weights(problem: Problem, tiles: tuple[int, int], kind: str, seed: 
     assert_near(ours, expected, abs(float(problem.scale)) * 10)
 
 
+@settings(max_examples=40, deadline=None)
+@given(TILES, st.integers(3, 9), st.integers(0, 2**32), st.booleans())
+def test_gradients_of_weighted_keys_that_are_the_queries(
+    tiles: tuple[int, int], rows: int, seed: int, own: bool
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    z = torch.randn(rows, 3, generator=generator, dtype=torch.float64).requires_grad_()
+    log_weight = 3 * torch.randn(rows, generator=generator, dtype=torch.float64)
+    log_weight[0] = -math.inf
+    scale = torch.tensor(1.7, dtype=torch.float64, requires_grad=True)
+    options: dict[str, Any] = {"exclude": None if own else torch.arange(rows), "log_weight": log_weight}
+    row_weight = torch.linspace(-1, 2, rows, dtype=torch.float64)
+    with tiles_of(*tiles):
+        ours = pairwise_logsumexp(z, z, scale, **options)
+        slopes = torch.autograd.grad((ours * row_weight).sum(), (z, scale))
+    expected = dense_logsumexp(z, z, scale, **options)
+    assert_near(ours, expected)
+    for slope, wanted in zip(slopes, torch.autograd.grad((expected * row_weight).sum(), (z, scale)), strict=True):
+        assert_near(slope, wanted)
+
+
 @pytest.mark.parametrize("statistic", [pairwise_logsumexp, pairwise_softmax_mean])
 def test_a_row_with_nothing_left_has_zero_gradient(statistic: Any) -> None:
     queries, keys = torch.randn(3, 2, requires_grad=True), torch.randn(4, 2, requires_grad=True)

@@ -13,7 +13,9 @@ TEXT_FILES = {".txt", ".jsonl", ".csv", ".tsv", ".parquet"}
 def run(arguments: Sequence[str]) -> None:
     """List the data sets, or count one."""
     parser_ = parser("data", "List the data sets, or load one and say what is in it.")
-    parser_.add_argument("data", nargs="?", type=str | None, default=None, help="a name, or a path of images or texts")
+    parser_.add_argument(
+        "data", nargs="?", type=str | None, default=None, help="a name, or a path of images, texts or a graph"
+    )
     parser_.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
     options = parse(parser_, arguments)
 
@@ -21,6 +23,8 @@ def run(arguments: Sequence[str]) -> None:
         _list()
     elif _are_interactions(options.data):
         _count_interactions(options.data, options.data_root)
+    elif _is_graph(options.data, options.data_root):
+        _count_graph(options.data, options.data_root)
     elif _is_text(options.data, options.data_root):
         _count_texts(options.data, options.data_root)
     else:
@@ -30,6 +34,7 @@ def run(arguments: Sequence[str]) -> None:
 def _list() -> None:
     """Print every set that dipole knows."""
     from dipole.data import available
+    from dipole.data.graph import available_graphs
     from dipole.data.recommendation import available_interactions
     from dipole.data.text import available_texts
 
@@ -37,11 +42,39 @@ def _list() -> None:
         ("Images", "images", available()),
         ("Texts", "texts", available_texts()),
         ("Interactions", "size", available_interactions()),
+        ("Graphs", "nodes", available_graphs()),
     )
     for title, counted, infos in kinds:
         rows = [[info.name, info.description, info.images, info.classes, info.where] for info in infos]
         columns = {"name": "left", "what": "left", counted: "right", "classes": "right", "where": "left"}
         show(title, columns, rows)
+
+
+def _is_graph(data: str, root: str | None) -> bool:
+    """Whether a name or a path is read as a graph; a single table is taken for texts."""
+    from dipole.data.graph import available_graphs
+
+    if data in {info.name for info in available_graphs()}:
+        return True
+    path = next((path for path in (Path(data).expanduser(), Path(root or ".") / data) if path.exists()), Path(data))
+    return path.is_dir() and any(found for kind in ("ind.*.graph", "edges.*") for found in path.glob(kind))
+
+
+def _count_graph(data: str, root: str | None) -> None:
+    """Print how many nodes, edges, attributes and classes there are, and what was put right."""
+    from dipole.data.graph import load_graph
+
+    graph = load_graph(data, root)
+    edges = graph.graph.edge_index
+    rows: list[list[Any]] = [
+        ["nodes", len(graph)],
+        ["edges", int((edges[0] <= edges[1]).sum())],
+        ["attributes", graph.graph.x.shape[1]],
+        ["nodes without edges", int((graph.degrees == 0).sum())],
+        *([] if graph.labels is None else [["classes", ", ".join(graph.class_names) or int(graph.labels.max()) + 1]]),
+        *(["note", note] for note in graph.notes),
+    ]
+    show(graph.name, {"": "left", "value": "left"}, rows)
 
 
 def _is_text(data: str, root: str | None) -> bool:

@@ -6,6 +6,14 @@ from dipole.evaluation.embedding import embed_image_set, raw_pixels
 from dipole.evaluation.forecasting import Forecast, ridge_forecast
 from dipole.evaluation.knn import knn_accuracy, weighted_knn
 from dipole.evaluation.linear_probe import LinearProbeResult, linear_probe
+from dipole.evaluation.nodes import (
+    NodeSplit,
+    cluster_agreement,
+    link_scores,
+    node_accuracy,
+    random_node_split,
+    sample_non_edges,
+)
 from dipole.evaluation.online_knn import OnlineKNN
 from dipole.evaluation.retrieval import RetrievalScores, dense_search, evaluate_retrieval, retrieval_metrics
 from dipole.evaluation.sts import Correlation, STSScores, evaluate_sts, sts_scores
@@ -24,12 +32,14 @@ __all__ = [
     "Evaluation",
     "Forecast",
     "LinearProbeResult",
+    "NodeSplit",
     "OnlineKNN",
     "RetrievalScores",
     "STSScores",
     "SVMResult",
     "bm25_run",
     "class_embeddings",
+    "cluster_agreement",
     "dense_search",
     "embed_image_set",
     "evaluate_embeddings",
@@ -37,12 +47,16 @@ __all__ = [
     "evaluate_sts",
     "knn_accuracy",
     "linear_probe",
+    "link_scores",
     "matching_accuracy",
     "multilinear_scores",
+    "node_accuracy",
     "pairwise_scores",
+    "random_node_split",
     "raw_pixels",
     "retrieval_metrics",
     "ridge_forecast",
+    "sample_non_edges",
     "sts_scores",
     "svm_classification",
     "top_k_accuracy",

@@ -71,6 +71,7 @@ from dipole.losses.modules import (
     SimpleContrastiveLoss,
     SupConLoss,
     SymileLoss,
+    TeamUpLoss,
 )
 from dipole.losses.multi_positive import multi_positive_info_nce_loss
 from dipole.losses.simctg import simctg_loss, token_contrastive_loss
@@ -81,6 +82,7 @@ from dipole.losses.symile import (
     permuted_candidates,
     symile_loss,
 )
+from dipole.losses.team_up import node_contrast, team_up_gamma, team_up_loss
 
 __all__ = [
     "CACRLoss",
@@ -109,6 +111,7 @@ __all__ = [
     "SimpleContrastiveLoss",
     "SupConLoss",
     "SymileLoss",
+    "TeamUpLoss",
     "attraction_weights",
     "cacr_loss",
     "cacr_momentum_loss",
@@ -143,6 +146,7 @@ __all__ = [
     "multi_positive_info_nce_loss",
     "multi_text_clip_loss",
     "multilinear_inner_product",
+    "node_contrast",
     "npc_multiplier",
     "npc_queue_multiplier",
     "nt_xent_loss",
@@ -155,6 +159,8 @@ __all__ = [
     "simple_loss_from_similarities",
     "sup_con_loss",
     "symile_loss",
+    "team_up_gamma",
+    "team_up_loss",
     "temporal_consistency",
     "token_contrastive_loss",
     "vmf_negative_weights",

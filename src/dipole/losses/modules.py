@@ -21,6 +21,7 @@ from dipole.losses.multi_positive import multi_positive_info_nce_loss
 from dipole.losses.simctg import simctg_loss
 from dipole.losses.sup_con import sup_con_loss
 from dipole.losses.symile import symile_loss
+from dipole.losses.team_up import team_up_loss
 
 
 class LossModule(nn.Module):
@@ -218,3 +219,9 @@ class LocalInfoNCELoss(LossModule):
     """Module twin of `local_info_nce_loss`, with the same keyword arguments."""
 
     function = staticmethod(local_info_nce_loss)
+
+
+class TeamUpLoss(LossModule):
+    """Module twin of `team_up_loss`, with the same keyword arguments."""
+
+    function = staticmethod(team_up_loss)

@@ -30,8 +30,8 @@ def pairwise_logsumexp(
     """Compute `log Σ_j exp(scale · ⟨queries_i, keys_j⟩ + log_weight_ij)` for every row i, over the j not excluded.
 
     Gradients reach `queries`, `keys` and `scale`. When `queries is keys` the symmetric half of the matrix is computed
-    once, provided that `exclude` is symmetric too (j is excluded from row i whenever i is from row j). Inputs in half
-    precision are accumulated in float32; float64 stays float64.
+    once, provided that `exclude` is symmetric too (j is excluded from row i whenever i is from row j) and that
+    `log_weight` is given per key. Inputs in half precision are accumulated in float32; float64 stays float64.
 
     Args:
         queries: (N, D), used as they are: normalise them first for cosine similarities.
@@ -59,9 +59,10 @@ def pairwise_logsumexp(
         if log_weight.shape not in {keys.shape[:1], (len(queries), len(keys))}:
             raise InputError(f"log_weight has shape {tuple(log_weight.shape)}: expected one per key or one per pair.")
         log_weight = log_weight.detach().to(queries.dtype)
-    if symmetric and (log_weight is not None or not _is_symmetric(exclude, len(queries))):
+    of_keys = log_weight is None or log_weight.ndim == 1
+    if symmetric and not (of_keys and _is_symmetric(exclude, len(queries))):
         symmetric = False
-    if symmetric and not bounded(queries, queries, scale_tensor, None):
+    if symmetric and not bounded(queries, queries, scale_tensor, log_weight):
         symmetric = False
     function = _SymmetricLogSumExp if symmetric else _LogSumExp
     arguments = (queries,) if symmetric else (queries, keys)
@@ -159,25 +160,30 @@ class _SymmetricLogSumExp(torch.autograd.Function):
     """Queries are the keys, and no exponential can overflow: one triangle of the matrix serves rows and columns."""
 
     @staticmethod
-    def forward(ctx: Any, points: Tensor, scale: Tensor, exclude: Tensor | None, log_weight: None) -> Tensor:
+    def forward(ctx: Any, points: Tensor, scale: Tensor, exclude: Tensor | None, log_weight: Tensor | None) -> Tensor:
         total = points.new_zeros(len(points))
+        weight = None if log_weight is None else log_weight.exp()
         for rows, columns, logits in Tiles(points, points, scale, exclude, None).upper_triangle():
             exponentials = logits.exp_()
-            total[rows] += exponentials.sum(dim=1)
+            total[rows] += exponentials.sum(dim=1) if weight is None else exponentials @ weight[columns]
             if columns != rows:
-                total[columns] += exponentials.sum(dim=0)
-        ctx.save_for_backward(points, scale, exclude, total)
+                total[columns] += exponentials.sum(dim=0) if weight is None else weight[rows] @ exponentials
+        ctx.save_for_backward(points, scale, exclude, total, weight)
         return total.log()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        points, scale, exclude, total = ctx.saved_tensors
-        # p_ij g_i + p_ji g_j = exp(s_ij) (g_i / Z_i + g_j / Z_j): one exponential for both roles of a pair.
+        points, scale, exclude, total, key_weight = ctx.saved_tensors
+        # p_ij g_i + p_ji g_j = exp(s_ij) (w_j g_i / Z_i + w_i g_j / Z_j): one exponential for both roles of a pair.
         share = torch.where(total > 0, gradient / total, 0.0)
         grad_points = torch.zeros_like(points)
         for rows, columns, logits in Tiles(points, points, scale, exclude, None).upper_triangle():
-            weight = logits.exp_().mul_(share[rows, None] + share[None, columns])
+            if key_weight is None:
+                shares = share[rows, None] + share[None, columns]
+            else:
+                shares = torch.outer(share[rows], key_weight[columns]).addr_(key_weight[rows], share[columns])
+            weight = logits.exp_().mul_(shares)
             grad_points[rows].addmm_(weight, points[columns])
             if columns != rows:
                 grad_points[columns].addmm_(weight.T, points[rows])

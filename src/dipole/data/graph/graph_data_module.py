@@ -1,0 +1,123 @@
+"""A graph -> one batch an epoch, for Lightning."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from dipole import ops
+from dipole.data.graph.graph_set import GraphSet
+from dipole.data.graph.registry import load_graph
+from dipole.errors import InputError
+
+Batch = dict[str, Any]
+
+
+class Views(Protocol):
+    """Makes views of a graph that its `prepare` has been shown."""
+
+    def prepare(self, x: Float[Tensor, "n f"], edge_index: Int[Tensor, "2 e"]) -> None:
+        """Compute what the views depend on."""
+
+    def __call__(
+        self, x: Float[Tensor, "n f"], edge_index: Int[Tensor, "2 e"], *, generator: torch.Generator
+    ) -> dict[str, Any]:
+        """Return `views`, and what else the method needs of the nodes."""
+
+
+class GraphDataModule(LightningDataModule):
+    """The whole graph as the only batch of an epoch.
+
+    A batch is a dictionary: `index` (N,), `x` (N, F), `edge_index` (2, E) and, in training, what the views add. Views
+    are made after the transfer, on the device; what they draw is a pure function of (seed, step), so that a run that
+    resumes repeats the rest bit for bit.
+
+    Args:
+        data: a name or a path, see `load_graph`; or a graph.
+        data_root: folder of the graphs that are read from files.
+        nodes: the table of nodes that belongs to a table of edges.
+        normalize: scale the attributes of a node to the sum 1.
+        held_out: share of the edges that training does not see, for the prediction of links.
+        seed: 0 or more.
+
+    Raises:
+        InputError: a setting is out of range; and, when the graph is first needed, whatever `load_graph` refuses.
+
+    Example:
+        >>> module = GraphDataModule("karate-club")
+        >>> [tuple(batch["x"].shape) for batch in module.train_dataloader()]
+        [(34, 34)]
+    """
+
+    def __init__(
+        self,
+        data: str | GraphSet = "karate-club",
+        *,
+        data_root: str | Path | None = None,
+        nodes: str | None = None,
+        normalize: bool = True,
+        held_out: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not 0 <= held_out < 1:
+            raise InputError(f"held_out is {held_out}: expected a share of the edges from 0 to below 1.")
+        if seed < 0:
+            raise InputError(f"seed is {seed}: expected 0 or more.")
+        self.data, self.data_root, self.nodes = data, data_root, nodes
+        self.normalize, self.held_out, self.seed = normalize, held_out, seed
+        # Set before training starts, and prepared for the graph.
+        self.views: Views | None = None
+
+    @cached_property
+    def graph_set(self) -> GraphSet:
+        """The graph with all its edges, loaded when it is first needed."""
+        loaded = (
+            self.data if isinstance(self.data, GraphSet) else load_graph(self.data, self.data_root, nodes=self.nodes)
+        )
+        return loaded.normalized() if self.normalize else loaded
+
+    @cached_property
+    def edges(self) -> tuple[Tensor, Tensor]:
+        """The edges that training sees, in both directions (2, E), and those held out, once each (2, H)."""
+        edges = self.graph_set.graph.edge_index
+        if self.held_out == 0:
+            return edges, edges[:, :0]
+        once = edges[:, edges[0] < edges[1]]
+        order = torch.randperm(once.shape[1], generator=torch.Generator().manual_seed(self.seed))
+        held = once[:, order[: round(self.held_out * once.shape[1])].sort().values]
+        nodes = len(self.graph_set)
+        codes = torch.cat([held[0] * nodes + held[1], held[1] * nodes + held[0]])
+        return edges[:, ~torch.isin(edges[0] * nodes + edges[1], codes)], held
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """One batch: the graph.
+
+        Raises:
+            InputError: several processes.
+        """
+        if ops.world_size() > 1:
+            raise InputError(f"{ops.world_size()} processes: a graph is one batch, so that one device trains on it.")
+        graph = self.graph_set.graph
+        batch = {"index": torch.arange(len(graph.x)), "x": graph.x, "edge_index": self.edges[0]}
+        return DataLoader(
+            [batch],  # type: ignore[arg-type]
+            batch_size=None,
+            # Its own generator: starting an epoch must not move the random state that the method may use.
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Add what the views make of a training batch, on the device it has been moved to."""
+        if self.views is None or self.trainer is None or not self.trainer.training:
+            return batch
+        step = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        state = np.random.SeedSequence((self.seed, step)).generate_state(1, np.uint64)
+        generator = torch.Generator(batch["x"].device).manual_seed(int(state[0]))
+        return {**batch, **self.views(batch["x"], batch["edge_index"], generator=generator)}

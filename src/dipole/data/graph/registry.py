@@ -1,0 +1,129 @@
+"""The graphs that dipole knows by name, and the one function that turns `--data` into a graph."""
+
+import difflib
+from pathlib import Path
+
+import torch
+
+from dipole.data.graph.graph_set import GraphSet, make_graph
+from dipole.data.graph.npz_graph import load_npz_graph
+from dipole.data.graph.planetoid import load_planetoid
+from dipole.data.graph.table_graph import SUFFIXES, load_table_graph
+from dipole.data.registry import DataSetInfo
+from dipole.errors import InputError
+from dipole.nn.graph import torch_geometric
+
+KARATE = "karate-club"
+PLANETOID = ("cora", "citeseer", "pubmed")
+
+
+def load_graph(data: str, data_root: str | Path | None = None, *, nodes: str | None = None) -> GraphSet:
+    """Load a graph.
+
+    Args:
+        data: a name that `available_graphs()` lists; an .npz file (see `load_npz_graph`); a table of edges (see
+            `load_table_graph`); a folder with Planetoid's files of one graph; or a folder with `edges.*` and `nodes.*`.
+        data_root: folder of the graphs that are read from files; relative paths are also looked up there.
+        nodes: the table of nodes that belongs to a table of edges.
+
+    Raises:
+        InputError: an unknown name, a missing path, or data that are not what they should be.
+
+    Example:
+        >>> karate = load_graph("karate-club")
+        >>> len(karate), karate.graph.edge_index.shape[1] // 2, karate.class_names
+        (34, 78, ('0', '1', '2', '3'))
+    """
+    root = None if data_root is None else Path(data_root).expanduser()
+    if root is not None and not root.is_dir():
+        raise InputError(f"--data-root {root} is no folder. Check the path.")
+    if data == KARATE:
+        return _karate_club()
+    if data.lower() in PLANETOID and not Path(data).exists():
+        return load_planetoid(_planetoid_folder(root, data.lower()), data.lower())
+    path = _existing(data, root)
+    if path is None:
+        near = difflib.get_close_matches(data.lower(), (KARATE, *PLANETOID), 1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise InputError(
+            f"--data {data!r} is neither a known graph nor a path.{hint} Known: {KARATE}, {', '.join(PLANETOID)}; or "
+            "give an .npz file, a table of edges, or a folder."
+        )
+    if path.is_dir():
+        return _load_folder(path)
+    if path.suffix == ".npz":
+        return load_npz_graph(path)
+    if path.suffix in SUFFIXES:
+        table = None if nodes is None else _existing(nodes, root)
+        if nodes is not None and table is None:
+            raise InputError(f"the table of nodes {nodes} does not exist. Check the path.")
+        return load_table_graph(path, table)
+    raise InputError(
+        f"{path} is no graph that dipole reads: expected .npz, or a table ({', '.join(SUFFIXES)}) of edges."
+    )
+
+
+def available_graphs() -> list[DataSetInfo]:
+    """List the graphs that dipole knows, those that need no files first.
+
+    Example:
+        >>> available_graphs()[0].name
+        'karate-club'
+    """
+    files = "Planetoid's files in --data-root"
+    return [
+        DataSetInfo(KARATE, "members of a karate club and their friendships", "34", 4, "built in"),
+        DataSetInfo("cora", "papers on machine learning and their citations", "2708", 7, files),
+        DataSetInfo("citeseer", "papers on computer science and their citations", "3327", 6, files),
+        DataSetInfo("pubmed", "papers on diabetes and their citations", "19717", 3, files),
+        DataSetInfo("FILE.npz", "your graph: edge_index, x, y; or the form of Amazon and Coauthor", "", None, "a path"),
+        DataSetInfo("EDGES.csv", "your graph: a table of edges, and --loading.nodes NODES.csv", "", None, "a path"),
+    ]
+
+
+def _karate_club() -> GraphSet:
+    """Zachary's karate club with the four modularity classes, which PyTorch Geometric ships."""
+    graph = torch_geometric("datasets").KarateClub()[0]
+    return make_graph(
+        KARATE,
+        graph.edge_index,
+        num_nodes=graph.num_nodes,
+        x=graph.x,
+        y=graph.y,
+        class_names=[str(value) for value in torch.unique(graph.y).tolist()],
+    )
+
+
+def _existing(data: str, root: Path | None) -> Path | None:
+    """The path that a text leads to."""
+    places = (Path(data).expanduser(), *([] if root is None else [root / data]))
+    return next((place for place in places if data and place.exists()), None)
+
+
+def _planetoid_folder(root: Path | None, name: str) -> Path:
+    """Where the files of a citation graph lie."""
+    if root is None:
+        raise InputError(
+            f"{name} is read from files: give --data-root, the folder that holds planetoid/ind.{name}.x ..."
+        )
+    for folder in (root / "planetoid", root / name / "raw", root / name.capitalize() / "raw", root / name, root):
+        if (folder / f"ind.{name}.graph").is_file():
+            return folder
+    raise InputError(f"{name} is not in {root}: expected planetoid/ind.{name}.x, .allx, .graph ... there.")
+
+
+def _load_folder(path: Path) -> GraphSet:
+    """A folder with Planetoid's files, or with tables called `edges` and `nodes`."""
+    names = sorted(file.name.split(".")[1] for file in path.glob("ind.*.graph"))
+    if len(names) == 1:
+        return load_planetoid(path, names[0])
+    if names:
+        raise InputError(f"{path} holds the graphs {', '.join(names)}: name one of them with --data and --data-root.")
+    tables = {
+        part: next((path / f"{part}{suffix}" for suffix in SUFFIXES if (path / f"{part}{suffix}").is_file()), None)
+        for part in ("edges", "nodes")
+    }
+    if tables["edges"] is None:
+        raise InputError(f"{path} holds no graph: expected edges.csv (and nodes.csv), or Planetoid's files ind.NAME.*.")
+    graph = load_table_graph(tables["edges"], tables["nodes"])
+    return GraphSet(path.resolve().name, graph.graph, graph.class_names, graph.ids, graph.notes)

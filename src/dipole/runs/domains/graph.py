@@ -1,0 +1,243 @@
+"""Graphs: the whole graph is a batch; classes, clusters and links beside the encoder before training and attributes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import lightning
+import torch
+from torch import Tensor
+
+from dipole.data.graph import GraphDataModule, GraphSet
+from dipole.errors import InputError
+from dipole.evaluation import Evaluation
+from dipole.evaluation.nodes import (
+    NodeSplit,
+    cluster_agreement,
+    link_scores,
+    node_accuracy,
+    random_node_split,
+    sample_non_edges,
+)
+from dipole.methods.base import Method
+from dipole.methods.graph.embedding import NodeEmbedding
+from dipole.runs.config import RunConfig
+from dipole.runs.directory import Run
+from dipole.runs.domains.base import Domain, Embeddings
+from dipole.runs.model import build_method, load
+from dipole.views.graph import detect_communities
+
+SPLITS = 5  # random ones, over which accuracies are averaged
+STEPS = 3000  # of a linear classifier
+MOST_NODES = 3000  # of a report
+MOST_COMMUNITIES = 30  # that have a colour of their own in a report
+
+
+class Graph(Domain):
+    """Graphs whose nodes are embedded."""
+
+    name = "graph"
+    default_data = "karate-club"
+    protocols = ("linear", "clustering", "links")
+    derived_view_options = ()
+    derived_method_options = ("num_features",)
+
+    @staticmethod
+    def loading_options(nodes: str | None = None, normalize: bool = True, held_out: float = 0.0) -> None:
+        """How graphs are read.
+
+        Args:
+            nodes: the table of nodes that belongs to a table of edges.
+            normalize: scale the attributes of a node to the sum 1.
+            held_out: share of the edges that training does not see, for the prediction of links.
+        """
+
+    def data_module(self, config: RunConfig, sets: Any = None) -> GraphDataModule:
+        """Return the graph of a run."""
+        known = self.loading_defaults()
+        unknown = sorted(set(config.loading) - set(known))
+        if unknown:
+            raise InputError(f"loading has no argument {unknown[0]!r}: choose from {', '.join(known)}.")
+        return GraphDataModule(
+            (config.data or self.default_data) if sets is None else sets,
+            data_root=config.data_root,
+            seed=config.seed,
+            **{**known, **config.loading},
+        )
+
+    def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:
+        """The number of attributes."""
+        return {"num_features": cast(GraphDataModule, data).graph_set.graph.x.shape[1]}
+
+    def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
+        """Views are made of the graph, on its device."""
+        assert isinstance(data, GraphDataModule)
+        data.views = cast(NodeEmbedding, method).build_views(**self.view_options(type(method), config))
+        data.views.prepare(data.graph_set.graph.x, data.edges[0])
+
+    def evaluate(
+        self,
+        run: Run,
+        protocols: Sequence[str],
+        *,
+        data: str | None = None,
+        data_root: str | Path | None = None,
+        progress: bool = False,
+    ) -> Evaluation:
+        """Compare with the encoder as it was before training (same seed) and with the attributes themselves.
+
+        Classes: the accuracy of a softmax classifier on 10 % of the nodes, 10 % to choose it, mean over random splits;
+        also on the split of the graph, if it has one. Clusters: k-means. Links: edges that training did not see.
+
+        Raises:
+            InputError: the graph has other attributes, or nothing that is asked for can be measured on it.
+        """
+        settings = run.settings()
+        module = self._module(settings, data, data_root)
+        graph, (edges, held_out) = module.graph_set, module.edges
+        inputs = {"x": graph.graph.x, "edge_index": edges}
+        methods = {
+            "trained": cast(NodeEmbedding, load(run.path)),
+            "untrained": build_method(settings.name, settings.method, seed=settings.seed).eval(),
+        }
+        columns = {name: embed_nodes(method, inputs) for name, method in methods.items()}
+        columns["attributes"] = graph.graph.x
+        rows: dict[str, dict[str, float]] = {name: {} for name in columns}
+        facts: dict[str, Any] = {"splits": SPLITS, "seed": settings.seed}
+        if graph.labels is None:
+            for protocol in ("linear", "clustering"):
+                if protocol in protocols:
+                    facts[protocol] = "left out: there are no two classes"
+        else:
+            for name, embeddings in columns.items():
+                if "linear" in protocols:
+                    rows[name] |= linear_accuracies(graph, embeddings, seed=settings.seed)
+                if "clustering" in protocols:
+                    rows[name] |= cluster_agreement(embeddings, graph.labels, seed=settings.seed)
+        if "links" in protocols and held_out.shape[1]:
+            all_edges = graph.graph.edge_index
+            others = sample_non_edges(all_edges, len(graph), held_out.shape[1], seed=settings.seed)
+            for name, embeddings in columns.items():
+                rows[name] |= link_scores(embeddings, held_out, others)
+        elif "links" in protocols:
+            facts["links"] = "left out: train with --loading.held_out 0.1 to hold edges out"
+        names = tuple(rows["trained"])
+        if not names:
+            raise InputError(f"{graph.name}: {'; '.join(f'{k} {facts[k]}' for k in protocols)}.")
+        return Evaluation(names, tuple({"encoder": name, **row} for name, row in rows.items()), facts).of(graph.name)
+
+    def embeddings(
+        self,
+        method: Method,
+        config: Mapping[str, Any],
+        source: str,
+        *,
+        data_root: str | Path | None = None,
+        batch_size: int = 256,
+        progress: bool = False,
+    ) -> Embeddings:
+        """Embed the nodes of a graph; the table also has the column `label`, if classes are known."""
+        settings = RunConfig(config["name"], method=config["method"], loading=dict(config.get("loading", {})))
+        graph = self._module(settings, source, data_root).graph_set
+        columns: dict[str, list[Any]] = {"id": graph.node_ids()}
+        if graph.labels is not None:
+            columns["label"] = class_names_of(graph)
+        inputs = {"x": graph.graph.x, "edge_index": graph.graph.edge_index}
+        found = Embeddings(iter(()), [(graph.name, note) for note in graph.notes])
+        found.batches = iter([(columns, embed_nodes(method, inputs))])
+        return found
+
+    def _shared_facts(self, config: RunConfig) -> dict[str, Any]:
+        """How attributes are read."""
+        return {"loading": {"normalize": config.loading.get("normalize", True)}}
+
+    def report_arguments(
+        self, run: Run, *, data_root: str | Path | None = None, progress: bool = False
+    ) -> dict[str, Any]:
+        """Embeddings of some nodes, with their communities, their classes and the sizes of their neighbourhoods."""
+        settings = run.settings()
+        module = self._module(settings, None, data_root)
+        graph, edges = module.graph_set, module.edges[0]
+        method = load(run.path)
+        inputs = {"x": graph.graph.x, "edge_index": edges}
+        seed = settings.views.get("community_seed", 0)
+        community = detect_communities(edges, len(graph), method=settings.views.get("communities", "leiden"), seed=seed)
+        labels = {"community": torch.where(community < MOST_COMMUNITIES, community, -1)}
+        names: dict[str, Sequence[str]] = {}
+        if graph.labels is not None:
+            labels["class"], names["class"] = graph.labels, graph.class_names
+        shown = torch.randperm(len(graph), generator=torch.Generator().manual_seed(0))[:MOST_NODES].sort().values
+        ids, degrees = graph.node_ids(), graph.degrees.tolist()
+        classes = class_names_of(graph) if graph.labels is not None else [None] * len(graph)
+        texts = [
+            f"{ids[node]}{'' if classes[node] is None else f', {classes[node]}'}: {degrees[node]} neighbours"
+            for node in shown.tolist()
+        ]
+        return {
+            "embeddings": embed_nodes(method, inputs)[shown],
+            "texts": texts,
+            "labels": {name: values[shown] for name, values in labels.items()},
+            "class_names": names,
+            "data": graph.name,
+        }
+
+    def _module(self, settings: RunConfig, data: str | None, data_root: str | Path | None) -> GraphDataModule:
+        """The data of a run, or others in their place.
+
+        Raises:
+            InputError: the attributes are not those of the run.
+        """
+        changed = replace(
+            settings,
+            data=data or settings.data,
+            data_root=settings.data_root if data_root is None else str(data_root),
+        )
+        module = self.data_module(changed)
+        width, expected = module.graph_set.graph.x.shape[1], settings.method["num_features"]
+        if width != expected:
+            name = module.graph_set.name
+            raise InputError(f"{name} has {width} attributes for a node, and the encoder was trained on {expected}.")
+        return module
+
+
+def linear_accuracies(graph: GraphSet, embeddings: Tensor, *, seed: int) -> dict[str, float]:
+    """Return the accuracy of a linear classifier, `linear`, over random splits, and `public split` if there is one.
+
+    Args:
+        graph: with classes.
+        embeddings: (N, D).
+        seed: of the first split.
+    """
+    labels = graph.labels
+    assert labels is not None
+    seeds = [seed * SPLITS + number for number in range(SPLITS)]
+    splits = [random_node_split(labels, seed=one) for one in seeds]
+    found = [
+        node_accuracy(embeddings, labels, split, steps=STEPS, seed=one)
+        for one, split in zip(seeds, splits, strict=True)
+    ]
+    result = {"linear": sum(found) / len(found)}
+    masks = [graph.graph.get(mask) for mask in ("train_mask", "val_mask", "test_mask")]
+    if all(mask is not None and mask.ndim == 1 and bool(mask.any()) for mask in masks):
+        public = NodeSplit(*(torch.nonzero(mask & (labels >= 0)).flatten() for mask in masks))
+        result["public split"] = node_accuracy(embeddings, labels, public, steps=STEPS, seed=seed)
+    return result
+
+
+def class_names_of(graph: GraphSet) -> list[str | None]:
+    """Return the name of the class of every node; None where it is unknown."""
+    names = graph.class_names
+    return [
+        None if value < 0 else names[value] if value < len(names) else str(value) for value in graph.graph.y.tolist()
+    ]
+
+
+@torch.inference_mode()
+def embed_nodes(method: Method, inputs: Mapping[str, Tensor]) -> Tensor:
+    """Return embeddings (N, D) of all nodes, computed on the device of the method."""
+    device = next(method.parameters()).device
+    return method.embed({name: values.to(device) for name, values in inputs.items()}).float().cpu().clone()
+
+
+DOMAIN = Graph()
