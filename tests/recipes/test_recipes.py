@@ -18,6 +18,10 @@ def test_a_recipe_says_what_it_is_and_can_be_built(recipe):
     elif domain.name == "text":
         method = build_method(config.name, {**config.method, "encoder": str(bert_folder(128, 1, 2)), "max_length": 64})
         assert method.build_views(**domain.view_options(type(method), config)).num_views == method.num_views
+    elif domain.name == "multimodal":
+        facts = domain.facts(domain.data_module(config))
+        method = build_method(config.name, {**config.method, **facts})
+        assert method.build_views(**domain.view_options(type(method), config)).columns == tuple(facts["modalities"])
     assert recipe.startswith(config.name)
 
 

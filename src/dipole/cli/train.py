@@ -142,7 +142,8 @@ def _parser(name: str | None, settings: dict[str, Any]) -> jsonargparse.Argument
     if domain.name == "images":
         result.add_argument("--image_size", type=int | None, default=None, help="pixels; the data set's own by default")
     # The encoder may be a module in Python; on the command line it is a name.
-    result.add_class_arguments(method, "method", skip={"image_size", "encoder"})
+    derived = {"image_size", "encoder", *domain.derived_method_options}
+    result.add_class_arguments(method, "method", skip=set(derived))
     if "encoder" in method.arguments():
         default = method.arguments()["encoder"].default
         result.add_argument("--method.encoder", type=str, default=default, help="name or path of an encoder")
@@ -152,7 +153,7 @@ def _parser(name: str | None, settings: dict[str, Any]) -> jsonargparse.Argument
     result.add_function_arguments(trainer_options, "trainer")
     given = {key: value for key, value in settings.items() if key != "name"}
     if "method" in given:
-        given["method"] = {key: value for key, value in given["method"].items() if key != "image_size"}
+        given["method"] = {key: value for key, value in given["method"].items() if key not in derived - {"encoder"}}
     try:
         result.parse_object({"out": "", **given})  # set_defaults would take any value
     except jsonargparse.ArgumentError as error:

@@ -2,6 +2,7 @@
 
 from dipole.evaluation.bm25 import bm25_run
 from dipole.evaluation.comparison import Evaluation, evaluate_embeddings
+from dipole.evaluation.cross_modal import recall_at, related, retrieval_ranks
 from dipole.evaluation.embedding import embed_image_set, raw_pixels
 from dipole.evaluation.knn import knn_accuracy, weighted_knn
 from dipole.evaluation.linear_probe import LinearProbeResult, linear_probe
@@ -37,7 +38,10 @@ __all__ = [
     "multilinear_scores",
     "pairwise_scores",
     "raw_pixels",
+    "recall_at",
+    "related",
     "retrieval_metrics",
+    "retrieval_ranks",
     "sts_scores",
     "top_k_accuracy",
     "weighted_knn",

@@ -81,6 +81,16 @@ class ModalitySet:
         """Return the rows at `indices`, in that order."""
         return [self._read(row) for row in self._rows[indices].tolist()]
 
+    def cell(self, name: str, index: int) -> Any:
+        """Return what a row has of a modality, which must be there."""
+        return self.columns[name].read(int(self._rows[index]))
+
+    def only(self, name: str) -> "ModalitySet":
+        """Return the same rows with a single modality."""
+        one = copy.copy(self)
+        one.columns = {name: self.columns[name]}
+        return one
+
     def present(self, name: str) -> Bool[Tensor, " n"]:
         """Return which rows have a modality."""
         return self.columns[name].present[self._rows]

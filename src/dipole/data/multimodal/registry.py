@@ -110,6 +110,8 @@ def _chosen(sets: tuple[ModalitySet, ModalitySet], reading: Reading | None) -> S
     if wanted is None:
         return sets
     for part in sets:
+        if reading is not None and reading.partial and any(name in part.columns for name in wanted):
+            wanted = {name: kind for name, kind in wanted.items() if name in part.columns}
         part.require(*wanted)
         for name, kind in wanted.items():
             if kind not in (None, part.columns[name].kind):

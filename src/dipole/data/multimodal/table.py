@@ -47,6 +47,7 @@ class Reading:
         sample_rate: samples a second that sound files are decoded at.
         seconds: of a sound that are read; shorter ones are filled with silence.
         label: column of the classes.
+        partial: whether columns of `modalities` that do not exist are passed over, as long as one does.
     """
 
     modalities: Mapping[str, Kind | None] | None = None
@@ -54,6 +55,7 @@ class Reading:
     sample_rate: int = 16000
     seconds: float = 2.0
     label: str = LABEL
+    partial: bool = False
 
     def __post_init__(self) -> None:
         for name, value in (("image_size", self.image_size), ("sample_rate", self.sample_rate)):
@@ -120,6 +122,8 @@ def load_table(path: str | Path, reading: Reading | None = None) -> tuple[Modali
     cells = _read(path)
     named = {ID, SPLIT, reading.label}
     wanted = reading.modalities or {name: None for name in cells if name not in named}
+    if reading.partial and any(name in cells for name in wanted):
+        wanted = {name: kind for name, kind in wanted.items() if name in cells}
     # The class column is there to be found only if somebody asks for one by another name.
     for name in (*wanted, *([reading.label] if reading.label != LABEL else [])):
         if name not in cells:

@@ -46,6 +46,8 @@ class Domain(ABC):
     protocols: ClassVar[tuple[str, ...]]
     # Arguments of a views' class that follow from the run and are no settings of their own.
     derived_view_options: ClassVar[tuple[str, ...]] = ("num_views",)
+    # Arguments of a method that follow from the data or are for Python alone.
+    derived_method_options: ClassVar[tuple[str, ...]] = ()
 
     @staticmethod
     def loading_options() -> None:
