@@ -21,6 +21,10 @@ def test_a_recipe_says_what_it_is_and_can_be_built(recipe):
     elif domain.name == "recommendation":
         method = build_method(config.name, {**config.method, "items": 5})
         assert method.views_class(**domain.view_options(type(method), config)).columns
+    elif domain.name == "multimodal":
+        facts = domain.facts(domain.data_module(config))
+        method = build_method(config.name, {**config.method, **facts})
+        assert method.build_views(**domain.view_options(type(method), config)).columns == tuple(facts["modalities"])
     assert recipe.startswith(config.name)
 
 

@@ -1,6 +1,6 @@
 """Follow the geometry of the embeddings while a method trains."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,42 @@ class GeometryMonitor(Callback):
             if len(views) < 2:
                 raise InputError(f"views made {len(views)} view of each image: 2 or more are needed to compare.")
             yield views[:2]
+
+
+class ModalityGeometryMonitor(GeometryMonitor):
+    """The same for two modalities of a sample, which take the place of two views.
+
+    Args:
+        inputs: of two modalities, the same samples in the same order; the module embeds them with `embed`.
+        path: `diagnostics.json` to write after each epoch, or None.
+
+    Raises:
+        InputError: another number of modalities, or fewer than two samples.
+
+    Example:
+        >>> ModalityGeometryMonitor({"a": torch.zeros(4, 2), "b": torch.zeros(4, 3)}).entries
+        []
+    """
+
+    def __init__(self, inputs: Mapping[str, Tensor], path: str | Path | None = None) -> None:
+        if len(inputs) != 2:
+            raise InputError(f"ModalityGeometryMonitor was given {sorted(inputs)}: expected two modalities.")
+        for values in inputs.values():
+            check_two_samples(len(values), "ModalityGeometryMonitor")
+        self.inputs, self.labels = dict(inputs), None
+        self.path = None if path is None else Path(path)
+        self.entries: list[dict[str, Any]] = []
+
+    @torch.no_grad()
+    def _embed(self, trainer: Trainer, module: LightningModule) -> tuple[Tensor, Tensor]:
+        """Unit embeddings (N, D) of both modalities."""
+        embed: Any = module.embed
+        sides = []
+        with undisturbed(module), trainer.precision_plugin.forward_context():
+            for name, values in self.inputs.items():
+                parts = [accumulate(embed({name: part.to(module.device)})) for part in values.split(CHUNK)]
+                sides.append(F.normalize(torch.cat(parts), dim=-1))
+        return sides[0], sides[1]
 
 
 class TextGeometryMonitor(GeometryMonitor):

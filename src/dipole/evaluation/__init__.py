@@ -2,6 +2,7 @@
 
 from dipole.evaluation.bm25 import bm25_run
 from dipole.evaluation.comparison import Evaluation, evaluate_embeddings
+from dipole.evaluation.cross_modal import recall_at, related, retrieval_ranks
 from dipole.evaluation.embedding import embed_image_set, raw_pixels
 from dipole.evaluation.forecasting import Forecast, ridge_forecast
 from dipole.evaluation.knn import knn_accuracy, weighted_knn
@@ -54,7 +55,10 @@ __all__ = [
     "pairwise_scores",
     "random_node_split",
     "raw_pixels",
+    "recall_at",
+    "related",
     "retrieval_metrics",
+    "retrieval_ranks",
     "ridge_forecast",
     "sample_non_edges",
     "sts_scores",

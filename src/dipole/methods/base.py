@@ -32,11 +32,13 @@ class Method(lightning.LightningModule):
         weight_decay: of matrices and filters; biases and norms have none, unless `decay_all`.
         momentum: of SGD and LARS.
         warmup_epochs: epochs in which the learning rate rises linearly.
-        schedule: `"cosine"`, `"linear"`, `"constant"`, or `"linear_contriever"` (see `learning_rate_factor`).
+        schedule: `"cosine"`, `"cosine_restarts"`, `"linear"`, `"constant"`, or `"linear_contriever"` (see
+            `learning_rate_factor`).
         learning_rate_min_ratio: share of the learning rate at which a schedule ends.
         adam_beta2: β₂ of Adam and AdamW.
         adam_epsilon: ε of Adam and AdamW.
         decay_all: biases and norms decay too.
+        schedule_cycles: half cosines of the schedule `"cosine_restarts"`.
     """
 
     card: ClassVar[Card]
@@ -56,12 +58,14 @@ class Method(lightning.LightningModule):
         adam_beta2: float = 0.999,
         adam_epsilon: float = 1e-8,
         decay_all: bool = False,
+        schedule_cycles: int = 1,
     ) -> None:
         super().__init__()
         check_optimization(learning_rate, weight_decay, momentum, adam_beta2, adam_epsilon)
         if not 0 <= learning_rate_min_ratio <= 1:
             raise InputError(f"learning_rate_min_ratio is {learning_rate_min_ratio}: expected a share from 0 to 1.")
         check_at_least(warmup_epochs, 0, "warmup_epochs")
+        check_at_least(schedule_cycles, 1, "schedule_cycles")
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
@@ -69,6 +73,7 @@ class Method(lightning.LightningModule):
         self.warmup_epochs = warmup_epochs
         self.schedule: ScheduleName = schedule
         self.learning_rate_min_ratio = learning_rate_min_ratio
+        self.schedule_cycles = schedule_cycles
         self.adam_beta2, self.adam_epsilon, self.decay_all = adam_beta2, adam_epsilon, decay_all
 
     def loss_terms(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -122,7 +127,12 @@ class Method(lightning.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer,
             lambda step: learning_rate_factor(
-                step, total, warmup=warmup, schedule=self.schedule, min_ratio=self.learning_rate_min_ratio
+                step,
+                total,
+                warmup=warmup,
+                schedule=self.schedule,
+                min_ratio=self.learning_rate_min_ratio,
+                cycles=self.schedule_cycles,
             ),
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

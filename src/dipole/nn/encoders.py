@@ -19,15 +19,15 @@ class ConvNet4(nn.Sequential):
 
     Args:
         width: channels of the first block; they double in each block.
+        channels: of the images.
 
     Example:
         >>> ConvNet4()(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 256])
     """
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 32, channels: int = 3) -> None:
         layers: list[nn.Module] = []
-        channels = 3
         for block in range(4):
             out = width * 2**block
             layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out)]

@@ -205,6 +205,8 @@ def _quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", ".*does not have many workers.*")
             # What only the first process measures is not averaged over the processes.
             warnings.filterwarnings("ignore", ".*recommended to use `self.log.*sync_dist=True.*")
+            # Locked encoders are meant to be.
+            warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")
             warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
             yield
     finally:

@@ -4,7 +4,7 @@ from dipole.nn.text.dropout import DropHead, add_drophead, drop_heads, set_dropo
 from dipole.nn.text.encode import encode_texts
 from dipole.nn.text.encoder import TextEncoder, build_text_encoder
 from dipole.nn.text.pooling import Pooling, pool
-from dipole.nn.text.pretraining import mask_for_prediction, new_bert, pretrain_mlm
+from dipole.nn.text.pretraining import learn_tokenizer, mask_for_prediction, new_bert, pretrain_mlm
 from dipole.nn.text.static import StaticTextEncoder
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "build_text_encoder",
     "drop_heads",
     "encode_texts",
+    "learn_tokenizer",
     "mask_for_prediction",
     "new_bert",
     "pool",

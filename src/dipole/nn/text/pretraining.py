@@ -65,7 +65,7 @@ def new_bert(
         raise InputError(f"{len(texts)} texts, width {width} and {heads} heads: expected texts, and heads that divide.")
     from transformers import BertConfig, BertForMaskedLM
 
-    tokenizer = _learn_tokenizer(texts, vocabulary, max_length)
+    tokenizer = learn_tokenizer(texts, vocabulary, max_length)
     config = BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -221,8 +221,18 @@ def _masked_loss(model: Any, tokenizer: Any, batch: Any, probability: float, gen
     return total / max(1, int(chosen.sum()))
 
 
-def _learn_tokenizer(texts: Sequence[str], vocabulary: int, max_length: int) -> Any:
-    """A word-piece tokenizer that treats text as BERT (uncased) does; the same texts give the same tokenizer."""
+def learn_tokenizer(texts: Sequence[str], vocabulary: int, max_length: int) -> Any:
+    """Learn a word-piece tokenizer that treats text as BERT (uncased) does; the same texts give the same tokenizer.
+
+    Args:
+        texts: what the word pieces are learned from; lower-cased.
+        vocabulary: number of word pieces; all single characters are kept, even if they are more.
+        max_length: tokens of a text that are read.
+
+    Example:
+        >>> learn_tokenizer(["a few words"], 30, 16).tokenize("few words")
+        ['few', 'words']
+    """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 

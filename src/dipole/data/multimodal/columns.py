@@ -1,0 +1,233 @@
+"""Columns of a set of several modalities: what their cells are, where these lie, and which of them are missing."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int64, UInt8
+from torch import Tensor
+
+from dipole.data.decode import UnreadableImageError, decode_image
+from dipole.data.multimodal.sounds import UnreadableSoundError, decode_sound, fit_sound
+from dipole.errors import InputError
+
+Kind = Literal["image", "text", "sound", "vector", "category"]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+
+class Column(ABC):
+    """The cells of one column, read when they are asked for.
+
+    Attributes:
+        kind: what a cell is.
+        present: (N,) False where there is nothing; such a cell is never read.
+    """
+
+    kind: ClassVar[Kind]
+
+    def __init__(self, present: Bool[Tensor, " n"]) -> None:
+        self.present = present
+
+    @abstractmethod
+    def read(self, row: int) -> Any:
+        """Return the content of a cell."""
+
+    def key(self, row: int) -> Hashable:
+        """Return what two cells share that hold the same; the row itself where that is not looked into."""
+        return row
+
+    def facts(self, rows: Int64[Tensor, " n"]) -> dict[str, Any]:
+        """Return what an encoder of these rows must know, as JSON can hold it."""
+        return {}
+
+    def __len__(self) -> int:
+        return len(self.present)
+
+
+class ImageArray(Column):
+    """Images in memory: uint8 (N, 1 or 3, S, S)."""
+
+    kind = "image"
+
+    def __init__(self, images: UInt8[Tensor, "n c s s"]) -> None:
+        super().__init__(torch.ones(len(images), dtype=torch.bool))
+        self.images = images
+
+    def read(self, row: int) -> UInt8[Tensor, "3 s s"]:
+        """Return an image with three channels."""
+        return self.images[row].expand(3, -1, -1)
+
+    def facts(self, rows: Int64[Tensor, " n"]) -> dict[str, Any]:
+        """The side of the images."""
+        return {"size": self.images.shape[-1]}
+
+
+class Files(Column):
+    """Files that were looked at once; `present` leaves out those that cannot be read."""
+
+    def __init__(self, folder: Path, paths: Sequence[str | None], present: Bool[Tensor, " n"]) -> None:
+        super().__init__(present)
+        self.folder, self.paths = folder, paths
+
+    def key(self, row: int) -> Hashable:
+        """The path."""
+        return self.paths[row]
+
+    def _path(self, row: int) -> Path:
+        return self.folder / str(self.paths[row])
+
+    def _broken(self, row: int, error: Exception) -> InputError:
+        """The error for a file that passed the look at the start; leaving it out now would change what a run is."""
+        return InputError(
+            f"cannot decode {self._path(row)}: {error}. The file passed the quick check at the start. Repair it or "
+            "empty its cell in the table, then resume."
+        )
+
+
+class ImageFiles(Files):
+    """Image files, of which the centre square is decoded at `size` pixels."""
+
+    kind = "image"
+
+    def __init__(self, folder: Path, paths: Sequence[str | None], present: Bool[Tensor, " n"], size: int) -> None:
+        super().__init__(folder, paths, present)
+        self.size = size
+
+    def read(self, row: int) -> UInt8[Tensor, "3 s s"]:
+        """Decode an image.
+
+        Raises:
+            InputError: it is damaged inside.
+        """
+        try:
+            return torch.from_numpy(decode_image(self._path(row), self.size))
+        except UnreadableImageError as error:
+            raise self._broken(row, error) from error
+
+    def facts(self, rows: Int64[Tensor, " n"]) -> dict[str, Any]:
+        """The side of the images."""
+        return {"size": self.size}
+
+
+class SoundFiles(Files):
+    """Sound files, of which the beginning is decoded as one channel at `rate` samples a second."""
+
+    kind = "sound"
+
+    def __init__(
+        self, folder: Path, paths: Sequence[str | None], present: Bool[Tensor, " n"], rate: int, samples: int
+    ) -> None:
+        super().__init__(folder, paths, present)
+        self.rate, self.samples = rate, samples
+
+    def read(self, row: int) -> Tensor:
+        """Decode a sound: float32 (samples,) in [−1, 1].
+
+        Raises:
+            InputError: it is damaged inside.
+        """
+        try:
+            return torch.from_numpy(decode_sound(self._path(row), self.rate, self.samples))
+        except UnreadableSoundError as error:
+            raise self._broken(row, error) from error
+
+    def facts(self, rows: Int64[Tensor, " n"]) -> dict[str, Any]:
+        """Samples a second and in all."""
+        return {"rate": self.rate, "samples": self.samples}
+
+
+class SoundArray(Column):
+    """Sounds in memory, one after the other: int16, sound i from `offsets[i]` to `offsets[i + 1]`."""
+
+    kind = "sound"
+
+    def __init__(self, audio: np.ndarray, offsets: np.ndarray, which: np.ndarray, rate: int, samples: int) -> None:
+        super().__init__(torch.ones(len(which), dtype=torch.bool))
+        self.audio, self.offsets, self.which = audio, offsets, which
+        self.rate, self.samples = rate, samples
+
+    def read(self, row: int) -> Tensor:
+        """Return a sound: float32 (samples,) in [−1, 1]."""
+        start, end = self.offsets[self.which[row] : self.which[row] + 2]
+        return torch.from_numpy(fit_sound(self.audio[start:end] / np.float32(2**15), self.samples))
+
+    def key(self, row: int) -> Hashable:
+        """Which sound it is."""
+        return int(self.which[row])
+
+    def facts(self, rows: Int64[Tensor, " n"]) -> dict[str, Any]:
+        """Samples a second and in all."""
+        return {"rate": self.rate, "samples": self.samples}
+
+
+class Texts(Column):
+    """Texts, one a cell or several; the first one is the original."""
+
+    kind = "text"
+
+    def __init__(self, cells: Sequence[Sequence[str]]) -> None:
+        super().__init__(torch.tensor([bool(cell) for cell in cells], dtype=torch.bool))
+        self.cells = cells
+
+    def read(self, row: int) -> list[str]:
+        """Return the texts of a cell."""
+        return list(self.cells[row])
+
+    def key(self, row: int) -> Hashable:
+        """The texts."""
+        return tuple(self.cells[row])
+
+
+class Vectors(Column):
+    """Vectors of numbers, (N, F); rows that are not present may hold anything."""
+
+    kind = "vector"
+
+    def __init__(self, values: Tensor, present: Bool[Tensor, " n"] | None = None) -> None:
+        super().__init__(torch.ones(len(values), dtype=torch.bool) if present is None else present)
+        self.values = values
+
+    def read(self, row: int) -> Tensor:
+        """Return a vector: float32 (F,)."""
+        return self.values[row].float()
+
+    def key(self, row: int) -> Hashable:
+        """The numbers."""
+        return tuple(self.values[row].tolist())
+
+    def facts(self, rows: Int64[Tensor, " n"]) -> dict[str, Any]:
+        """Width, and mean and standard deviation of the rows that are present."""
+        known = self.values[rows[self.present[rows]]].double()
+        mean = known.mean(dim=0)
+        std = known.std(dim=0, correction=0)
+        # A constant says nothing; divided by 1 it stays where it is.
+        return {
+            "width": self.values.shape[1],
+            "mean": mean.float().tolist(),
+            "std": torch.where(std > 0, std, 1.0).float().tolist(),
+        }
+
+
+class Categories(Column):
+    """Names out of few."""
+
+    kind = "category"
+
+    def __init__(self, names: Sequence[str | None]) -> None:
+        super().__init__(torch.tensor([name is not None for name in names], dtype=torch.bool))
+        self.names = names
+
+    def read(self, row: int) -> str:
+        """Return a name."""
+        return str(self.names[row])
+
+    def key(self, row: int) -> Hashable:
+        """The name."""
+        return self.names[row]
+
+    def facts(self, rows: Int64[Tensor, " n"]) -> dict[str, Any]:
+        """The names that occur, sorted."""
+        return {"names": sorted({str(self.names[row]) for row in rows.tolist() if self.names[row] is not None})}

@@ -1,0 +1,83 @@
+"""Rows of several modalities -> batches with views, for Lightning."""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dipole.data.multimodal.columns import Texts
+from dipole.data.multimodal.modality_set import ModalitySet
+from dipole.data.multimodal.registry import load_modalities
+from dipole.data.multimodal.table import Reading
+from dipole.data.record_data_module import RecordDataModule
+
+MAX_LENGTH = 512  # tokens that a learned tokenizer would keep; encoders read fewer
+
+
+class ModalityDataModule(RecordDataModule):
+    """Batches of several modalities; see `RecordDataModule` and `dipole.views.modalities.ModalityViews`.
+
+    Args:
+        data: a name or a path, see `load_modalities`; or a training set, and a test set or None.
+        data_root: folder of the sets that are read from files.
+        reading: how a table is read.
+        test_fraction: share of the rows of a table that are drawn to test on.
+        vocabulary: word pieces that are learned from the texts of a modality.
+        learns_tokenizer: says of a text modality whether its tokenizer is learned; it is if None.
+        **options: batch size and further arguments of `RecordDataModule`.
+
+    Example:
+        >>> module = ModalityDataModule("xor", batch_size=64)
+        >>> len(module.train_set), len(module.test_set), sorted(module.facts())
+        (2000, 1000, ['a', 'b', 'c'])
+    """
+
+    def __init__(
+        self,
+        data: str | tuple[ModalitySet, ModalitySet | None],
+        *,
+        data_root: str | Path | None = None,
+        reading: Reading | None = None,
+        test_fraction: float = 0.1,
+        vocabulary: int = 4000,
+        learns_tokenizer: Callable[[str], bool] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.data, self.data_root, self.reading, self.test_fraction = data, data_root, reading, test_fraction
+        self.vocabulary = vocabulary
+        self.learns_tokenizer = learns_tokenizer
+
+    @cached_property
+    def _sets(self) -> tuple[ModalitySet, ModalitySet | None]:
+        """Both sets, loaded when they are first needed."""
+        if not isinstance(self.data, str):
+            return self.data
+        return load_modalities(self.data, self.data_root, reading=self.reading, test_fraction=self.test_fraction)
+
+    @property
+    def train_set(self) -> ModalitySet:
+        """The training rows."""
+        return self._sets[0]
+
+    @property
+    def test_set(self) -> ModalitySet | None:
+        """The test rows, if there are any."""
+        return self._sets[1]
+
+    @cached_property
+    def tokenizers(self) -> dict[str, Any]:
+        """Tokenizers that are learned from the training texts, by modality."""
+        from dipole.nn.text import learn_tokenizer
+
+        found = {}
+        for name, column in self.train_set.columns.items():
+            if isinstance(column, Texts) and (self.learns_tokenizer is None or self.learns_tokenizer(name)):
+                texts = sorted({text for cell in self.train_set.keys(name) if cell is not None for text in cell})
+                found[name] = learn_tokenizer(texts, self.vocabulary, MAX_LENGTH)
+        return found
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """Return what encoders must know of each modality, the number of word pieces of learned tokenizers included."""
+        sizes = {name: {"vocabulary": len(tokenizer)} for name, tokenizer in self.tokenizers.items()}
+        return {name: {**facts, **sizes.get(name, {})} for name, facts in self.train_set.facts().items()}

@@ -1,0 +1,188 @@
+"""The sets of several modalities that dipole knows by name, and the one function that turns `--data` into rows."""
+
+import difflib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from dipole.data.multimodal.built_in import load_digit_trios, load_emoji_captions, load_shape_captions, load_xor
+from dipole.data.multimodal.modality_set import ModalitySet
+from dipole.data.multimodal.table import EXTENSIONS, TEST, TRAIN, Reading, load_table
+from dipole.data.registry import DataSetInfo
+from dipole.data.splits import stratified_split
+from dipole.errors import InputError
+
+Sets = tuple[ModalitySet, ModalitySet | None]
+
+
+def load_modalities(
+    data: str,
+    data_root: str | Path | None = None,
+    *,
+    reading: Reading | None = None,
+    test_fraction: float = 0.1,
+) -> Sets:
+    """Load rows to train on and rows to test on.
+
+    Args:
+        data: a name that `available_modalities()` lists, or the path of a table, see `load_table`. A name goes before a
+            file called alike.
+        data_root: folder of the sets that are read from files; relative paths are also looked up there.
+        reading: how a table is read; of a named set, only which modalities are taken counts.
+        test_fraction: share of the rows of a table without a column `split` that are drawn to test on, always alike;
+            0 for none.
+
+    Returns:
+        The training set, and the test set or None.
+
+    Raises:
+        InputError: an unknown name, a missing path, or data that are not what they should be.
+
+    Example:
+        >>> load_modalities("shape-captions")[1]
+        ModalitySet('shape-captions', 500 rows, image: image, caption: text)
+    """
+    if not 0 <= test_fraction < 1:
+        raise InputError(f"test_fraction is {test_fraction}: expected a share from 0 to below 1.")
+    if data in _SETS:
+        return _chosen(_SETS[data][1](_checked(data_root)), reading)
+    whole, split = load_table(_path(data, data_root), reading)
+    return _divided(whole, split, test_fraction)
+
+
+def load_rows(data: str, data_root: str | Path | None = None, *, reading: Reading | None = None) -> ModalitySet:
+    """Load all rows of a table, whatever its split says, or the test rows of a named set.
+
+    Example:
+        >>> len(load_rows("xor"))
+        1000
+    """
+    if data in _SETS:
+        test = _chosen(_SETS[data][1](_checked(data_root)), reading)[1]
+        assert test is not None, "named sets have test rows"
+        return test
+    return load_table(_path(data, data_root), reading)[0]
+
+
+def available_modalities() -> list[DataSetInfo]:
+    """List the sets of several modalities that dipole knows, those that need no files first.
+
+    Example:
+        >>> [info.name for info in available_modalities()][:2]
+        ['shape-captions', 'xor']
+    """
+    return [info for info, _ in _SETS.values()] + [
+        DataSetInfo(
+            "FILE.parquet", "your table: .parquet, .csv, .tsv or .jsonl; columns are modalities", "", None, "a path"
+        )
+    ]
+
+
+def _checked(root: str | Path | None) -> Path | None:
+    """The data root, which must be a folder."""
+    found = None if root is None else Path(root).expanduser()
+    if found is not None and not found.is_dir():
+        raise InputError(f"--data-root {found} is no folder. Check the path.")
+    return found
+
+
+def _path(data: str, data_root: str | Path | None) -> Path:
+    """The file of a path, also below the data root."""
+    root = _checked(data_root)
+    for path in (Path(data).expanduser(), *([] if root is None else [root / data])):
+        if data and path.exists():
+            return path
+    if os.sep in data or Path(data).suffix:
+        raise InputError(f"--data {data}: there is no such file. Check the path; names are {', '.join(_SETS)}.")
+    near = difflib.get_close_matches(data.lower(), _SETS, 1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise InputError(
+        f"--data {data!r} is neither a known set of several modalities nor a path.{hint} Known: {', '.join(_SETS)}; or "
+        f"give the path of a table ({', '.join(EXTENSIONS)})."
+    )
+
+
+def _chosen(sets: tuple[ModalitySet, ModalitySet], reading: Reading | None) -> Sets:
+    """Both sets with the modalities that are asked for."""
+    wanted = None if reading is None else reading.modalities
+    if wanted is None:
+        return sets
+    for part in sets:
+        if reading is not None and reading.partial and any(name in part.columns for name in wanted):
+            wanted = {name: kind for name, kind in wanted.items() if name in part.columns}
+        part.require(*wanted)
+        for name, kind in wanted.items():
+            if kind not in (None, part.columns[name].kind):
+                raise InputError(f"{part.name}: {name!r} is of kind {part.columns[name].kind}, not {kind}.")
+        part.columns = {name: part.columns[name] for name in wanted}
+    return sets
+
+
+def _divided(whole: ModalitySet, split: list[str | None] | None, test_fraction: float) -> Sets:
+    """The rows to train and to test on.
+
+    Raises:
+        InputError: a split of another name, or no row to train on.
+    """
+    if split is None:
+        if test_fraction == 0 or len(whole) < 3:
+            return whole, None
+        kept, drawn = stratified_split(torch.zeros(len(whole), dtype=torch.long), test_fraction)
+        return whole.select(kept), whole.select(drawn)
+    names = [str(name).lower() for name in split]
+    strange = sorted(set(names) - {*TRAIN, *TEST})
+    if strange:
+        raise InputError(f"{whole.name}: the column split holds {strange[0]!r}, expected {', '.join((*TRAIN, *TEST))}.")
+    in_train = torch.tensor([name in TRAIN for name in names])
+    if not bool(in_train.any()):
+        raise InputError(f"{whole.name}: no row has the split {TRAIN[0]!r}: there is nothing to train on.")
+    test = whole.select((~in_train).nonzero().flatten())
+    return whole.select(in_train.nonzero().flatten()), test if len(test) else None
+
+
+def _in_root(root: Path | None, name: str, *places: str) -> Path:
+    """The first of several places below the data root that exists."""
+    if root is None:
+        raise InputError(f"{name} is read from files: give --data-root, the folder that holds {' or '.join(places)}.")
+    for place in places:
+        if (root / place).exists():
+            return root / place
+    raise InputError(f"{name} is not in {root}: expected {' or '.join(places)} there.")
+
+
+def _emoji(root: Path | None) -> tuple[ModalitySet, ModalitySet]:
+    """Emoji from their .npz file."""
+    return load_emoji_captions(_in_root(root, "emoji-captions", "emoji/emoji_48.npz", "emoji_48.npz"))
+
+
+def _digits(root: Path | None) -> tuple[ModalitySet, ModalitySet]:
+    """Spoken and written digits from their .npz files."""
+    sounds = _in_root(root, "digit-trios", "fsdd/fsdd_8k.npz", "fsdd_8k.npz")
+    return load_digit_trios(sounds, _in_root(root, "digit-trios", "mnist/mnist.npz", "mnist.npz"))
+
+
+_ROWS: list[tuple[DataSetInfo, Callable[[Path | None], tuple[ModalitySet, ModalitySet]]]] = [
+    (
+        DataSetInfo("shape-captions", "coloured shapes with three captions each", "2000 + 500", 6, "built in"),
+        lambda root: load_shape_captions(),
+    ),
+    (
+        DataSetInfo("xor", "bits a, b and a xor b (Symile)", "2000 + 1000", None, "built in"),
+        lambda root: load_xor(),
+    ),
+    (
+        DataSetInfo(
+            "emoji-captions", "emoji in two art styles with their names", "1528 + 383", 10, "files in --data-root"
+        ),
+        _emoji,
+    ),
+    (
+        DataSetInfo(
+            "digit-trios", "spoken digits, handwritten digits, number words", "2700 + 300", 10, "files in --data-root"
+        ),
+        _digits,
+    ),
+]
+_SETS = {info.name: (info, load) for info, load in _ROWS}

@@ -1,0 +1,105 @@
+"""One sound file -> one row of samples, and the quick question whether that will work."""
+
+from math import gcd
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Shaped
+
+from dipole.errors import InputError
+
+EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64"})
+_MISSING = "sounds need soundfile and scipy: pip install 'dipole[audio]'."
+
+
+class UnreadableSoundError(Exception):
+    """A file that is no sound, or a damaged one; the message is the reason without the path."""
+
+
+def decode_sound(path: Path, rate: int, samples: int) -> Float32[np.ndarray, " samples"]:
+    """Decode the beginning of a sound as one channel at `rate` samples a second, cut or filled with silence.
+
+    Channels are averaged. Another rate is changed by SciPy's polyphase filter.
+
+    Args:
+        path: of a file that libsndfile reads: WAV, FLAC, Ogg, MP3 and others.
+        rate: samples a second of the result.
+        samples: of the result.
+
+    Raises:
+        UnreadableSoundError: the file cannot be decoded.
+        InputError: soundfile is not installed.
+    """
+    soundfile = _soundfile()
+    try:
+        with soundfile.SoundFile(path) as file:
+            needed = -(-samples * file.samplerate // rate) + 1
+            channels = file.read(needed, dtype="float32", always_2d=True)
+            found = file.samplerate
+    except (soundfile.SoundFileError, OSError, RuntimeError) as error:
+        raise UnreadableSoundError(_reason(path, error)) from error
+    if not len(channels) or not np.isfinite(channels).all():
+        raise UnreadableSoundError("it holds no sample" if not len(channels) else "it holds values that are no number")
+    return fit_sound(resampled(channels.mean(axis=1), found, rate), samples)
+
+
+def check_sound_file(path: Path) -> str | None:
+    """Say why a file will not decode, or `None`; reads its header.
+
+    Example:
+        >>> check_sound_file(Path("missing.wav"))
+        'No such file or directory'
+    """
+    soundfile = _soundfile()
+    try:
+        if path.stat().st_size == 0:
+            return "the file is empty"
+        return None if soundfile.info(path).frames else "it holds no sample"
+    except (soundfile.SoundFileError, OSError, RuntimeError) as error:
+        return _reason(path, error)
+
+
+def resampled(sound: Float32[np.ndarray, " n"], rate: int, wanted: int) -> Float32[np.ndarray, " m"]:
+    """Return a sound at another number of samples a second.
+
+    Example:
+        >>> len(resampled(np.zeros(80, np.float32), 8000, 16000))
+        160
+    """
+    if rate == wanted:
+        return sound
+    from scipy.signal import resample_poly
+
+    common = gcd(rate, wanted)
+    return resample_poly(sound, wanted // common, rate // common).astype(np.float32)
+
+
+def fit_sound(sound: Shaped[np.ndarray, " n"], samples: int) -> Float32[np.ndarray, " samples"]:
+    """Cut a sound at its end, or fill it with silence.
+
+    Example:
+        >>> fit_sound(np.ones(2), 3)
+        array([1., 1., 0.], dtype=float32)
+    """
+    result = np.zeros(samples, np.float32)
+    kept = sound[:samples]
+    result[: len(kept)] = kept
+    return result
+
+
+def _soundfile() -> Any:
+    """The module soundfile."""
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:  # OSError: the library that it wraps is not there
+        raise InputError(_MISSING) from error
+    return soundfile
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """What libsndfile or the file system says, without the path."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = str(getattr(error, "error_string", "") or error).splitlines()[0].rstrip(".")
+    return text.replace(str(path), path.name) or type(error).__name__

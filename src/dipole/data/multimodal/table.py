@@ -1,0 +1,296 @@
+"""A table whose columns are modalities -> a set of rows: Parquet, CSV, TSV or JSON lines, files beside it."""
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from dipole.data.decode import check_image_file
+from dipole.data.multimodal.columns import (
+    KINDS,
+    Categories,
+    Column,
+    ImageFiles,
+    Kind,
+    SoundFiles,
+    Texts,
+    Vectors,
+)
+from dipole.data.multimodal.kinds import as_text, infer_kind, parsed
+from dipole.data.multimodal.modality_set import ModalitySet, unknown_column
+from dipole.data.multimodal.sounds import check_sound_file
+from dipole.data.text.line_file import LineFile
+from dipole.errors import InputError
+
+logger = logging.getLogger(__name__)
+EXTENSIONS = (".parquet", ".csv", ".tsv", ".jsonl")
+ID, SPLIT, LABEL = "id", "split", "label"
+TRAIN, TEST = ("train", "training"), ("test", "val", "valid", "validation")
+Cells = list[Any]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a table is read.
+
+    Args:
+        modalities: names of the columns that are modalities, with their kinds; a kind of None is inferred. All columns
+            but `id`, `split` and the label if it is None.
+        image_size: side in pixels of the squares that image files are decoded to.
+        sample_rate: samples a second that sound files are decoded at.
+        seconds: of a sound that are read; shorter ones are filled with silence.
+        label: column of the classes.
+        partial: whether columns of `modalities` that do not exist are passed over, as long as one does.
+    """
+
+    modalities: Mapping[str, Kind | None] | None = None
+    image_size: int = 96
+    sample_rate: int = 16000
+    seconds: float = 2.0
+    label: str = LABEL
+    partial: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in (("image_size", self.image_size), ("sample_rate", self.sample_rate)):
+            if value < 1:
+                raise InputError(f"{name} is {value}: expected 1 or more.")
+        if not 0 < self.seconds * self.sample_rate < 2**31:
+            raise InputError(f"seconds is {self.seconds}: expected a number above 0.")
+
+
+def parse_modalities(text: str | None) -> dict[str, Kind | None] | None:
+    """Read `name`, `name:kind` from a list with commas.
+
+    Raises:
+        InputError: a kind that does not exist, or a name that is given twice.
+
+    Example:
+        >>> parse_modalities("photo, caption:text")
+        {'photo': None, 'caption': 'text'}
+    """
+    if text is None:
+        return None
+    found: dict[str, Kind | None] = {}
+    for part in text.split(","):
+        name, _, kind = (piece.strip() for piece in part.partition(":"))
+        if kind and kind not in KINDS:
+            raise InputError(f"modalities names the kind {kind!r} for {name!r}: choose from {', '.join(KINDS)}.")
+        if not name or name in found:
+            raise InputError(
+                f"modalities is {text!r}: expected names of columns, each once, e.g. 'photo,caption:text'."
+            )
+        found[name] = kind or None  # type: ignore[assignment]
+    return found
+
+
+def load_table(path: str | Path, reading: Reading | None = None) -> tuple[ModalitySet, list[str | None] | None]:
+    """Read a table.
+
+    A column is an image file, a sound file (paths relative to the table's folder), a text or a list of texts, a list
+    of numbers, or a category; which of them is inferred from its cells unless it is given. A cell that is empty or
+    null is missing; so is a file that cannot be read and a vector with an entry that is no number, which are listed
+    in `skipped`, and one warning is logged.
+
+    The columns `id` (names of the rows), `split` (`train`, `test`) and `label` (classes to evaluate with) are no
+    modalities unless they are asked for.
+
+    Args:
+        path: a .parquet, .csv, .tsv or .jsonl file.
+        reading: how.
+
+    Returns:
+        The rows, and the split of each row if there is such a column.
+
+    Raises:
+        InputError: the file cannot be read, a column does not exist or is not of its kind, or nothing is left.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "pairs.csv"
+        >>> _ = path.write_text('caption,sensor\\na cat,"[0.5, 1.0]"\\na dog,\\n')
+        >>> load_table(path)[0]
+        ModalitySet('pairs.csv', 2 rows, caption: text, sensor: vector)
+    """
+    path, reading = Path(path), reading or Reading()
+    cells = _read(path)
+    named = {ID, SPLIT, reading.label}
+    wanted = reading.modalities or {name: None for name in cells if name not in named}
+    if reading.partial and any(name in cells for name in wanted):
+        wanted = {name: kind for name, kind in wanted.items() if name in cells}
+    # The class column is there to be found only if somebody asks for one by another name.
+    for name in (*wanted, *([reading.label] if reading.label != LABEL else [])):
+        if name not in cells:
+            raise unknown_column(path.name, name, list(cells))
+    if not wanted:
+        raise InputError(f"{path} has no column of a modality: columns {', '.join(cells)}.")
+    skipped: list[tuple[str, str]] = []
+    columns = {
+        name: _column(path, name, cells[name], kind or infer_kind(cells[name]), reading, skipped)
+        for name, kind in wanted.items()
+    }
+    for name, column in columns.items():
+        if not bool(column.present.any()):
+            why = f" ({skipped[0][0]}: {skipped[0][1]})" if skipped else ""
+            raise InputError(f"{path}: column {name!r} holds no {column.kind} that can be read{why}.")
+    if skipped:
+        logger.warning("%s: %d cells left out, %s: %s ...", path.name, len(skipped), *skipped[0])
+    ids = [as_text(value) or str(row) for row, value in enumerate(cells[ID])] if ID in cells else None
+    labels = [as_text(value) for value in cells[reading.label]] if reading.label in cells else None
+    split = [as_text(value) for value in cells[SPLIT]] if SPLIT in cells and SPLIT not in wanted else None
+    return ModalitySet(path.name, columns, ids, labels, skipped), split
+
+
+def _column(
+    path: Path, name: str, cells: Cells, kind: Kind, reading: Reading, skipped: list[tuple[str, str]]
+) -> Column:
+    """The cells of a column as a kind."""
+    if kind == "image":
+        paths, present = _files(path.parent, name, cells, check_image_file, skipped)
+        return ImageFiles(path.parent, paths, present, reading.image_size)
+    if kind == "sound":
+        paths, present = _files(path.parent, name, cells, check_sound_file, skipped)
+        samples = max(1, round(reading.seconds * reading.sample_rate))
+        return SoundFiles(path.parent, paths, present, reading.sample_rate, samples)
+    if kind == "text":
+        return Texts([_texts(value) for value in cells])
+    if kind == "category":
+        return Categories([as_text(value) for value in cells])
+    return _vectors(path, name, cells, skipped)
+
+
+def _texts(value: Any) -> list[str]:
+    """The texts of a cell without the empty ones."""
+    value = parsed(value)
+    parts = value if isinstance(value, list) else [value]
+    texts = [text for text in map(as_text, parts) if text]
+    return texts
+
+
+def _files(
+    folder: Path,
+    name: str,
+    cells: Cells,
+    check: Callable[[Path], str | None],
+    skipped: list[tuple[str, str]],
+) -> tuple[list[str | None], torch.Tensor]:
+    """Paths, and which of them can be read; each different file is looked at once."""
+    paths = [as_text(value) for value in cells]
+    different = list(dict.fromkeys(path for path in paths if path is not None))
+    with ThreadPoolExecutor() as pool:
+        reasons = dict(zip(different, pool.map(lambda path: check(folder / path), different), strict=True))
+    skipped += [(f"{name} {path}", reason) for path, reason in reasons.items() if reason is not None]
+    return paths, torch.tensor([path is not None and reasons[path] is None for path in paths])
+
+
+def _vectors(path: Path, name: str, cells: Cells, skipped: list[tuple[str, str]]) -> Vectors:
+    """Vectors of one width."""
+    rows: list[list[float] | None] = []
+    width, first = 0, 0
+    for row, value in enumerate(cells):
+        value = parsed(value)
+        if value is None or value == []:
+            rows.append(None)
+            continue
+        try:
+            vector = [float(number) for number in (value if isinstance(value, list) else [value])]
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{path}: {name!r} of row {row + 1} is {value!r}: expected numbers.") from error
+        if width and len(vector) != width:
+            raise InputError(
+                f"{path}: {name!r} has {len(vector)} numbers in row {row + 1} and {width} in row {first + 1}: expected "
+                "as many in each row."
+            )
+        width, first = width or len(vector), first if width else row
+        if np.isfinite(vector).all():
+            rows.append(vector)
+        else:
+            rows.append(None)
+            skipped.append((f"{name} row {row + 1}", "it holds a value that is no number"))
+    values = torch.tensor([[0.0] * width if vector is None else vector for vector in rows])
+    return Vectors(values.view(len(rows), width), torch.tensor([vector is not None for vector in rows]))
+
+
+def _read(path: Path) -> dict[str, Cells]:
+    """The columns of a file as lists; missing cells are None.
+
+    Raises:
+        InputError: the file is missing, empty, broken or of another kind.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is no file: expected a table, {', '.join(EXTENSIONS)}.")
+    suffix = path.suffix.lower()
+    if suffix == ".jsonl":
+        columns = _read_json_lines(path)
+    elif suffix in (".csv", ".tsv"):
+        columns = _read_delimited(path, "," if suffix == ".csv" else "\t")
+    elif suffix == ".parquet":
+        columns = _read_parquet(path)
+    else:
+        raise InputError(f"{path} is no table that dipole reads: expected {', '.join(EXTENSIONS)}.")
+    if not columns or not len(next(iter(columns.values()))):
+        raise InputError(f"{path} holds no row.")
+    return columns
+
+
+def _read_parquet(path: Path) -> dict[str, Cells]:
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot read {path} as Parquet ({str(error).splitlines()[0]}).") from error
+    return _lists(table)
+
+
+def _read_delimited(path: Path, delimiter: str) -> dict[str, Cells]:
+    """All columns as strings; an empty cell is missing."""
+
+    try:
+        header = pa.csv.open_csv(path, parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True))
+        names = header.schema.names
+        header.close()
+        table = pa.csv.read_csv(
+            path,
+            parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
+            ),
+        )
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot read {path} ({str(error).splitlines()[0]}).") from error
+    return _lists(table)
+
+
+def _lists(table: pa.Table) -> dict[str, Cells]:
+    """The columns of an Arrow table.
+
+    Raises:
+        InputError: two columns of one name.
+    """
+    repeated = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    if repeated:
+        raise InputError(f"the table has {repeated[0]!r} twice: name its columns differently.")
+    return {name: table.column(name).to_pylist() for name in table.column_names}
+
+
+def _read_json_lines(path: Path) -> dict[str, Cells]:
+    """Dictionaries, one a line; a key that a line lacks is missing there."""
+    file = LineFile(path)
+    records: list[dict[str, Any]] = []
+    for line in np.flatnonzero(file.has_text).tolist():
+        try:
+            record = json.loads(file.read(line))
+        except ValueError as error:
+            raise InputError(f"{path}, line {line + 1} is not valid JSON ({error}): put it right.") from error
+        if not isinstance(record, dict):
+            raise InputError(f"{path}, line {line + 1} is a {type(record).__name__}: expected a dictionary a line.")
+        records.append(record)
+    names: Sequence[str] = list(dict.fromkeys(name for record in records for name in record))
+    return {name: [record.get(name) for record in records] for name in names}

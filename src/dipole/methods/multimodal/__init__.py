@@ -1,0 +1,1 @@
+"""Methods that bring several modalities of a sample together."""

@@ -1,0 +1,264 @@
+"""Several modalities: retrieval between them, zero-shot classes, one modality from the others."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from dipole.data.multimodal import (
+    ModalityDataModule,
+    ModalitySet,
+    Reading,
+    load_modalities,
+    load_rows,
+    parse_modalities,
+)
+from dipole.diagnostics.monitor import ModalityGeometryMonitor
+from dipole.errors import InputError
+from dipole.evaluation import Evaluation
+from dipole.methods.base import Method
+from dipole.methods.multimodal.base import ModalityEmbedding
+from dipole.nn.modalities import learns_tokenizer
+from dipole.runs.config import RunConfig
+from dipole.runs.directory import Run
+from dipole.runs.domains.base import Domain, Embeddings
+from dipole.runs.modality_evaluation import Measured, add_conditional, add_retrieval, add_zero_shot, read_templates
+from dipole.runs.modality_items import Items, embed_items
+from dipole.runs.modality_model import load_modality_model, save_modality_model, set_tokenizers
+from dipole.runs.model import build_method, load
+
+MONITORED = 256  # rows
+MOST = 500  # rows of a report
+
+
+class Multimodal(Domain):
+    """Tables of modalities."""
+
+    name = "multimodal"
+    default_data = "shape-captions"
+    protocols = ("retrieval", "zero-shot", "conditional")
+    derived_view_options = ("modalities", "max_lengths")
+    derived_method_options = ("modalities", "encoders")
+
+    @staticmethod
+    def loading_options(
+        modalities: str | None = None,
+        label: str = "label",
+        image_size: int = 96,
+        sample_rate: int = 16000,
+        seconds: float = 2.0,
+        test_fraction: float = 0.1,
+        vocabulary: int = 4000,
+        templates: str | None = None,
+    ) -> None:
+        """How a table is read.
+
+        Args:
+            modalities: columns that are modalities, with commas; `name:kind` where the kind is not to be inferred.
+            label: column of the classes to evaluate with.
+            image_size: side in pixels that image files are decoded to.
+            sample_rate: samples a second that sound files are decoded at.
+            seconds: of a sound that are read.
+            test_fraction: share of the rows that are drawn to test on, if there is no column `split`.
+            vocabulary: word pieces that are learned from the texts.
+            templates: file of prompts for zero-shot classes, one a line with {} in it; the bare name if None.
+        """
+
+    def data_module(self, config: RunConfig, sets: Any = None) -> ModalityDataModule:
+        """Return the rows of a run."""
+        loading = self._loading(config)
+        read_templates(loading["templates"])
+        by_name = config.method.get("encoders") or {}
+        default = config.method.get("text_encoder", "transformer")
+        return ModalityDataModule(
+            (config.data or self.default_data) if sets is None else sets,
+            data_root=config.data_root,
+            reading=self._reading(loading),
+            test_fraction=loading["test_fraction"],
+            vocabulary=loading["vocabulary"],
+            learns_tokenizer=lambda name: learns_tokenizer(by_name.get(name, default)),
+            batch_size=config.batch_size,
+            num_workers=config.num_workers,
+            seed=config.seed,
+        )
+
+    def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:
+        """What the data say of each modality."""
+        assert isinstance(data, ModalityDataModule)
+        return {"modalities": data.facts()}
+
+    def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
+        """Views need the facts of the modalities and the tokenizers of their texts."""
+        assert isinstance(data, ModalityDataModule)
+        method = cast(ModalityEmbedding, method)
+        set_tokenizers(method, data.tokenizers)
+        data.views = cast(Any, method.build_views(**self.view_options(type(method), config)))
+        data.tokenizer = method.tokenizers
+
+    def monitors(self, method: Method, data: lightning.LightningDataModule, run: Run) -> list[lightning.Callback]:
+        """The geometry of two modalities of some rows."""
+        assert isinstance(data, ModalityDataModule)
+        rows = data.test_set or data.train_set
+        names = list(rows.columns)
+        pairs = [(a, b) for place, a in enumerate(names) for b in names[place + 1 :]]
+        shared = {pair: (rows.present(pair[0]) & rows.present(pair[1])).nonzero().flatten() for pair in pairs}
+        pair = max(pairs, key=lambda pair: len(shared[pair]))
+        if len(shared[pair]) < 2:
+            return []
+        shown = rows.select(shared[pair]).sample(MONITORED)
+        views = cast(ModalityEmbedding, method).build_views()
+        batch = views(shown.fetch(torch.arange(len(shown))), cast(ModalityEmbedding, method).tokenizers)
+        return [ModalityGeometryMonitor({name: batch["inputs"][name] for name in pair}, path=run.diagnostics)]
+
+    def save(self, method: Method, config: RunConfig, folder: Path) -> None:
+        """Write the model with its tokenizers."""
+        save_modality_model(
+            cast(ModalityEmbedding, method),
+            folder,
+            name=config.name,
+            arguments=config.method,
+            facts={"loading": self._loading(config)},
+        )
+
+    def load(self, folder: Path, config: dict[str, Any], encoder: nn.Module | None) -> Method:
+        """Load what `save` has written."""
+        return load_modality_model(folder, config, encoder)
+
+    def evaluate(
+        self,
+        run: Run,
+        protocols: Sequence[str],
+        *,
+        data: str | None = None,
+        data_root: str | Path | None = None,
+        progress: bool = False,
+    ) -> Evaluation:
+        """Compare with the encoders as they were before training, and with chance.
+
+        Raises:
+            InputError: there are no test rows, or none of the protocols can be computed of them.
+        """
+        settings = run.settings()
+        trained = cast(ModalityEmbedding, load(run.path))
+        rows = self._test_rows(settings, data, data_root, trained)
+        methods = {"trained": trained}
+        facts: dict[str, Any] = {"rows": len(rows)}
+        try:
+            untrained = cast(ModalityEmbedding, build_method(settings.name, settings.method, seed=settings.seed).eval())
+            set_tokenizers(untrained, trained.tokenizers)
+            methods["untrained"] = untrained
+        except InputError:
+            facts["untrained"] = "left out: one of its encoders cannot be opened any more"
+        templates = read_templates(self._loading(settings)["templates"])
+        measured = {name: Measured() for name in methods}
+        for name, method in methods.items():
+            items = embed_items(method, rows, progress=progress)
+            if "retrieval" in protocols:
+                add_retrieval(measured[name], method, items)
+            if "zero-shot" in protocols:
+                add_zero_shot(measured[name], method, items, rows.labels, templates)
+            if "conditional" in protocols:
+                add_conditional(measured[name], method, items, rows.labels)
+        if not measured["trained"].found:
+            raise InputError(f"{rows.name}: nothing of {', '.join(protocols)} can be computed of these rows.")
+        if "zero-shot" in protocols:
+            facts["templates"] = list(templates)
+        values = {**{name: each.found for name, each in measured.items()}, "chance": measured["trained"].chance}
+        table = tuple({"encoder": name, **row} for name, row in values.items())
+        return Evaluation(tuple(measured["trained"].found), table, facts).of(rows.name)
+
+    def embeddings(
+        self,
+        method: Method,
+        config: Mapping[str, Any],
+        source: str,
+        *,
+        data_root: str | Path | None = None,
+        batch_size: int = 256,
+        progress: bool = False,
+    ) -> Embeddings:
+        """Embed what a table holds of the model's modalities; a row for each cell, with the column `modality`."""
+        method = cast(ModalityEmbedding, method)
+        rows = self._rows(method, config["loading"], source, data_root)
+        found = Embeddings(iter(()), list(rows.skipped))
+        found.empty = f"{source} holds nothing to embed."
+
+        def batches() -> Iterator[tuple[dict[str, list[Any]], Tensor]]:
+            for name in rows.columns:
+                one, views = rows.only(name), method.build_views().only(name)
+                for indices in rows.present(name).nonzero().flatten().split(batch_size):
+                    batch = views(one.fetch(indices), method.tokenizers)
+                    kept = batch["present"][name]
+                    if not bool(kept.any()):
+                        continue
+                    vectors = method.embed({name: batch["inputs"][name][kept].to(method.device)})
+                    ids = [rows.id(index) for index in indices[kept].tolist()]
+                    yield {"id": ids, "modality": [name] * len(ids)}, vectors
+
+        found.batches = batches()
+        return found
+
+    def report_arguments(
+        self, run: Run, *, data_root: str | Path | None = None, progress: bool = False
+    ) -> dict[str, Any]:
+        """A map of all modalities together."""
+        settings = run.settings()
+        method = cast(ModalityEmbedding, load(run.path))
+        rows = self._test_rows(settings, None, data_root, method).sample(MOST)
+        items = embed_items(method, rows, progress=progress)
+        return _shown(items)
+
+    def _loading(self, config: RunConfig) -> dict[str, Any]:
+        """The settings of loading with their defaults.
+
+        Raises:
+            InputError: a setting that does not exist.
+        """
+        known = self.loading_defaults()
+        unknown = sorted(set(config.loading) - set(known))
+        if unknown:
+            raise InputError(f"loading has no argument {unknown[0]!r}: choose from {', '.join(known)}.")
+        return {**known, **config.loading}
+
+    def _reading(self, loading: Mapping[str, Any], **changes: Any) -> Reading:
+        """How a table is read."""
+        options = {name: loading[name] for name in ("label", "image_size", "sample_rate", "seconds")}
+        return Reading(**{"modalities": parse_modalities(loading["modalities"]), **options, **changes})
+
+    def _rows(
+        self, method: ModalityEmbedding, loading: Mapping[str, Any], source: str, root: str | Path | None
+    ) -> ModalitySet:
+        """All rows of a source with those of the model's modalities that it has."""
+        kinds = {name: facts["kind"] for name, facts in method.modalities.items()}
+        return load_rows(source, root, reading=self._reading(loading, modalities=kinds, partial=True))
+
+    def _test_rows(
+        self, settings: RunConfig, data: str | None, root: str | Path | None, method: ModalityEmbedding
+    ) -> ModalitySet:
+        """The rows that a run is measured on."""
+        loading, root = self._loading(settings), root or settings.data_root
+        if data is not None:
+            return self._rows(method, loading, data, root)
+        _, test = load_modalities(
+            settings.data, root, reading=self._reading(loading), test_fraction=loading["test_fraction"]
+        )
+        if test is None:
+            raise InputError(f"{settings.data} has no test rows: name data to measure on with --data.")
+        return test
+
+
+def _shown(items: Mapping[str, Items]) -> dict[str, Any]:
+    """Embeddings of all modalities with their names."""
+    names = tuple(items)
+    return {
+        "embeddings": torch.cat([part.embeddings for part in items.values()]),
+        "texts": [f"{name}: {text}" for name, part in items.items() for text in part.shown],
+        "labels": {"modality": torch.cat([torch.full((len(p.embeddings),), i) for i, p in enumerate(items.values())])},
+        "class_names": {"modality": names},
+    }
+
+
+DOMAIN = Multimodal()

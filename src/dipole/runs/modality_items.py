@@ -1,0 +1,128 @@
+"""The different contents of each modality of a set, embedded."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dipole.data.multimodal import ModalitySet
+from dipole.methods.multimodal.base import ModalityEmbedding
+from dipole.views.modalities import ModalityViews
+
+
+@dataclass
+class Items:
+    """Contents of a modality, each once: every caption of a cell is one, and so is a text that several rows share.
+
+    Attributes:
+        embeddings: (K, D), as the method compares them.
+        rows: for each row of the set, which of them stand in it; empty where the modality is missing.
+        shown: what a reader sees of each.
+        records: a row's cell for each, as the views take it.
+    """
+
+    embeddings: Tensor
+    rows: list[list[int]]
+    shown: list[str]
+    records: list[Any]
+
+    def first(self, row: int) -> Tensor:
+        """The embedding of the first content of a row; zero where there is none."""
+        return self.embeddings[self.rows[row][0]] if self.rows[row] else torch.zeros_like(self.embeddings[0])
+
+
+@torch.inference_mode()
+def embed_items(
+    method: ModalityEmbedding, rows: ModalitySet, *, batch_size: int = 256, progress: bool = False
+) -> dict[str, Items]:
+    """Embed the contents of a set, modality by modality, on a GPU if there is one.
+
+    Args:
+        method: in evaluation mode.
+        rows: whose columns are modalities of the method.
+        batch_size: contents at a time.
+        progress: show a progress bar.
+
+    Returns:
+        Items on the CPU, by modality; modalities of which the set has nothing are left out.
+    """
+    method.to("cuda" if torch.cuda.is_available() else "cpu")
+    found = {}
+    for name in rows.columns:
+        one = method.build_views().only(name)
+        contents, places = _contents(rows, name, one)
+        if contents:
+            cells: Any = torch.arange(len(contents)).split(batch_size)
+            if progress:
+                from rich.console import Console
+                from rich.progress import track
+
+                cells = track(cells, description=f"embedding {name}", console=Console(stderr=True))
+            parts, records = [], []
+            for indices in cells:
+                records_ = [contents[int(index)]() for index in indices]
+                batch = one([{name: cell} for cell in records_], method.tokenizers)
+                parts.append(method.embed({name: batch["inputs"][name].to(method.device)}).float().cpu())
+                records += records_
+            shown = [_shown(name, cell, place) for place, cell in enumerate(records)]
+            found[name] = Items(torch.cat(parts), places, shown, records)
+    return found
+
+
+def _contents(rows: ModalitySet, name: str, views: ModalityViews) -> tuple[list[Callable[[], Any]], list[list[int]]]:
+    """What reads each different content, and which of them stand in each row."""
+    known = set(views.modalities[name].get("names", ()))
+    numbers: dict[Any, int] = {}
+    readers: list[Callable[[], Any]] = []
+    places: list[list[int]] = []
+    column = rows.columns[name]
+    for index, key in enumerate(rows.keys(name)):
+        texts = list(dict.fromkeys(key)) if column.kind == "text" and key is not None else [key]
+        missing = key is None or (column.kind == "category" and key not in known)
+        own: list[int] = []
+        for text in () if missing else texts:
+            if text not in numbers:
+                numbers[text] = len(numbers)
+                if column.kind == "text":
+                    readers.append(lambda text=text: [text])  # type: ignore[misc]
+                else:
+                    readers.append(lambda index=index: rows.cell(name, index))  # type: ignore[misc]
+            own.append(numbers[text])
+        places.append(own)
+    return readers, places
+
+
+def _shown(name: str, cell: Any, place: int) -> str:
+    """A few words about a content."""
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, list):
+        return cell[0]
+    if isinstance(cell, Tensor) and cell.ndim == 1 and len(cell) <= 8:
+        return ", ".join(f"{value:.3g}" for value in cell.tolist())
+    return f"{name} {place + 1}"
+
+
+def queries_of(method: ModalityEmbedding, given: dict[str, Tensor], target: str) -> list[Tensor] | None:
+    """Return the embeddings (N, D) of all modalities but the target; None if one is missing and cannot be.
+
+    Args:
+        method: says what stands for a missing modality.
+        given: (N, D) of some modalities.
+        target: which is searched for.
+    """
+    count = len(next(iter(given.values())))
+    parts = []
+    for name in method.modalities:
+        if name == target:
+            continue
+        if name in given:
+            parts.append(given[name])
+            continue
+        stand_in = method.missing_embedding(name)
+        if stand_in is None:
+            return None
+        parts.append(stand_in.float().cpu().expand(count, -1))
+    return parts

@@ -1,0 +1,89 @@
+"""Models of several modalities as people share them: weights, tokenizers, towers of texts that transformers opens."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from torch import nn
+
+from dipole.errors import InputError
+from dipole.methods.base import Method
+from dipole.methods.multimodal.base import ModalityEmbedding
+from dipole.nn.modalities import PretrainedText, TokenEncoder
+from dipole.nn.text.encoder import open_tokenizer, quiet
+from dipole.runs.model import load_model, save_model
+
+TEXTS = "texts"
+
+
+def save_modality_model(
+    method: ModalityEmbedding, folder: str | Path, *, name: str, arguments: dict[str, Any], facts: dict[str, Any]
+) -> None:
+    """Write `dipole.json`, `model.safetensors` and, in `texts/NAME/`, the tokenizer of each text modality.
+
+    Where a text encoder is a transformers model, that folder also holds its weights and opens in transformers.
+
+    Args:
+        method: whose weights are written.
+        folder: made if it is missing.
+        name: of the method.
+        arguments: of its constructor, as JSON can hold them.
+        facts: what else is needed to embed.
+    """
+    folder = Path(folder)
+    for modality, tokenizer in method.tokenizers.items():
+        place = text_folder(folder, modality)
+        place.mkdir(parents=True, exist_ok=True)
+        encoder = method.encoders[modality]
+        with quiet():
+            tokenizer.save_pretrained(place)
+            if isinstance(encoder, PretrainedText) and hasattr(encoder.encoder, "backbone"):
+                encoder.encoder.backbone.save_pretrained(place)  # type: ignore[operator]
+    save_model(method, folder, name=name, arguments=arguments, facts=facts)
+
+
+def load_modality_model(folder: Path, config: dict[str, Any], encoder: nn.Module | None = None) -> Method:
+    """Load what `save_modality_model` has written.
+
+    Args:
+        folder: of the model.
+        config: the content of `dipole.json`.
+        encoder: not used; a module of the caller's own cannot be built again.
+
+    Raises:
+        InputError: a file is missing or not whole.
+    """
+    arguments = dict(config["method"])
+    # A model needs nothing but its folder: the one that a text encoder came from may be gone.
+    own = {
+        name: str(text_folder(folder, name))
+        for name, facts in arguments["modalities"].items()
+        if facts["kind"] == "text" and (text_folder(folder, name) / "config.json").is_file()
+    }
+    arguments["encoders"] = {**(arguments.get("encoders") or {}), **own} or None
+    arguments["pretrained"] = False
+    method = load_model(folder, {**config, "method": arguments})
+    assert isinstance(method, ModalityEmbedding)
+    set_tokenizers(method, {name: open_tokenizer(str(text_folder(folder, name))) for name in method.tokenizers})
+    return method
+
+
+def set_tokenizers(method: ModalityEmbedding, tokenizers: dict[str, Any]) -> None:
+    """Give text encoders the tokenizers that were learned for them."""
+    for name, tokenizer in tokenizers.items():
+        encoder = method.encoders[name]
+        if isinstance(encoder, TokenEncoder):
+            encoder.tokenizer = tokenizer
+
+
+def text_folder(folder: Path, modality: str) -> Path:
+    """Return where the tokenizer of a modality lies in the folder of a model.
+
+    Example:
+        >>> text_folder(Path("model"), "a/b").as_posix()
+        'model/texts/a%2Fb'
+    """
+    place = folder / TEXTS / quote(modality, safe="")
+    if place.name in (".", ".."):
+        raise InputError(f"a modality cannot be named {modality!r}: rename the column.")
+    return place
