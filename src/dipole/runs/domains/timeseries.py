@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor
 
 from dipole.data.timeseries import ForecastTask, SeriesData, SeriesDataModule, SeriesSet, load_series
+from dipole.data.timeseries.arrays import make_sets
 from dipole.data.timeseries.toy import TOY_LOAD
 from dipole.errors import InputError
 from dipole.evaluation import Evaluation, Forecast, ridge_forecast
@@ -56,6 +58,10 @@ class TimeSeries(Domain):
             num_workers=config.num_workers,
             seed=config.seed,
         )
+
+    def sets_of_array(self, array: np.ndarray) -> SeriesData:
+        """Series (N, T, C), or (N, T) of one channel."""
+        return SeriesData(make_sets("array", (array, None))[0])
 
     def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:
         """The number of channels."""
