@@ -18,6 +18,10 @@ def test_a_recipe_says_what_it_is_and_can_be_built(recipe):
     elif domain.name == "text":
         method = build_method(config.name, {**config.method, "encoder": str(bert_folder(128, 1, 2)), "max_length": 64})
         assert method.build_views(**domain.view_options(type(method), config)).num_views == method.num_views
+    elif domain.name == "timeseries":
+        method = build_method(config.name, {**config.method, "channels": 8})
+        assert domain.loading(config)["window"] >= method.segments
+        assert isinstance(domain.view_options(type(method), config), dict)
     assert recipe.startswith(config.name)
 
 

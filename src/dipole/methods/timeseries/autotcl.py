@@ -53,6 +53,8 @@ class AutoTCL(SeriesEmbedding):
             layer as in the authors' code.
         consistency: `"intended"`, or `"official"` as in the authors' code.
         objective: of the augmentation: `"pri"`, step 2, or `"adversarial"`, to maximise InfoNCE between x and v.
+        channels: columns of the series; the data decide it.
+        longest_kernel: of the last layer of both networks.
         **options: arguments of `SeriesEmbedding` and `Method`.
 
     Raises:

@@ -26,7 +26,7 @@ from dipole.runs.model import build_method, load
 HORIZONS = (24, 48, 168, 336, 720)
 QUARTER_HOURLY_HORIZONS = (24, 48, 96, 288, 672)
 PAST = 200  # steps that a representation to forecast from sees
-MOST_POINTS = 1500  # of a report
+MOST_SERIES, MOST_STEPS = 1500, 500  # of a report
 
 
 class TimeSeries(Domain):
@@ -144,7 +144,7 @@ class TimeSeries(Domain):
         method = cast(SeriesEmbedding, load(run.path))
         if data.forecast is None:
             shown = data.test or data.train
-            count = min(len(shown), MOST_POINTS)
+            count = min(len(shown), MOST_SERIES)
             labels = {} if shown.labels is None else {"label": shown.labels[:count]}
             return {
                 "embeddings": embed_set(method, shown)[:count],
@@ -155,7 +155,7 @@ class TimeSeries(Domain):
             }
         task = data.forecast
         representations = represent(method, task)[0, : task.test_end]
-        steps = torch.linspace(0, task.test_end - 1, min(task.test_end, MOST_POINTS)).long()
+        steps = torch.linspace(0, task.test_end - 1, min(task.test_end, MOST_STEPS)).long()
         part = (steps >= task.train_end).long() + (steps >= task.validation_end).long()
         return {
             "embeddings": representations[steps],
