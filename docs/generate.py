@@ -54,7 +54,7 @@ def paper(card: Any) -> str:
 def entries() -> dict[str, type[Method] | type[Decoder]]:
     """Methods and decoders by name, field by field."""
     found: dict[str, type[Method] | type[Decoder]] = {**methods(), **decoders()}
-    order = ("vision", "text", "language")
+    order = ("vision", "text", "timeseries", "language")
     return dict(sorted(found.items(), key=lambda entry: (order.index(entry[1].card.field), entry[0])))
 
 
