@@ -6,7 +6,7 @@ Importing the package is cheap: torch is imported when a part that needs it is f
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["ContrastiveTransformer", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -14,4 +14,8 @@ def __getattr__(name: str) -> Any:
         from dipole.runs import load
 
         return load
+    if name == "ContrastiveTransformer":
+        from dipole.runs.estimator import ContrastiveTransformer
+
+        return ContrastiveTransformer
     raise AttributeError(f"module 'dipole' has no attribute {name!r}")

@@ -25,6 +25,10 @@ def test_a_recipe_says_what_it_is_and_can_be_built(recipe):
         facts = domain.facts(domain.data_module(config))
         method = build_method(config.name, {**config.method, **facts})
         assert method.build_views(**domain.view_options(type(method), config)).columns == tuple(facts["modalities"])
+    elif domain.name == "timeseries":
+        method = build_method(config.name, {**config.method, "channels": 8})
+        assert domain.loading(config)["window"] >= method.segments
+        assert isinstance(domain.view_options(type(method), config), dict)
     assert recipe.startswith(config.name)
 
 

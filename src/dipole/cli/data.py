@@ -6,7 +6,9 @@ from typing import Any
 
 from dipole.cli.parsing import parse, parser
 from dipole.cli.tables import show
+from dipole.errors import InputError
 
+SERIES_FILES = {".ts", ".npy"}
 TEXT_FILES = {".txt", ".jsonl", ".csv", ".tsv", ".parquet"}
 
 
@@ -14,7 +16,7 @@ def run(arguments: Sequence[str]) -> None:
     """List the data sets, or count one."""
     parser_ = parser("data", "List the data sets, or load one and say what is in it.")
     parser_.add_argument(
-        "data", nargs="?", type=str | None, default=None, help="a name, or a path of images, texts or a graph"
+        "data", nargs="?", type=str | None, default=None, help="a name, or a path of images, texts, a graph, series …"
     )
     parser_.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
     options = parse(parser_, arguments)
@@ -25,6 +27,8 @@ def run(arguments: Sequence[str]) -> None:
         _count_interactions(options.data, options.data_root)
     elif _is_graph(options.data, options.data_root):
         _count_graph(options.data, options.data_root)
+    elif _is_series(options.data, options.data_root):
+        _count_series(options.data, options.data_root)
     elif _is_text(options.data, options.data_root):
         _count_texts(options.data, options.data_root)
     else:
@@ -37,12 +41,14 @@ def _list() -> None:
     from dipole.data.graph import available_graphs
     from dipole.data.recommendation import available_interactions
     from dipole.data.text import available_texts
+    from dipole.data.timeseries import available_series
 
     kinds = (
         ("Images", "images", available()),
         ("Texts", "texts", available_texts()),
         ("Interactions", "size", available_interactions()),
         ("Graphs", "nodes", available_graphs()),
+        ("Time series", "series or steps", available_series()),
     )
     for title, counted, infos in kinds:
         rows = [[info.name, info.description, info.images, info.classes, info.where] for info in infos]
@@ -77,13 +83,29 @@ def _count_graph(data: str, root: str | None) -> None:
     show(graph.name, {"": "left", "value": "left"}, rows)
 
 
+def _is_series(data: str, root: str | None) -> bool:
+    """Whether a name is that of time series, or a path is read as such; tables are, if they hold numbers."""
+    from dipole.data.timeseries import available_series, read_time_table
+
+    if data.startswith("aeon:") or data in {info.name for info in available_series()}:
+        return True
+    path = _found(data, root)
+    if path.suffix.lower() == ".csv":
+        try:
+            read_time_table(path)
+        except InputError:
+            return False
+        return True
+    return path.suffix.lower() in SERIES_FILES or any(path.glob("*_TRAIN.ts"))
+
+
 def _is_text(data: str, root: str | None) -> bool:
     """Whether a name or a path is read as texts."""
     from dipole.data.text import available_texts
 
     if data in {info.name for info in available_texts()}:
         return True
-    path = next((path for path in (Path(data).expanduser(), Path(root or ".") / data) if path.exists()), Path(data))
+    path = _found(data, root)
     return path.suffix.lower() in TEXT_FILES or (path / "corpus.jsonl").is_file()
 
 
@@ -106,6 +128,34 @@ def _count_interactions(data: str, root: str | None) -> None:
         *(["left out", note] for note in table.skipped),
     ]
     show(table.name, {"": "left", "value": "left"}, rows)
+
+
+def _found(data: str, root: str | None) -> Path:
+    """The path that a name leads to, if there is one."""
+    return next((path for path in (Path(data).expanduser(), Path(root or ".") / data) if path.exists()), Path(data))
+
+
+def _count_series(data: str, root: str | None) -> None:
+    """Print how many series there are, how long they are, and where the parts of a long one begin."""
+    from dipole.data.timeseries import load_series
+
+    found = load_series(data, root)
+    count, steps, _ = found.train.values.shape
+    missing = float(found.train.values.isnan().float().mean())
+    rows: list[list[Any]] = [["training series", count], ["steps", steps], ["columns", ", ".join(found.train.columns)]]
+    rows.append(["missing", f"{missing:.1%}"])
+    if found.test is not None:
+        rows.append(["test series", len(found.test)])
+    if found.train.class_names:
+        rows.append(["classes", ", ".join(found.train.class_names)])
+    if found.forecast is not None:
+        task = found.forecast
+        rows += [
+            ["validation steps", task.validation_end - task.train_end],
+            ["test steps", task.test_end - task.validation_end],
+            ["to forecast", ", ".join(task.targets)],
+        ]
+    show(found.name, {"": "left", "value": "left"}, [*rows, *(["note", note] for note in found.notes)])
 
 
 def _count_texts(data: str, root: str | None) -> None:

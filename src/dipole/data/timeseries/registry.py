@@ -23,7 +23,9 @@ _ROWS = (
     DataSetInfo(TOY_PATTERNS, "generated patterns in noise, 64 steps", "120 + 120", 3, "built in"),
     DataSetInfo(TOY_LOAD, "generated hourly load, two columns, to forecast", "1500 steps", None, "built in"),
     *(
-        DataSetInfo(name, f"transformer temperature, {every}, to forecast", f"{20 * month} steps", None, "--data-root")
+        DataSetInfo(
+            name, f"transformer temperature, {every}, to forecast", f"{20 * month} steps", None, "files in --data-root"
+        )
         for (name, month), every in zip(ETT.items(), ("hourly", "hourly", "15 min", "15 min"), strict=True)
     ),
 )

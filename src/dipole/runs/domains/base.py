@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import lightning
+import numpy as np
 from torch import Tensor, nn
 
 from dipole.errors import InputError
@@ -57,6 +58,14 @@ class Domain(ABC):
     @abstractmethod
     def data_module(self, config: RunConfig, sets: Any = None) -> lightning.LightningDataModule:
         """Return the data of a run, without views; `sets` stand in for those that `config.data` names."""
+
+    def sets_of_array(self, array: np.ndarray) -> Any:
+        """Return what `data_module` takes as `sets`, made of an array.
+
+        Raises:
+            InputError: methods of this domain are not trained on arrays.
+        """
+        raise InputError(f"methods of {self.name} are not trained on arrays: use `dipole train`.")
 
     @abstractmethod
     def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:

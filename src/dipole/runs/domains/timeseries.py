@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor
 
 from dipole.data.timeseries import ForecastTask, SeriesData, SeriesDataModule, SeriesSet, load_series
+from dipole.data.timeseries.arrays import make_sets
 from dipole.data.timeseries.toy import TOY_LOAD
 from dipole.errors import InputError
 from dipole.evaluation import Evaluation, Forecast, ridge_forecast
@@ -24,7 +26,7 @@ from dipole.runs.model import build_method, load
 HORIZONS = (24, 48, 168, 336, 720)
 QUARTER_HOURLY_HORIZONS = (24, 48, 96, 288, 672)
 PAST = 200  # steps that a representation to forecast from sees
-MOST_POINTS = 1500  # of a report
+MOST_SERIES, MOST_STEPS = 1500, 500  # of a report
 
 
 class TimeSeries(Domain):
@@ -56,6 +58,10 @@ class TimeSeries(Domain):
             num_workers=config.num_workers,
             seed=config.seed,
         )
+
+    def sets_of_array(self, array: np.ndarray) -> SeriesData:
+        """Series (N, T, C), or (N, T) of one channel."""
+        return SeriesData(make_sets("array", (array, None))[0])
 
     def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:
         """The number of channels."""
@@ -138,7 +144,7 @@ class TimeSeries(Domain):
         method = cast(SeriesEmbedding, load(run.path))
         if data.forecast is None:
             shown = data.test or data.train
-            count = min(len(shown), MOST_POINTS)
+            count = min(len(shown), MOST_SERIES)
             labels = {} if shown.labels is None else {"label": shown.labels[:count]}
             return {
                 "embeddings": embed_set(method, shown)[:count],
@@ -149,7 +155,7 @@ class TimeSeries(Domain):
             }
         task = data.forecast
         representations = represent(method, task)[0, : task.test_end]
-        steps = torch.linspace(0, task.test_end - 1, min(task.test_end, MOST_POINTS)).long()
+        steps = torch.linspace(0, task.test_end - 1, min(task.test_end, MOST_STEPS)).long()
         part = (steps >= task.train_end).long() + (steps >= task.validation_end).long()
         return {
             "embeddings": representations[steps],

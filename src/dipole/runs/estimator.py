@@ -1,0 +1,151 @@
+"""Methods as estimators of scikit-learn."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities.seed import isolate_rng
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from dipole.errors import InputError
+from dipole.methods.base import Method
+from dipole.methods.registry import get_method
+from dipole.runs.config import RunConfig
+from dipole.runs.domains import get_domain
+from dipole.runs.model import load
+from dipole.runs.train import train
+
+AT_ONCE = 256  # samples that are embedded together
+
+
+class ContrastiveTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Train an encoder on arrays without labels, and embed arrays with it.
+
+    Time series are (N, T, C), NaN where a value is missing; those of `transform` may be longer or shorter. An array
+    (N, T) holds series of one channel, and T stays the same. The same `random_state` gives the same bits on the same
+    processor.
+
+    Args:
+        method: name of a method that is trained on arrays.
+        epochs: passes over the series.
+        batch_size: series per step, 2 or more.
+        options: arguments of the method.
+        loading: how its data are read, e.g. `{"window": 200}`.
+        random_state: of everything that is drawn.
+
+    Attributes:
+        method_: the trained method, in evaluation mode.
+        n_features_in_: channels C of series (N, T, C), or steps T of series (N, T).
+
+    Example:
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.svm import SVC
+        >>> from dipole.data.timeseries import toy_patterns
+        >>> train_set, test_set = toy_patterns()
+        >>> small = {"hidden": 8, "depth": 3, "features": 16, "longest_kernel": 4}
+        >>> model = make_pipeline(ContrastiveTransformer(epochs=1, options=small), SVC(C=1e8))
+        >>> model = model.fit(train_set.values.numpy(), train_set.labels.numpy())
+        >>> model.score(test_set.values.numpy(), test_set.labels.numpy()) > 0.6
+        True
+    """
+
+    def __init__(
+        self,
+        method: str = "autotcl",
+        *,
+        epochs: int = 20,
+        batch_size: int = 32,
+        options: Mapping[str, Any] | None = None,
+        loading: Mapping[str, Any] | None = None,
+        random_state: int = 0,
+    ) -> None:
+        self.method = method
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.options = options
+        self.loading = loading
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> "ContrastiveTransformer":  # noqa: N803 - as scikit-learn names it
+        """Train the encoder.
+
+        Args:
+            X: (N, T, C) or (N, T).
+            y: not looked at.
+
+        Raises:
+            InputError: an argument is out of range, or the method is not trained on arrays.
+        """
+        array = self._array(X)
+        self.n_features_in_ = _width(array)
+        self._ndim = array.ndim
+        domain = get_domain(get_method(self.method).domain)
+        config = RunConfig(
+            self.method,
+            data="array",
+            batch_size=self.batch_size,
+            epochs=self.epochs,
+            seed=self.random_state,
+            precision="32-true",
+            method=dict(self.options or {}),
+            loading=dict(self.loading or {}),
+        )
+        sets = domain.sets_of_array(array)
+        with isolate_rng(), tempfile.TemporaryDirectory() as folder:
+            run = train(config, Path(folder) / "run", sets=sets, monitor=False, progress=False)
+            self.method_: Method = load(run.path)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Return embeddings (N, D) in single precision.
+
+        Args:
+            X: (N, T, C) or (N, T), of as many channels as `fit` has seen.
+
+        Raises:
+            InputError: they do not fit.
+        """
+        check_is_fitted(self, "method_")
+        array = self._array(X)
+        if array.ndim != self._ndim or _width(array) != self.n_features_in_:
+            raise InputError(
+                f"X has {_width(array)} features, but {type(self).__name__} is expecting {self.n_features_in_} "
+                f"features as input, in an array of {self._ndim} axes."
+            )
+        values = torch.from_numpy(array if array.ndim > 2 else array[:, :, None])
+        with torch.inference_mode():
+            parts = [self.method_.embed(part.to(self.method_.device)).cpu() for part in values.split(AT_ONCE)]
+        return torch.cat(parts).float().numpy()
+
+    @property
+    def _n_features_out(self) -> int:
+        """Number of names of `get_feature_names_out`."""
+        shape = (1, self.n_features_in_) if self._ndim == 2 else (1, 1, self.n_features_in_)
+        return self.transform(np.zeros(shape)).shape[1]
+
+    def _array(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Numbers with 2 or 3 axes."""
+        array: np.ndarray = check_array(
+            X, dtype=np.float32, allow_nd=True, ensure_all_finite="allow-nan", estimator=self, input_name="X"
+        )
+        if array.ndim > 3:
+            raise InputError(f"X has shape {array.shape}: expected (N, T, C) or (N, T).")
+        return np.ascontiguousarray(array)
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn what arrays are fine."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+def _width(array: np.ndarray) -> int:
+    """What `fit` and `transform` must have in common: channels, or the steps of series of one channel."""
+    width: int = array.shape[-1]
+    return width
