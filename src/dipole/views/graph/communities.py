@@ -70,7 +70,7 @@ def detect_communities(
         tensor([0, 0, 0, 1, 1])
     """
     check_choice(method, ("leiden", "louvain"), "method")
-    edges = simple_edges(edge_index, num_nodes, symmetrize=symmetrize).T.tolist()
+    edges = simple_edges(edge_index, num_nodes, symmetrize=symmetrize).T.cpu().numpy()
     if method == "leiden":
         import igraph
         import leidenalg
@@ -81,7 +81,7 @@ def detect_communities(
     else:
         import networkx
 
-        graph = networkx.Graph(edges)
+        graph = networkx.Graph(edges.tolist())
         graph.add_nodes_from(range(num_nodes))
         found = torch.empty(num_nodes, dtype=torch.long)
         for number, nodes in enumerate(networkx.community.louvain_communities(graph, seed=seed)):
