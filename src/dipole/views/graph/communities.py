@@ -72,9 +72,11 @@ def detect_communities(
     check_choice(method, ("leiden", "louvain"), "method")
     edges = simple_edges(edge_index, num_nodes, symmetrize=symmetrize).T.cpu().numpy()
     if method == "leiden":
-        import igraph
-        import leidenalg
-
+        try:
+            import igraph
+            import leidenalg
+        except ModuleNotFoundError as error:
+            raise InputError(f"communities need the package {error.name}: pip install 'dipole[graph]'.") from error
         graph = igraph.Graph(n=num_nodes, edges=edges)
         partition = leidenalg.find_partition(graph, leidenalg.ModularityVertexPartition, seed=seed)
         found = torch.tensor(partition.membership, dtype=torch.long)
