@@ -153,6 +153,25 @@ def test_flags_of_train(flags: str, message: str, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ("csgcl --data karate", "Did you mean 'karate-club'?"),
+        ("csgcl --data cora", "cora is read from files: give --data-root"),
+        ("csgcl --data text.txt", "text.txt is no graph that dipole reads"),
+        ("csgcl --data empty", "empty holds no graph"),
+        ("csgcl --data keys.npz", "has the keys something: expected edge_index"),
+        ("csgcl --data corrupt.npz", "corrupt.npz"),
+        ("csgcl --views.edge_threshold 2", "threshold is 2.0: expected a share"),
+        ("gca --loading.held_out 1", "held_out is 1.0: expected a share of the edges"),
+        ("gca --views.centrality fame", "fame"),
+        ("grace --method.encoder mlp", "encoder is 'mlp': expected one of 'gcn'"),
+    ],
+)
+def test_training_on_graphs(arguments: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    check(f"train {arguments} --out out", message, capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         ("", "name a recipe or a method"),
         ("--out out", "name a recipe or a method"),
         ("simclr", "the following arguments are required: out"),

@@ -21,7 +21,7 @@ from dipole.runs.look import analyse_temperatures, report
 
 SMALL = {"hidden": 8, "projector_hidden": 8}
 METHODS = ("grace", "gca", "csgcl")
-WHOLE_RUN = ("model/model.safetensors", "model/dipole.json", "metrics.csv")
+WHOLE_RUN = ("model/model.safetensors", "model/dipole.json", "metrics.csv", "diagnostics.json")
 
 
 def settings(name: str = "csgcl", **changes: Any) -> RunConfig:
@@ -42,8 +42,19 @@ def test_a_run_says_what_it_depends_on(run: Run) -> None:
     assert config.views["communities"] == "leiden"
     assert config.loading == {"nodes": None, "normalize": True, "held_out": 0.2}
     rows = run.metrics.read_text().splitlines()
-    assert rows[0] == "epoch,step,loss,gamma,learning_rate"
-    assert [float(row.split(",")[3]) for row in (rows[10], rows[15], rows[30])] == pytest.approx([0, 0.5, 1])
+    names = rows[0].split(",")
+    assert {"loss", "gamma", "alignment", "tolerance"} <= set(names)
+    gamma = names.index("gamma")
+    assert [float(row.split(",")[gamma]) for row in (rows[10], rows[15], rows[30])] == pytest.approx([0, 0.5, 1])
+    entries = json.loads(run.diagnostics.read_text())["epochs"]
+    assert len(entries) == 30
+    assert entries[-1]["positive"]["mean"] > entries[-1]["negative"]["mean"]
+
+
+def test_a_long_run_is_measured_now_and_then(tmp_path: Path) -> None:
+    done = train(settings("grace", epochs=90), tmp_path / "run", progress=False)
+    entries = [entry["epoch"] for entry in json.loads(done.diagnostics.read_text())["epochs"]]
+    assert entries == list(range(2, 90, 3))
 
 
 def test_evaluate(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from dipole.diagnostics.covariance import covariance_eigenvalues, effective_eige
 from dipole.diagnostics.geometry import Geometry, geometry
 from dipole.diagnostics.hypersphere import alignment, uniformity
 from dipole.diagnostics.isotropy import isotropy
-from dipole.diagnostics.monitor import GeometryMonitor, TextGeometryMonitor
+from dipole.diagnostics.monitor import GeometryMonitor, GraphGeometryMonitor, TextGeometryMonitor
 from dipole.diagnostics.rank import effective_rank
 from dipole.diagnostics.repetition import coherence, diversity, rep_n
 from dipole.diagnostics.scores import ScoreDistributions, Scores, score_distributions
@@ -26,6 +26,7 @@ from dipole.diagnostics.temperature import (
 __all__ = [
     "Geometry",
     "GeometryMonitor",
+    "GraphGeometryMonitor",
     "LocalSeparation",
     "PenaltyProfile",
     "ScoreDistributions",

@@ -1,12 +1,13 @@
 """Follow the geometry of the embeddings while a method trains."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
@@ -200,3 +201,64 @@ class TextGeometryMonitor(GeometryMonitor):
         for start in range(0, len(self.records), CHUNK):
             views = self.text_views(self.records[start : start + CHUNK], self.tokenizer, generator=generator)
             yield {name: value.to(module.device) for name, value in views.items()}
+
+
+class GraphGeometryMonitor(GeometryMonitor):
+    """The same for some nodes of a graph, now and then, because an epoch on a graph is one step.
+
+    Args:
+        x: (N, F) attributes.
+        edge_index: (2, E).
+        nodes: (K,) that are followed; views are made of the whole graph.
+        views: called as `views(x, edge_index, generator=...)`; returns `views`, pairs of attributes and edges.
+        labels: (K,) classes for the tolerance, or None.
+        times: measurements in a run, spread over its epochs up to the last.
+        seed: of the views.
+        path: `diagnostics.json` to write after each measurement, or None.
+
+    Raises:
+        InputError: fewer than two nodes, or labels that do not fit.
+
+    Example:
+        >>> x, edges = torch.ones(3, 2), torch.tensor([[0, 1], [1, 0]])
+        >>> GraphGeometryMonitor(x, edges, torch.arange(2), views=print).entries
+        []
+    """
+
+    def __init__(
+        self,
+        x: Float[Tensor, "n f"],
+        edge_index: Int[Tensor, "2 e"],
+        nodes: Int[Tensor, "k"],
+        views: Callable[..., dict[str, Any]],
+        labels: Int[Tensor, "k"] | None = None,
+        times: int = 40,
+        seed: int = 0,
+        path: str | Path | None = None,
+    ) -> None:
+        check_two_samples(len(nodes), "GraphGeometryMonitor")
+        if labels is not None:
+            check_labels(labels, len(nodes))
+        self.x, self.edge_index, self.nodes, self.labels = x, edge_index, nodes, labels
+        self.graph_views, self.times, self.seed = views, times, seed
+        self.path = None if path is None else Path(path)
+        self.entries: list[dict[str, Any]] = []
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure if it is time."""
+        epochs = trainer.max_epochs or 1
+        left = epochs - trainer.current_epoch - 1
+        if left % math.ceil(epochs / self.times) == 0:
+            super().on_train_epoch_end(trainer, pl_module)
+
+    def _embed(self, trainer: Trainer, module: LightningModule) -> tuple[Tensor, Tensor]:
+        """Unit embeddings (K, D) of the nodes in two views."""
+        x, y = super()._embed(trainer, module)
+        nodes = self.nodes.to(x.device)
+        return x[nodes], y[nodes]
+
+    def _views(self, module: LightningModule) -> Iterator[Any]:
+        """The two views of the graph."""
+        generator = torch.Generator(module.device).manual_seed(self.seed)
+        made = self.graph_views(self.x.to(module.device), self.edge_index.to(module.device), generator=generator)
+        yield made["views"]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dipole.data.graph import GraphDataModule, GraphSet
+from dipole.diagnostics import GraphGeometryMonitor
 from dipole.errors import InputError
 from dipole.evaluation import Evaluation
 from dipole.evaluation.nodes import (
@@ -30,6 +31,7 @@ from dipole.views.graph import detect_communities
 
 SPLITS = 5  # random ones, over which accuracies are averaged
 STEPS = 3000  # of a linear classifier
+MONITORED_NODES = 512
 MOST_NODES = 3000  # of a report
 MOST_COMMUNITIES = 30  # that have a colour of their own in a report
 
@@ -75,6 +77,20 @@ class Graph(Domain):
         assert isinstance(data, GraphDataModule)
         data.views = cast(NodeEmbedding, method).build_views(**self.view_options(type(method), config))
         data.views.prepare(data.graph_set.graph.x, data.edges[0])
+
+    def monitors(self, method: Method, data: lightning.LightningDataModule, run: Run) -> list[lightning.Callback]:
+        """The geometry of the embeddings of some nodes, some times in a run."""
+        assert isinstance(data, GraphDataModule)
+        graph = data.graph_set
+        nodes = torch.randperm(len(graph), generator=torch.Generator().manual_seed(0))[:MONITORED_NODES]
+        labels = graph.labels
+        if labels is not None:
+            nodes = nodes[labels[nodes] >= 0]
+            labels = labels[nodes]
+        if len(nodes) < 2:
+            return []
+        views = cast(Any, data.views)
+        return [GraphGeometryMonitor(graph.graph.x, data.edges[0], nodes, views, labels, path=run.diagnostics)]
 
     def evaluate(
         self,
@@ -171,7 +187,7 @@ class Graph(Domain):
         ids, degrees = graph.node_ids(), graph.degrees.tolist()
         classes = class_names_of(graph) if graph.labels is not None else [None] * len(graph)
         texts = [
-            f"{ids[node]}{'' if classes[node] is None else f', {classes[node]}'}: {degrees[node]} neighbours"
+            f"node {ids[node]}{'' if classes[node] is None else f', class {classes[node]}'}, {degrees[node]} neighbours"
             for node in shown.tolist()
         ]
         return {

@@ -70,18 +70,20 @@ def detect_communities(
         tensor([0, 0, 0, 1, 1])
     """
     check_choice(method, ("leiden", "louvain"), "method")
-    edges = simple_edges(edge_index, num_nodes, symmetrize=symmetrize).T.tolist()
+    edges = simple_edges(edge_index, num_nodes, symmetrize=symmetrize).T.cpu().numpy()
     if method == "leiden":
-        import igraph
-        import leidenalg
-
+        try:
+            import igraph
+            import leidenalg
+        except ModuleNotFoundError as error:
+            raise InputError(f"communities need the package {error.name}: pip install 'dipole[graph]'.") from error
         graph = igraph.Graph(n=num_nodes, edges=edges)
         partition = leidenalg.find_partition(graph, leidenalg.ModularityVertexPartition, seed=seed)
         found = torch.tensor(partition.membership, dtype=torch.long)
     else:
         import networkx
 
-        graph = networkx.Graph(edges)
+        graph = networkx.Graph(edges.tolist())
         graph.add_nodes_from(range(num_nodes))
         found = torch.empty(num_nodes, dtype=torch.long)
         for number, nodes in enumerate(networkx.community.louvain_communities(graph, seed=seed)):

@@ -148,11 +148,11 @@ def _draw(
     probability: float | Tensor, count: int, device: torch.device, name: str, generator: torch.Generator | None
 ) -> Tensor:
     """True with the probability of each of `count` places."""
-    chances = torch.as_tensor(probability, dtype=torch.float32 if isinstance(probability, float | int) else None)
-    chances = chances.to(device).expand(count)
+    # Single precision is enough for a draw, and not every device has more.
+    chances = torch.as_tensor(probability, dtype=torch.float32).to(device).expand(count)
     if count and not bool(((chances >= 0) & (chances <= 1)).all()):  # NaN is neither
         raise InputError(f"{name} holds a probability outside 0 to 1.")
-    return torch.rand(count, generator=generator, device=device, dtype=chances.dtype) < chances
+    return torch.rand(count, generator=generator, device=device) < chances
 
 
 def _check_rates(rate: float, threshold: float) -> None:
