@@ -20,6 +20,7 @@ from torch import Tensor
 from dipole import __version__
 from dipole.errors import InputError
 from dipole.files import atomic_write
+from dipole.report.cross_modal import Search
 from dipole.report.neighbours import Neighbours, find_neighbours
 from dipole.report.projection import plane, sample
 from dipole.report.run_files import GEOMETRY, SCORES, read_curves, read_diagnostics, read_evaluation, read_settings
@@ -38,6 +39,7 @@ def build_report(
     labels: Mapping[str, Int[Tensor, "n"]] | None = None,
     class_names: Mapping[str, Sequence[str]] | None = None,
     ids: Sequence[str] | None = None,
+    searches: Sequence[Search] | None = None,
     method: str | None = None,
     data: str | None = None,
     created: datetime | None = None,
@@ -60,6 +62,7 @@ def build_report(
         labels: label factors by name, each (N,), negative where unknown; `"label"`, or else the first, is the main one.
         class_names: names of the values of each factor.
         ids: names of the samples.
+        searches: from one modality in another, in place of nearest neighbours.
         method: name of the method for the heading; default: the name of the run directory.
         data: name of the data set for the heading.
         created: date of the report; default: now.
@@ -91,7 +94,8 @@ def build_report(
     names = _Names(labels, class_names, ids, texts)
     mapped = None if embeddings is None else sample(len(embeddings), points, seed)
     found = None
-    if embeddings is not None and (images is not None or texts is not None) and len(embeddings) > 1:
+    shown = images is not None or texts is not None
+    if embeddings is not None and shown and searches is None and len(embeddings) > 1:
         found = find_neighbours(embeddings, labels.get(main) if main else None, samples, neighbours, seed)
     sprite = _sprite(images, mapped, found)
     map_data = _map(embeddings, mapped, names, sprite, main, seed)
@@ -112,6 +116,7 @@ def build_report(
         "evaluation": read_evaluation(run_dir / "evaluation.json"),
         "map": map_data,
         "gallery": None if found is None else _gallery(found, names, sprite, main),
+        "searches": searches,
         "sprite": sprite,
         "plots": _as_json({"curves": curves, "scores": diagnostics, "map": map_data}),
     }
