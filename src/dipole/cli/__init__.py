@@ -19,6 +19,7 @@ COMMANDS = {
     "search": "find the texts nearest to a query",
     "recommend": "recommend items to users with a run",
     "generate": "write text with a language model by contrastive decoding",
+    "rewrite": "rewrite the captions of a table with a language model",
     "export": "write the encoder of a run as ONNX",
     "report": "make one HTML page of a run",
     "analyse": "show what each temperature would penalise on a run's embeddings",

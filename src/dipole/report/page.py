@@ -19,6 +19,7 @@ from torch import Tensor
 from dipole import __version__
 from dipole.errors import InputError
 from dipole.files import atomic_write
+from dipole.report.cross_modal import Search
 from dipole.report.forecasts import ForecastPlot
 from dipole.report.neighbours import Neighbours, find_neighbours
 from dipole.report.projection import plane, sample
@@ -40,6 +41,7 @@ def build_report(
     class_names: Mapping[str, Sequence[str]] | None = None,
     ids: Sequence[str] | None = None,
     forecasts: Sequence[ForecastPlot] = (),
+    searches: Sequence[Search] | None = None,
     method: str | None = None,
     data: str | None = None,
     sections: Sequence[Section] = (),
@@ -65,6 +67,7 @@ def build_report(
         class_names: names of the values of each factor.
         ids: names of the samples.
         forecasts: of a time series, shown beside what came.
+        searches: from one modality in another, in place of nearest neighbours.
         method: name of the method for the heading; default: the name of the run directory.
         data: name of the data set for the heading.
         sections: further parts of the page.
@@ -98,7 +101,8 @@ def build_report(
     names = _Names(labels, class_names, ids, texts)
     mapped = None if embeddings is None else sample(len(embeddings), points, seed)
     found = None
-    if embeddings is not None and (images is not None or texts is not None) and len(embeddings) > 1:
+    shown = images is not None or texts is not None
+    if embeddings is not None and shown and searches is None and len(embeddings) > 1:
         found = find_neighbours(embeddings, labels.get(main) if main else None, samples, neighbours, seed)
     sprite = _sprite(images, mapped, found)
     map_data = _map(embeddings, mapped, names, sprite, main, seed)
@@ -119,6 +123,7 @@ def build_report(
         "evaluation": read_evaluation(run_dir / "evaluation.json"),
         "map": map_data,
         "gallery": None if found is None else _gallery(found, names, sprite, main),
+        "searches": searches,
         "sprite": sprite,
         "sections": sections,
         "scores": scores or bool(diagnostics),

@@ -9,7 +9,8 @@ import torch
 
 from dipole.data.multimodal.built_in import load_digit_trios, load_emoji_captions, load_shape_captions, load_xor
 from dipole.data.multimodal.modality_set import ModalitySet
-from dipole.data.multimodal.table import EXTENSIONS, TEST, TRAIN, Reading, load_table
+from dipole.data.multimodal.table import TEST, TRAIN, Reading, load_table
+from dipole.data.multimodal.table_files import EXTENSIONS
 from dipole.data.registry import DataSetInfo
 from dipole.data.splits import stratified_split
 from dipole.errors import InputError

@@ -1,15 +1,12 @@
 """A table whose columns are modalities -> a set of rows: Parquet, CSV, TSV or JSON lines, files beside it."""
 
-import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 
 from dipole.data.decode import check_image_file
@@ -26,14 +23,12 @@ from dipole.data.multimodal.columns import (
 from dipole.data.multimodal.kinds import as_text, infer_kind, parsed
 from dipole.data.multimodal.modality_set import ModalitySet, unknown_column
 from dipole.data.multimodal.sounds import check_sound_file
-from dipole.data.text.line_file import LineFile
+from dipole.data.multimodal.table_files import Cells, read_columns, texts_of
 from dipole.errors import InputError
 
 logger = logging.getLogger(__name__)
-EXTENSIONS = (".parquet", ".csv", ".tsv", ".jsonl")
 ID, SPLIT, LABEL = "id", "split", "label"
 TRAIN, TEST = ("train", "training"), ("test", "val", "valid", "validation")
-Cells = list[Any]
 
 
 @dataclass(frozen=True)
@@ -119,7 +114,7 @@ def load_table(path: str | Path, reading: Reading | None = None) -> tuple[Modali
         ModalitySet('pairs.csv', 2 rows, caption: text, sensor: vector)
     """
     path, reading = Path(path), reading or Reading()
-    cells = _read(path)
+    cells = read_columns(path)
     named = {ID, SPLIT, reading.label}
     wanted = reading.modalities or {name: None for name in cells if name not in named}
     if reading.partial and any(name in cells for name in wanted):
@@ -159,18 +154,10 @@ def _column(
         samples = max(1, round(reading.seconds * reading.sample_rate))
         return SoundFiles(path.parent, paths, present, reading.sample_rate, samples)
     if kind == "text":
-        return Texts([_texts(value) for value in cells])
+        return Texts([texts_of(value) for value in cells])
     if kind == "category":
         return Categories([as_text(value) for value in cells])
     return _vectors(path, name, cells, skipped)
-
-
-def _texts(value: Any) -> list[str]:
-    """The texts of a cell without the empty ones."""
-    value = parsed(value)
-    parts = value if isinstance(value, list) else [value]
-    texts = [text for text in map(as_text, parts) if text]
-    return texts
 
 
 def _files(
@@ -215,82 +202,3 @@ def _vectors(path: Path, name: str, cells: Cells, skipped: list[tuple[str, str]]
             skipped.append((f"{name} row {row + 1}", "it holds a value that is no number"))
     values = torch.tensor([[0.0] * width if vector is None else vector for vector in rows])
     return Vectors(values.view(len(rows), width), torch.tensor([vector is not None for vector in rows]))
-
-
-def _read(path: Path) -> dict[str, Cells]:
-    """The columns of a file as lists; missing cells are None.
-
-    Raises:
-        InputError: the file is missing, empty, broken or of another kind.
-    """
-    if not path.is_file():
-        raise InputError(f"{path} is no file: expected a table, {', '.join(EXTENSIONS)}.")
-    suffix = path.suffix.lower()
-    if suffix == ".jsonl":
-        columns = _read_json_lines(path)
-    elif suffix in (".csv", ".tsv"):
-        columns = _read_delimited(path, "," if suffix == ".csv" else "\t")
-    elif suffix == ".parquet":
-        columns = _read_parquet(path)
-    else:
-        raise InputError(f"{path} is no table that dipole reads: expected {', '.join(EXTENSIONS)}.")
-    if not columns or not len(next(iter(columns.values()))):
-        raise InputError(f"{path} holds no row.")
-    return columns
-
-
-def _read_parquet(path: Path) -> dict[str, Cells]:
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"cannot read {path} as Parquet ({str(error).splitlines()[0]}).") from error
-    return _lists(table)
-
-
-def _read_delimited(path: Path, delimiter: str) -> dict[str, Cells]:
-    """All columns as strings; an empty cell is missing."""
-
-    try:
-        header = pa.csv.open_csv(path, parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True))
-        names = header.schema.names
-        header.close()
-        table = pa.csv.read_csv(
-            path,
-            parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
-            ),
-        )
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"cannot read {path} ({str(error).splitlines()[0]}).") from error
-    return _lists(table)
-
-
-def _lists(table: pa.Table) -> dict[str, Cells]:
-    """The columns of an Arrow table.
-
-    Raises:
-        InputError: two columns of one name.
-    """
-    repeated = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
-    if repeated:
-        raise InputError(f"the table has {repeated[0]!r} twice: name its columns differently.")
-    return {name: table.column(name).to_pylist() for name in table.column_names}
-
-
-def _read_json_lines(path: Path) -> dict[str, Cells]:
-    """Dictionaries, one a line; a key that a line lacks is missing there."""
-    file = LineFile(path)
-    records: list[dict[str, Any]] = []
-    for line in np.flatnonzero(file.has_text).tolist():
-        try:
-            record = json.loads(file.read(line))
-        except ValueError as error:
-            raise InputError(f"{path}, line {line + 1} is not valid JSON ({error}): put it right.") from error
-        if not isinstance(record, dict):
-            raise InputError(f"{path}, line {line + 1} is a {type(record).__name__}: expected a dictionary a line.")
-        records.append(record)
-    names: Sequence[str] = list(dict.fromkeys(name for record in records for name in record))
-    return {name: [record.get(name) for record in records] for name in names}

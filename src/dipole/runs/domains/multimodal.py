@@ -28,6 +28,7 @@ from dipole.runs.domains.base import Domain, Embeddings
 from dipole.runs.modality_evaluation import Measured, add_conditional, add_retrieval, add_zero_shot, read_templates
 from dipole.runs.modality_items import Items, embed_items
 from dipole.runs.modality_model import load_modality_model, save_modality_model, set_tokenizers
+from dipole.runs.modality_searches import searches
 from dipole.runs.model import build_method, load
 
 MONITORED = 256  # rows
@@ -204,12 +205,12 @@ class Multimodal(Domain):
     def report_arguments(
         self, run: Run, *, data_root: str | Path | None = None, progress: bool = False
     ) -> dict[str, Any]:
-        """A map of all modalities together."""
+        """A map of all modalities together, and searches from each in each other."""
         settings = run.settings()
         method = cast(ModalityEmbedding, load(run.path))
         rows = self._test_rows(settings, None, data_root, method).sample(MOST)
         items = embed_items(method, rows, progress=progress)
-        return _shown(items)
+        return {**_map(items), "searches": searches(method, items), "data": rows.name}
 
     def _loading(self, config: RunConfig) -> dict[str, Any]:
         """The settings of loading with their defaults.
@@ -250,7 +251,7 @@ class Multimodal(Domain):
         return test
 
 
-def _shown(items: Mapping[str, Items]) -> dict[str, Any]:
+def _map(items: Mapping[str, Items]) -> dict[str, Any]:
     """Embeddings of all modalities with their names."""
     names = tuple(items)
     return {

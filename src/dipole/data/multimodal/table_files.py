@@ -1,0 +1,146 @@
+"""Tables of any cells: Parquet, CSV, TSV and JSON lines, read as lists and written again."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dipole.data.multimodal.kinds import as_text, parsed
+from dipole.data.multimodal.modality_set import unknown_column
+from dipole.data.text.line_file import LineFile
+from dipole.errors import InputError
+from dipole.files import atomic_write
+
+EXTENSIONS = (".parquet", ".csv", ".tsv", ".jsonl")
+SAVED = (".parquet", ".jsonl")
+Cells = list[Any]
+
+
+def read_columns(path: Path) -> dict[str, Cells]:
+    """Read the columns of a file as lists; missing cells are None.
+
+    Raises:
+        InputError: the file is missing, empty, broken or of another kind.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is no file: expected a table, {', '.join(EXTENSIONS)}.")
+    suffix = path.suffix.lower()
+    if suffix == ".jsonl":
+        columns = _read_json_lines(path)
+    elif suffix in (".csv", ".tsv"):
+        columns = _read_delimited(path, "," if suffix == ".csv" else "\t")
+    elif suffix == ".parquet":
+        columns = _read_parquet(path)
+    else:
+        raise InputError(f"{path} is no table that dipole reads: expected {', '.join(EXTENSIONS)}.")
+    if not columns or not len(next(iter(columns.values()))):
+        raise InputError(f"{path} holds no row.")
+    return columns
+
+
+def _read_parquet(path: Path) -> dict[str, Cells]:
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot read {path} as Parquet ({str(error).splitlines()[0]}).") from error
+    return _lists(table)
+
+
+def _read_delimited(path: Path, delimiter: str) -> dict[str, Cells]:
+    """All columns as strings; an empty cell is missing."""
+
+    try:
+        header = pa.csv.open_csv(path, parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True))
+        names = header.schema.names
+        header.close()
+        table = pa.csv.read_csv(
+            path,
+            parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
+            ),
+        )
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot read {path} ({str(error).splitlines()[0]}).") from error
+    return _lists(table)
+
+
+def _lists(table: pa.Table) -> dict[str, Cells]:
+    """The columns of an Arrow table.
+
+    Raises:
+        InputError: two columns of one name.
+    """
+    repeated = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    if repeated:
+        raise InputError(f"the table has {repeated[0]!r} twice: name its columns differently.")
+    return {name: table.column(name).to_pylist() for name in table.column_names}
+
+
+def _read_json_lines(path: Path) -> dict[str, Cells]:
+    """Dictionaries, one a line; a key that a line lacks is missing there."""
+    file = LineFile(path)
+    records: list[dict[str, Any]] = []
+    for line in np.flatnonzero(file.has_text).tolist():
+        try:
+            record = json.loads(file.read(line))
+        except ValueError as error:
+            raise InputError(f"{path}, line {line + 1} is not valid JSON ({error}): put it right.") from error
+        if not isinstance(record, dict):
+            raise InputError(f"{path}, line {line + 1} is a {type(record).__name__}: expected a dictionary a line.")
+        records.append(record)
+    names: Sequence[str] = list(dict.fromkeys(name for record in records for name in record))
+    return {name: [record.get(name) for record in records] for name in names}
+
+
+def write_columns(columns: Mapping[str, Cells], path: str | Path) -> None:
+    """Write columns as Parquet or JSON lines.
+
+    Raises:
+        InputError: a column holds cells of several kinds, which Parquet cannot.
+    """
+    if Path(path).suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        try:
+            table = pa.table({name: pa.array(cells) for name, cells in columns.items()})
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise InputError(f"{path}: {str(error).splitlines()[0]}. Choose a .jsonl file.") from error
+        with atomic_write(path) as temporary:
+            pq.write_table(table, temporary)
+        return
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for cells in zip(*columns.values(), strict=True):
+            row = {name: cell for name, cell in zip(columns, cells, strict=True) if cell is not None}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def texts_of(value: Any) -> list[str]:
+    """Return the texts of a cell without the empty ones.
+
+    Example:
+        >>> texts_of('["one", ""]'), texts_of("two"), texts_of(None)
+        (['one'], ['two'], [])
+    """
+    value = parsed(value)
+    parts = value if isinstance(value, list) else [value]
+    return [text for text in map(as_text, parts) if text]
+
+
+def captions_of(columns: Mapping[str, Cells], column: str, name: str) -> list[list[str]]:
+    """Return the texts of each cell of a column.
+
+    Raises:
+        InputError: there is no such column, or no text in it.
+    """
+    if column not in columns:
+        raise unknown_column(name, column, list(columns))
+    found = [texts_of(value) for value in columns[column]]
+    if not any(found):
+        raise InputError(f"{name}: column {column!r} holds no text.")
+    return found

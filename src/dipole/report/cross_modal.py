@@ -1,0 +1,53 @@
+"""What was found of one modality for a sample of another."""
+
+import base64
+import io
+from dataclasses import dataclass
+
+from jaxtyping import UInt8
+from torch import Tensor
+
+from dipole.report.thumbnails import LARGEST
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A sample, as a reader sees it.
+
+    Args:
+        text: its words, or its name.
+        image: (3, H, W), if it is one.
+        score: of the search that found it.
+        belongs: whether it belongs to what was searched for.
+    """
+
+    text: str
+    image: UInt8[Tensor, "3 h w"] | None = None
+    score: float | None = None
+    belongs: bool | None = None
+
+    @property
+    def uri(self) -> str | None:
+        """The image as a data URI of a small PNG."""
+        if self.image is None:
+            return None
+        from PIL import Image
+
+        picture = Image.fromarray(self.image.permute(1, 2, 0).cpu().numpy())
+        picture.thumbnail((LARGEST, LARGEST))
+        buffer = io.BytesIO()
+        picture.save(buffer, "png", optimize=True)
+        return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+@dataclass(frozen=True)
+class Search:
+    """Some searches from one modality in another.
+
+    Args:
+        title: names both.
+        rows: what was searched with, and what was found, the best first.
+    """
+
+    title: str
+    rows: tuple[tuple[Shown, tuple[Shown, ...]], ...]
