@@ -231,3 +231,20 @@ def test_recommend_on_the_command_line(run: Run, tmp_path: Path, capsys: Any) ->
     assert main(["recommend", str(run.path), "user-3", "user-4", "--k", "2", "--out", str(out)]) == 0
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(row["user"], row["rank"]) for row in rows] == [("user-3", 1), ("user-3", 2), ("user-4", 1), ("user-4", 2)]
+
+
+def test_data_says_what_is_in_interactions(tmp_path: Path, capsys: Any) -> None:
+    assert main(["data", "toy-interactions"]) == 0
+    shown = capsys.readouterr().out
+    assert "4413" in shown
+    (tmp_path / "bought.csv").write_text("user,item\nann,tea\nann,milk\nbob,tea\n,tea\n")
+    assert main(["data", str(tmp_path / "bought.csv"), "--kind", "interactions"]) == 0
+    shown = capsys.readouterr().out
+    assert "1 rows without a user, an item or a time" in shown
+    assert "users with 2 or more" in shown
+    assert main(["data", str(tmp_path / "bought.csv")]) == 0  # taken for texts
+    assert "columns" in capsys.readouterr().out
+    assert main(["data", "--kind", "interactions"]) == 0
+    assert "Images" not in capsys.readouterr().out
+    assert main(["data", "--kind", "films"]) == 2
+    assert "kind is 'films'" in capsys.readouterr().err

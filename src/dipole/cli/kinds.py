@@ -1,0 +1,179 @@
+"""Kinds of data: which sets of each there are, what is read as one, and what is said about it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dipole.errors import InputError
+
+Rows = list[list[Any]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of data.
+
+    Args:
+        title: of its list.
+        counted: what the sizes in the list are of.
+        available: the sets that dipole knows.
+        fits: whether a path, or a name that is none of these sets, is read as this kind.
+        describe: `(data, data_root) -> (name, rows)`.
+    """
+
+    title: str
+    counted: str
+    available: Callable[[], list[Any]]
+    fits: Callable[[str, Path], bool]
+    describe: Callable[[str, str | None], tuple[str, Rows]]
+
+
+def _interactions() -> Kind:
+    import numpy as np
+
+    from dipole.data.recommendation import available_interactions, load_interactions
+
+    def describe(data: str, root: str | None) -> tuple[str, Rows]:
+        table = load_interactions(data, root, min_interactions=1)
+        rows: Rows = [["interactions", len(table)], ["users", len(table.users)], ["items", len(table.items)]]
+        for k in (2, 5):
+            users = np.bincount(table.user)
+            rows.append([f"users with {k} or more", int((users >= k).sum())])
+        return table.name, [*rows, *(["left out", note] for note in table.skipped)]
+
+    def fits(data: str, path: Path) -> bool:
+        return path.suffix == ".inter"
+
+    return Kind("Interactions", "size", available_interactions, fits, describe)
+
+
+def _graph() -> Kind:
+    from dipole.data.graph import available_graphs, load_graph
+
+    def describe(data: str, root: str | None) -> tuple[str, Rows]:
+        graph = load_graph(data, root)
+        edges = graph.graph.edge_index
+        rows: Rows = [
+            ["nodes", len(graph)],
+            ["edges", int((edges[0] <= edges[1]).sum())],
+            ["attributes", graph.graph.x.shape[1]],
+            ["nodes without edges", int((graph.degrees == 0).sum())],
+        ]
+        if graph.labels is not None:
+            rows.append(["classes", ", ".join(graph.class_names) or int(graph.labels.max()) + 1])
+        return graph.name, [*rows, *(["note", note] for note in graph.notes)]
+
+    def fits(data: str, path: Path) -> bool:
+        return path.is_dir() and any(found for kind in ("ind.*.graph", "edges.*") for found in path.glob(kind))
+
+    return Kind("Graphs", "nodes", available_graphs, fits, describe)
+
+
+def _series() -> Kind:
+    from dipole.data.timeseries import available_series, load_series, read_time_table
+
+    def describe(data: str, root: str | None) -> tuple[str, Rows]:
+        found = load_series(data, root)
+        count, steps, _ = found.train.values.shape
+        missing = float(found.train.values.isnan().float().mean())
+        rows: Rows = [["training series", count], ["steps", steps], ["columns", ", ".join(found.train.columns)]]
+        rows.append(["missing", f"{missing:.1%}"])
+        if found.test is not None:
+            rows.append(["test series", len(found.test)])
+        if found.train.class_names:
+            rows.append(["classes", ", ".join(found.train.class_names)])
+        if found.forecast is not None:
+            task = found.forecast
+            rows.append(["validation steps", task.validation_end - task.train_end])
+            rows.append(["test steps", task.test_end - task.validation_end])
+            rows.append(["to forecast", ", ".join(task.targets)])
+        return found.name, [*rows, *(["note", note] for note in found.notes)]
+
+    def fits(data: str, path: Path) -> bool:
+        if data.startswith("aeon:") or path.suffix.lower() in {".ts", ".npy"} or any(path.glob("*_TRAIN.ts")):
+            return True
+        if path.suffix.lower() != ".csv":
+            return False
+        try:
+            read_time_table(path)
+        except InputError:  # a table of something else
+            return False
+        return True
+
+    return Kind("Time series", "series or steps", available_series, fits, describe)
+
+
+def _modalities() -> Kind:
+    from dipole.data.multimodal import available_modalities, load_modalities
+
+    def describe(data: str, root: str | None) -> tuple[str, Rows]:
+        train, test = load_modalities(data, root)
+        parts = {"training rows": train, **({} if test is None else {"test rows": test})}
+        rows: Rows = [[name, len(part)] for name, part in parts.items()]
+        for name in train.columns:
+            there = sum(int(part.present(name).sum()) for part in parts.values())
+            rows.append([name, f"in {there} rows"])
+        return train.name, [*rows, *([f"left out: {name}", reason] for name, reason in train.skipped)]
+
+    return Kind("Several modalities", "rows", available_modalities, lambda data, path: False, describe)
+
+
+def _texts() -> Kind:
+    from dipole.data.text import available_texts, load_texts
+
+    def describe(data: str, root: str | None) -> tuple[str, Rows]:
+        texts = load_texts(data, root)
+        rows: Rows = [["texts", len(texts)], ["columns", ", ".join(texts.columns)]]
+        rows += [["left out", str(note)] for note in texts.skipped]
+        rows += [["repaired", str(note)] for note in texts.repaired]
+        if len(texts):
+            rows += [[f"first {name}", " ".join(str(value).split())[:100]] for name, value in texts[0].items()]
+        return texts.name, rows
+
+    def fits(data: str, path: Path) -> bool:
+        tables = {".txt", ".jsonl", ".csv", ".tsv", ".parquet"}
+        return path.suffix.lower() in tables or (path / "corpus.jsonl").is_file()
+
+    return Kind("Texts", "texts", available_texts, fits, describe)
+
+
+def _images() -> Kind:
+    from dipole.data import available, load_image_sets
+
+    def describe(data: str, root: str | None) -> tuple[str, Rows]:
+        train, test = load_image_sets(data, root)
+        rows: Rows = [["training images", len(train)], ["test images", len(test)]]
+        rows.append(["shape", "×".join(map(str, train.input_shape))])
+        rows += [[f"classes of {kind}", ", ".join(names)] for kind, names in train.class_names.items()]
+        rows += [[f"left out: {path}", reason] for path, reason in train.skipped]
+        return train.name, rows
+
+    return Kind("Images", "images", available, lambda data, path: True, describe)
+
+
+# In the order in which they are listed. Images take what no other kind claims.
+KINDS: dict[str, Callable[[], Kind]] = {
+    "images": _images,
+    "texts": _texts,
+    "modalities": _modalities,
+    "graph": _graph,
+    "series": _series,
+    "interactions": _interactions,
+}
+
+
+def kind_of(data: str, root: str | None) -> Kind:
+    """Return the kind that a name or a path is read as.
+
+    A name in a list belongs to that list. A table can be several kinds: texts, unless it holds nothing but numbers.
+    """
+    kinds = {name: make() for name, make in KINDS.items()}
+    for kind in kinds.values():
+        if data in {info.name for info in kind.available()}:
+            return kind
+    path = next((path for path in (Path(data).expanduser(), Path(root or ".") / data) if path.exists()), Path(data))
+    for name in ("interactions", "graph", "series", "texts"):
+        if kinds[name].fits(data, path):
+            return kinds[name]
+    return kinds["images"]
