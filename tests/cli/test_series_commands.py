@@ -93,8 +93,8 @@ def test_the_data_decide_the_channels(capsys: pytest.CaptureFixture[str]) -> Non
         ("--method.gumbel-bias 0", "bias is 0.0"),
         ("--method.depth 0", "depth is 0"),
         ("--method.consistency inverted", "consistency"),
-        ("--trainer.accumulate-grad-batches 2", "steps its optimisers itself"),
-        ("--trainer.gradient-clip-val 1", "steps its optimisers itself"),
+        ("--trainer.accumulate-grad-batches 2", "several optimiser steps on a batch"),
+        ("--trainer.gradient-clip-val 1", "several optimiser steps on a batch"),
     ],
 )
 def test_mistakes(

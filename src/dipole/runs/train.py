@@ -134,8 +134,8 @@ def _check_steps(method: Method, config: RunConfig, trainer: lightning.Trainer) 
     if method.automatic_optimization:
         return
     steps = f"{config.name} makes several optimiser steps on a batch"
-    for name in ("accumulate_grad_batches", "gradient_clip_val"):
-        if (config.trainer.get(name) or 1) != 1:
+    for name, unasked in (("accumulate_grad_batches", 1), ("gradient_clip_val", None)):
+        if config.trainer.get(name, unasked) != unasked:
             raise InputError(f"{steps}: leave out --trainer.{name}.")
     if trainer.world_size > 1:
         raise InputError(f"{steps}: train it in one process, --trainer.devices 1.")
