@@ -74,10 +74,10 @@ def train(
     if progress:
         callbacks.append(ProgressBar())
     callbacks.append(LastCheckpoint(run.checkpoint))
-    if not method.automatic_optimization:
-        _check_manual(config)
     with _quiet():
         trainer = _trainer(config, callbacks)
+        if not method.automatic_optimization:
+            _check_manual(config, trainer)
         if trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
         # The first process of a distributed run starts the others, which find what it has written here.
@@ -125,12 +125,14 @@ def _trainer(config: RunConfig, callbacks: list[lightning.Callback]) -> lightnin
         raise InputError(f"the trainer's settings {config.trainer} do not work here: {error}") from error
 
 
-def _check_manual(config: RunConfig) -> None:
+def _check_manual(config: RunConfig, trainer: lightning.Trainer) -> None:
     """Require that the trainer is not asked to act between gradients and steps that the method takes itself.
 
     Raises:
-        InputError: it is.
+        InputError: it is, or there are several processes, whose gradients would have to be averaged there.
     """
+    if trainer.world_size > 1:
+        raise InputError(f"{config.name} trains on one device: {trainer.world_size} were asked for.")
     for name, unasked in (("accumulate_grad_batches", 1), ("gradient_clip_val", None)):
         if config.trainer.get(name, unasked) != unasked:
             raise InputError(f"{config.name} steps its optimisers itself: leave out trainer.{name}.")

@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dipole.card import Card
-from dipole.errors import InputError
 from dipole.losses import (
     global_info_nce_loss,
     mask_size_penalty,
@@ -149,15 +148,6 @@ class AutoTCL(SeriesEmbedding):
         self.consistency, self.objective = consistency, objective
         # Two optimisers that take turns.
         self.automatic_optimization = False
-
-    def setup(self, stage: str) -> None:
-        """Refuse several processes, whose gradients are not averaged between two optimisers that take turns.
-
-        Raises:
-            InputError: there is more than one process.
-        """
-        if self.trainer.world_size > 1:
-            raise InputError("autotcl trains on one device: leave out --trainer.devices and --trainer.num-nodes.")
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """Train the augmentation in every M-th batch, then the encoder."""
