@@ -154,7 +154,7 @@ class TimeSeries(Domain):
                 "data": data.name,
             }
         task = data.forecast
-        representations = represent(method, task)[0, : task.test_end]
+        representations = represent(method, task)[0]
         steps = torch.linspace(0, task.test_end - 1, min(task.test_end, MOST_STEPS)).long()
         part = (steps >= task.train_end).long() + (steps >= task.validation_end).long()
         return {
@@ -178,9 +178,9 @@ def untrained(run: Run) -> SeriesEmbedding:
 
 @torch.no_grad()
 def represent(method: SeriesEmbedding, task: ForecastTask) -> Tensor:
-    """Return representations (N, T, D) to forecast from, on a GPU if there is one."""
+    """Return representations (N, T, D) of the steps of all parts to forecast from, on a GPU if there is one."""
     method.to("cuda" if torch.cuda.is_available() else "cpu")
-    return method.represent_causally(task.values.to(method.device), padding=past(task)).cpu()
+    return method.represent_causally(task.values[:, : task.test_end].to(method.device), padding=past(task)).cpu()
 
 
 def past(task: ForecastTask) -> int:
