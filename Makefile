@@ -28,6 +28,7 @@ benchmarks: .venv/.benchmarks  ## dipole beside its peers
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/decoding.py
+	$(BIN)/python benchmarks/graphs.py
 
 clean:
 	rm -rf .venv site
