@@ -94,8 +94,8 @@ def test_a_run_has_its_files(run):
     assert names == {
         "dipole.json",
         "model.safetensors",
-        "texts/caption/tokenizer.json",
-        "texts/caption/tokenizer_config.json",
+        "towers/caption/tokenizer.json",
+        "towers/caption/tokenizer_config.json",
     }
     assert sorted(run.settings().method["modalities"]) == ["caption", "photo", "sensor", "tone"]
 
@@ -128,6 +128,7 @@ def test_protocols_can_be_chosen_and_other_data_given(run, table, tmp_path):
         evaluate(run.path, protocols=["knn"])
 
 
+@pytest.mark.slow
 def test_training_brings_modalities_together(tmp_path):
     table = write_table(tmp_path, 0.0)
     (tmp_path / "prompts.txt").write_text("something {}")
@@ -174,8 +175,8 @@ def test_a_text_tower_by_path_is_stored_and_opens_in_transformers(table, tmp_pat
 
     config = settings(table, "laclip", method={"text_encoder": str(bert_folder()), "multi_text": True})
     done = train(config, tmp_path / "run", monitor=False, progress=False)
-    tower = AutoModel.from_pretrained(done.model / "texts" / "caption", local_files_only=True).eval()
-    tokenizer = AutoTokenizer.from_pretrained(done.model / "texts" / "caption", local_files_only=True)
+    tower = AutoModel.from_pretrained(done.model / "towers" / "caption", local_files_only=True).eval()
+    tokenizer = AutoTokenizer.from_pretrained(done.model / "towers" / "caption", local_files_only=True)
     method = load(done.path)
     tokens = tokenizer(["something red"], return_tensors="pt")
     states = tower(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).last_hidden_state

@@ -9,19 +9,20 @@ from torch import nn
 from dipole.errors import InputError
 from dipole.methods.base import Method
 from dipole.methods.multimodal.base import ModalityEmbedding
+from dipole.nn.clip_towers import OPEN_CLIP, save_clip_tower
 from dipole.nn.modalities import PretrainedText, TokenEncoder
 from dipole.nn.text.encoder import open_tokenizer, quiet
 from dipole.runs.model import load_model, save_model
 
-TEXTS = "texts"
+TOWERS = "towers"
 
 
 def save_modality_model(
     method: ModalityEmbedding, folder: str | Path, *, name: str, arguments: dict[str, Any], facts: dict[str, Any]
 ) -> None:
-    """Write `dipole.json`, `model.safetensors` and, in `texts/NAME/`, the tokenizer of each text modality.
+    """Write `dipole.json`, `model.safetensors` and, in `towers/NAME/`, the tokenizer of each text modality.
 
-    Where a text encoder is a transformers model, that folder also holds its weights and opens in transformers.
+    Where an encoder is a transformers model, that folder also holds its weights and opens in transformers.
 
     Args:
         method: whose weights are written.
@@ -31,12 +32,14 @@ def save_modality_model(
         facts: what else is needed to embed.
     """
     folder = Path(folder)
-    for modality, tokenizer in method.tokenizers.items():
-        place = text_folder(folder, modality)
-        place.mkdir(parents=True, exist_ok=True)
-        encoder = method.encoders[modality]
+    for modality in method.modalities:
+        place, encoder = tower_folder(folder, modality), method.encoders[modality]
+        save_clip_tower(encoder, place)
+        tokenizer: Any = method.tokenizers.get(modality)
         with quiet():
-            tokenizer.save_pretrained(place)
+            if hasattr(tokenizer, "save_pretrained"):
+                place.mkdir(parents=True, exist_ok=True)
+                tokenizer.save_pretrained(place)
             if isinstance(encoder, PretrainedText) and hasattr(encoder.encoder, "backbone"):
                 encoder.encoder.backbone.save_pretrained(place)  # type: ignore[operator]
     save_model(method, folder, name=name, arguments=arguments, facts=facts)
@@ -54,17 +57,18 @@ def load_modality_model(folder: Path, config: dict[str, Any], encoder: nn.Module
         InputError: a file is missing or not whole.
     """
     arguments = dict(config["method"])
-    # A model needs nothing but its folder: the one that a text encoder came from may be gone.
+    # A model needs nothing but its folder: the one that an encoder came from may be gone.
     own = {
-        name: str(text_folder(folder, name))
-        for name, facts in arguments["modalities"].items()
-        if facts["kind"] == "text" and (text_folder(folder, name) / "config.json").is_file()
+        name: str(tower_folder(folder, name))
+        for name in arguments["modalities"]
+        if any((tower_folder(folder, name) / file).is_file() for file in ("config.json", OPEN_CLIP))
     }
     arguments["encoders"] = {**(arguments.get("encoders") or {}), **own} or None
     arguments["pretrained"] = False
     method = load_model(folder, {**config, "method": arguments})
     assert isinstance(method, ModalityEmbedding)
-    set_tokenizers(method, {name: open_tokenizer(str(text_folder(folder, name))) for name in method.tokenizers})
+    learned = [name for name in method.tokenizers if isinstance(method.encoders[name], TokenEncoder)]
+    set_tokenizers(method, {name: open_tokenizer(str(tower_folder(folder, name))) for name in learned})
     return method
 
 
@@ -76,14 +80,14 @@ def set_tokenizers(method: ModalityEmbedding, tokenizers: dict[str, Any]) -> Non
             encoder.tokenizer = tokenizer
 
 
-def text_folder(folder: Path, modality: str) -> Path:
-    """Return where the tokenizer of a modality lies in the folder of a model.
+def tower_folder(folder: Path, modality: str) -> Path:
+    """Return where what belongs to a modality alone lies in the folder of a model.
 
     Example:
-        >>> text_folder(Path("model"), "a/b").as_posix()
-        'model/texts/a%2Fb'
+        >>> tower_folder(Path("model"), "a/b").as_posix()
+        'model/towers/a%2Fb'
     """
-    place = folder / TEXTS / quote(modality, safe="")
+    place = folder / TOWERS / quote(modality, safe="")
     if place.name in (".", ".."):
         raise InputError(f"a modality cannot be named {modality!r}: rename the column.")
     return place

@@ -1,0 +1,143 @@
+"""Towers of CLIPs that transformers and open_clip have written, and back."""
+
+import json
+
+import pytest
+import torch
+
+from dipole.data.multimodal.built_in import load_shape_captions
+from dipole.errors import InputError
+from dipole.nn.clip_towers import MEAN, STD, is_clip, open_clip_tower
+from dipole.nn.modalities import build_modality_encoder
+from dipole.nn.text import learn_tokenizer
+from dipole.runs import RunConfig, load, train
+
+TEXTS = ["a small red circle", "a star"]
+OPEN = {
+    "embed_dim": 12,
+    "vision_cfg": {"image_size": 16, "layers": 1, "width": 32, "patch_size": 8, "head_width": 16},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """A folder with a tiny CLIPModel and its tokenizer."""
+    from transformers import CLIPConfig, CLIPModel
+
+    folder = tmp_path_factory.mktemp("clip")
+    tokenizer = learn_tokenizer([*TEXTS, "something else"], 60, 16)
+    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = CLIPConfig(
+        text_config={**size, "vocab_size": 60, "max_position_embeddings": 16, "eos_token_id": 3, "projection_dim": 12},
+        vision_config={**size, "image_size": 16, "patch_size": 8, "projection_dim": 12},
+        projection_dim=12,
+    )
+    torch.manual_seed(0)
+    CLIPModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """A folder with a tiny model of open_clip."""
+    open_clip = pytest.importorskip("open_clip")
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("open_clip")
+    torch.manual_seed(0)
+    model = open_clip.CLIP(**OPEN)
+    weights = {key: value.contiguous().clone() for key, value in model.state_dict().items()}
+    save_file(weights, folder / "open_clip_model.safetensors")
+    preprocess = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": OPEN, "preprocess_cfg": preprocess}))
+    return folder, model.eval()
+
+
+def pixels(images, mean=MEAN, std=STD):
+    return (images - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+
+
+def packed(encoder):
+    tokens = encoder.tokenizer(TEXTS, padding=True, truncation=True, max_length=16, return_tensors="pt")
+    return tokens, torch.stack([tokens["input_ids"], tokens["attention_mask"]], dim=1)
+
+
+@torch.no_grad()
+def test_towers_of_transformers_give_the_same_embeddings(clip):
+    from transformers import CLIPModel
+
+    model = CLIPModel.from_pretrained(clip, local_files_only=True).eval()
+    images = torch.rand(2, 3, 16, 16)
+    image = build_modality_encoder(str(clip), {"kind": "image", "size": 16}).eval()
+    text = build_modality_encoder(str(clip), {"kind": "text"}).eval()
+    tokens, rows = packed(text)
+    whole = model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], pixel_values=pixels(images))
+    torch.testing.assert_close(torch.nn.functional.normalize(image(images), dim=1), whole.image_embeds)
+    torch.testing.assert_close(torch.nn.functional.normalize(text(rows), dim=1), whole.text_embeds)
+    assert (image.width, text.width, text.max_length) == (12, 12, 16)
+    assert image(torch.rand(2, 3, 20, 20)).shape == (2, 12)
+
+
+@torch.no_grad()
+def test_towers_of_open_clip_give_the_same_embeddings(other):
+    folder, model = other
+    images = torch.rand(2, 3, 16, 16)
+    image = build_modality_encoder(str(folder), {"kind": "image", "size": 16}).eval()
+    text = build_modality_encoder(str(folder), {"kind": "text"}).eval()
+    torch.testing.assert_close(image(images), model.encode_image(pixels(images, [0.5] * 3, [0.25] * 3)))
+    tokens, rows = packed(text)
+    torch.testing.assert_close(text(rows), model.encode_text(tokens["input_ids"]))
+
+
+def trained(folder, tmp_path):
+    train_set, test_set = load_shape_captions(16, 8)
+    config = RunConfig(
+        "clip",
+        batch_size=8,
+        epochs=1,
+        method={"image_encoder": str(folder), "text_encoder": str(folder), "embedding_dim": 12},
+    )
+    return train(config, tmp_path / "run", sets=(train_set, test_set), monitor=False, progress=False)
+
+
+@torch.no_grad()
+def test_trained_towers_open_in_transformers(clip, tmp_path):
+    from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
+
+    run = trained(clip, tmp_path)
+    method = load(run.path)
+    images = torch.rand(2, 3, 16, 16)
+    vision = CLIPVisionModelWithProjection.from_pretrained(run.model / "towers" / "image", local_files_only=True).eval()
+    torch.testing.assert_close(vision(pixel_values=pixels(images)).image_embeds, method.encoders["image"](images))
+    text = CLIPTextModelWithProjection.from_pretrained(run.model / "towers" / "caption", local_files_only=True).eval()
+    tokens, rows = packed(method.encoders["caption"])
+    found = text(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).text_embeds
+    torch.testing.assert_close(found, method.encoders["caption"](rows))
+    before = open_clip_tower(clip, "image").eval()
+    assert not torch.equal(before(images), method.encoders["image"](images))
+
+
+@torch.no_grad()
+def test_a_model_with_towers_of_open_clip_needs_nothing_but_its_folder(other, tmp_path):
+    import shutil
+
+    copied = shutil.copytree(other[0], tmp_path / "copy")
+    run = trained(copied, tmp_path)
+    shutil.rmtree(copied)
+    method = load(run.path)
+    _, rows = packed(method.encoders["caption"])
+    assert method.embed({"caption": rows}).shape == (2, 12)
+
+
+def test_what_is_no_clip(tmp_path, clip):
+    assert is_clip(clip)
+    assert not is_clip(tmp_path)
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": OPEN}))
+    with pytest.raises(InputError, match=r"has no \*\.safetensors"):
+        open_clip_tower(tmp_path, "image")
+    (tmp_path / "open_clip_config.json").unlink()
+    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
+    with pytest.raises(InputError, match="cannot open the encoder"):
+        open_clip_tower(tmp_path, "text")
