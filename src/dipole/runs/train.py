@@ -78,8 +78,6 @@ def train(
     with _quiet():
         trainer = _trainer(config, callbacks)
         _check_steps(method, config, trainer)
-        if not method.automatic_optimization:
-            _check_manual(config, trainer)
         if trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
         # The first process of a distributed run starts the others, which find what it has written here.
@@ -136,16 +134,6 @@ def _check_steps(method: Method, config: RunConfig, trainer: lightning.Trainer) 
     if method.automatic_optimization:
         return
     steps = f"{config.name} makes several optimiser steps on a batch"
-
-
-def _check_manual(config: RunConfig, trainer: lightning.Trainer) -> None:
-    """Require that the trainer is not asked to act between gradients and steps that the method takes itself.
-
-    Raises:
-        InputError: it is, or there are several processes, whose gradients would have to be averaged there.
-    """
-    if trainer.world_size > 1:
-        raise InputError(f"{config.name} trains on one device: {trainer.world_size} were asked for.")
     for name, unasked in (("accumulate_grad_batches", 1), ("gradient_clip_val", None)):
         if config.trainer.get(name, unasked) != unasked:
             raise InputError(f"{steps}: leave out --trainer.{name}.")
