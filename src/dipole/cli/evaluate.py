@@ -7,7 +7,10 @@ from dipole.cli.tables import show
 
 WIDEST = 4  # numbers beside one another; more stand below one another
 HEADINGS = {"knn": "knn accuracy", "linear": "linear accuracy"}
-PROTOCOLS = "one or more with commas: knn, linear for images; sts, retrieval for text; all by default"
+PROTOCOLS = (
+    "one or more with commas: knn, linear for images; sts, retrieval for text; retrieval, zero-shot, conditional for "
+    "several modalities; all by default"
+)
 
 
 def run(arguments: Sequence[str]) -> None:
