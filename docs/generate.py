@@ -22,6 +22,7 @@ import yaml
 from dipole.claims.results import FOLDER as RESULTS
 from dipole.claims.results import load_results
 from dipole.data import available
+from dipole.data.multimodal import available_modalities
 from dipole.decoding.base import Decoder
 from dipole.decoding.registry import decoders
 from dipole.methods.base import Method
@@ -33,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 REFERENCE_VALUES = ROOT / "tests" / "reference_values"
 BEGIN, END = "<!-- methods -->", "<!-- end of methods -->"
-BUILT_IN = {info.name for info in available() if info.where == "built in"}
+BUILT_IN = {info.name for info in (*available(), *available_modalities()) if info.where == "built in"}
 SECTION = re.compile(r"^(Args|Attributes|Example|Examples|Raises|Returns|Source|Yields):", re.MULTILINE)
 
 

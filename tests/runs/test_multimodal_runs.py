@@ -165,6 +165,18 @@ def test_unreadable_files_are_told_of_when_embedding(run, tmp_path):
     assert result.skipped == (("photo bad.png", "its content is no image that Pillow knows"),)
 
 
+def test_a_file_that_is_damaged_inside_has_no_row(run, tmp_path):
+    for name in ("a", "b"):
+        Image.effect_noise((16, 16), 50).convert("RGB").save(tmp_path / f"{name}.png")
+    whole = (tmp_path / "b.png").read_bytes()
+    start = whole.index(b"IDAT") + 4
+    (tmp_path / "b.png").write_bytes(whole[:start] + bytes(len(whole) - start - 12) + whole[-12:])
+    (tmp_path / "t.csv").write_text("id,photo\none,a.png\ntwo,b.png\n")
+    result = embed_to_parquet(run.path, str(tmp_path / "t.csv"), tmp_path / "e.parquet")
+    assert pq.read_table(result.path).to_pydict()["id"] == ["one"]
+    assert [name for name, _ in result.skipped] == ["two"]
+
+
 def test_report(run):
     page = report(run.path).read_text()
     assert "something red" in page

@@ -5,14 +5,17 @@ from collections.abc import Sequence
 from dipole.cli.parsing import parse, parser
 from dipole.cli.tables import show
 
+SOURCE = (
+    "images: a file, a folder or the name of a set; texts: a file or the name of a set; several modalities: a table or "
+    "the name of a set"
+)
+
 
 def run(arguments: Sequence[str]) -> None:
     """Write embeddings and say how many."""
     parser_ = parser("embed", "Write embeddings to a Parquet file with the columns id and vector.")
     parser_.add_argument("path", type=str, help="run directory or model folder")
-    parser_.add_argument(
-        "source", type=str, help="images: a file, a folder or the name of a set; texts: a file or the name of a set"
-    )
+    parser_.add_argument("source", type=str, help=SOURCE)
     parser_.add_argument("--out", type=str, required=True, help="Parquet file to write")
     parser_.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
     parser_.add_argument("--batch_size", type=int, default=256, help="how many are embedded at once")

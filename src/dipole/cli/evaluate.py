@@ -10,6 +10,8 @@ HEADINGS = {"knn": "knn accuracy", "linear": "linear accuracy"}
 PROTOCOLS = (
     "one or more with commas: knn, linear for images; sts, retrieval for text; linear, clustering, links for graphs; "
     "all by default"
+    "one or more with commas: knn, linear for images; sts, retrieval for text; retrieval, zero-shot, conditional for "
+    "several modalities; all by default"
 )
 
 

@@ -191,7 +191,10 @@ class Multimodal(Domain):
             for name in rows.columns:
                 one, views = rows.only(name), method.build_views().only(name)
                 for indices in rows.present(name).nonzero().flatten().split(batch_size):
-                    batch = views(one.fetch(indices), method.tokenizers)
+                    indices, cells = _readable(one, indices, found.skipped)
+                    if not cells:
+                        continue
+                    batch = views(cells, method.tokenizers)
                     kept = batch["present"][name]
                     if not bool(kept.any()):
                         continue
@@ -249,6 +252,23 @@ class Multimodal(Domain):
         if test is None:
             raise InputError(f"{settings.data} has no test rows: name data to measure on with --data.")
         return test
+
+
+def _readable(
+    rows: ModalitySet, indices: Tensor, skipped: list[tuple[str, str]]
+) -> tuple[Tensor, list[dict[str, Any]]]:
+    """The rows of a batch that can be read; the others are added to `skipped`."""
+    try:
+        return indices, rows.fetch(indices)
+    except InputError:
+        kept, cells = [], []
+        for index in indices:
+            try:
+                cells += rows.fetch(index[None])
+                kept.append(index)
+            except InputError as error:
+                skipped.append((rows.id(int(index)), str(error.__cause__ or error)))
+        return torch.stack(kept) if kept else indices[:0], cells
 
 
 def _map(items: Mapping[str, Items]) -> dict[str, Any]:
