@@ -14,6 +14,7 @@ import dipole.runs.domains.graph
 from dipole.cli import main
 from dipole.data.graph import GraphSet, load_graph, make_graph
 from dipole.errors import InputError
+from dipole.nn.graph import GraphEncoder
 from dipole.runs import Run, RunConfig, load, train
 from dipole.runs.embed import embed_to_parquet
 from dipole.runs.evaluate import evaluate
@@ -90,6 +91,15 @@ def test_report(run: Run) -> None:
 def test_temperatures_are_analysed_of_images_only(run: Run) -> None:
     with pytest.raises(InputError, match="not compare views of images"):
         analyse_temperatures(run.path, [0.1])
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_an_encoder_of_ones_own(tmp_path: Path) -> None:
+    done = train(settings("grace"), tmp_path / "run", encoder=GraphEncoder(34, 4, layer="gin"), progress=False)
+    loaded = load(done.path, encoder=GraphEncoder(34, 4, layer="gin"))
+    assert loaded.embed({"x": torch.eye(34), "edge_index": torch.tensor([[0], [1]])}).shape == (34, 4)
+    with pytest.raises(InputError, match="encoder is None"):
+        load(done.path)
 
 
 @pytest.mark.parametrize("name", METHODS)

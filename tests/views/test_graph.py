@@ -44,6 +44,22 @@ def test_strengths_sum_to_the_modularity(seed: int, nodes: int, edges: int, comm
     torch.testing.assert_close(community_strength(both_ways(edge_index), community), strength)
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.integers(3, 12))
+def test_the_numbers_of_nodes_and_the_order_of_edges_do_not_matter(seed: int, nodes: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    edges = torch.randint(nodes, (2, 3 * nodes), generator=generator)
+    community = torch.randint(3, (nodes,), generator=generator)
+    place = torch.randperm(nodes, generator=generator)  # node i is called place[i] now
+    order = torch.randperm(edges.shape[1], generator=generator)
+    moved, renamed = torch.empty_like(community), place[edges][:, order]
+    moved[place] = community
+    strength = community_strength(edges, community)
+    torch.testing.assert_close(community_strength(renamed, moved), strength)
+    weight = communal_edge_weight(edges, community, strength)
+    torch.testing.assert_close(communal_edge_weight(renamed, moved, strength), weight[order])
+
+
 @pytest.mark.parametrize("method", ["leiden", "louvain"])
 def test_communities_are_found_and_repeat(method: CommunityMethod) -> None:
     edges = both_ways(TRIANGLES)
