@@ -27,7 +27,7 @@ def test_data(capsys: pytest.CaptureFixture[str]) -> None:
     counted = printed(capsys, "data", "xor")
     assert "2000" in counted
     assert "vector" in counted
-    table = printed(capsys, "data", "pairs.csv", "--modalities")
+    table = printed(capsys, "data", "pairs.csv", "--kind", "modalities")
     assert "text, missing in 1 rows" in table
     assert "even, odd" in table
 

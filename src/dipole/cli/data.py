@@ -13,7 +13,6 @@ def run(arguments: Sequence[str]) -> None:
     parser_.add_argument("data", nargs="?", type=str | None, default=None, help="a name, or a path")
     parser_.add_argument("--kind", type=str | None, default=None, help=f"how to read it: {', '.join(KINDS)}")
     parser_.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
-    parser_.add_argument("--modalities", action="store_true", help="the columns of a table are modalities")
     options = parse(parser_, arguments)
     if options.kind is not None:
         from dipole.ops.checks import check_choice

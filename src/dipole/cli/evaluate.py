@@ -8,10 +8,9 @@ from dipole.cli.tables import show
 WIDEST = 4  # numbers beside one another; more stand below one another
 HEADINGS = {"knn": "knn accuracy", "linear": "linear accuracy"}
 PROTOCOLS = (
-    "one or more with commas: knn, linear for images; sts, retrieval for text; linear, clustering, links for graphs; "
-    "all by default"
     "one or more with commas: knn, linear for images; sts, retrieval for text; retrieval, zero-shot, conditional for "
-    "several modalities; all by default"
+    "several modalities; linear, clustering, links for graphs; forecast, classification for series; ranking, unseen "
+    "for recommendation; all by default"
 )
 
 

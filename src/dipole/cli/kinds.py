@@ -109,12 +109,13 @@ def _modalities() -> Kind:
 
     def describe(data: str, root: str | None) -> tuple[str, Rows]:
         train, test = load_modalities(data, root)
-        parts = {"training rows": train, **({} if test is None else {"test rows": test})}
-        rows: Rows = [[name, len(part)] for name, part in parts.items()]
-        for name in train.columns:
-            there = sum(int(part.present(name).sum()) for part in parts.values())
-            rows.append([name, f"in {there} rows"])
-        return train.name, [*rows, *([f"left out: {name}", reason] for name, reason in train.skipped)]
+        rows: Rows = [["training rows", len(train)], ["test rows", 0 if test is None else len(test)]]
+        for name, column in train.columns.items():
+            missing = int((~train.present(name)).sum())
+            rows.append([name, f"{column.kind}, missing in {missing} rows" if missing else column.kind])
+        labels = sorted({label for label in train.labels or () if label is not None})
+        rows += [["labels", ", ".join(labels)]] if labels else []
+        return train.name, [*rows, *([f"left out: {cell}", reason] for cell, reason in train.skipped)]
 
     return Kind("Several modalities", "rows", available_modalities, lambda data, path: False, describe)
 
