@@ -38,6 +38,8 @@ def test_train_evaluate_embed_report(capsys: pytest.CaptureFixture[str]) -> None
     assert "caption → sensor R@1" in printed(capsys, "evaluate", "run", "--protocol", "retrieval")
     assert "79" in printed(capsys, "embed", "run", "pairs.csv", "--out", "e.parquet")
     printed(capsys, "report", "run")
+    printed(capsys, "train", "--config", "run/config.yaml", "--out", "again")
+    assert Path("again/model/model.safetensors").read_bytes() == Path("run/model/model.safetensors").read_bytes()
     assert "From one modality to another" in Path("run/report.html").read_text()
 
 

@@ -1,6 +1,7 @@
 """Methods between modalities through all verbs, on a table with missing cells."""
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -175,6 +176,13 @@ def test_a_file_that_is_damaged_inside_has_no_row(run, tmp_path):
     result = embed_to_parquet(run.path, str(tmp_path / "t.csv"), tmp_path / "e.parquet")
     assert pq.read_table(result.path).to_pydict()["id"] == ["one"]
     assert [name for name, _ in result.skipped] == ["two"]
+
+
+def test_a_model_that_is_not_whole_is_told(run, tmp_path):
+    copied = shutil.copytree(run.model, tmp_path / "model")
+    (copied / "towers" / "caption" / "tokenizer.json").unlink()
+    with pytest.raises(InputError, match=r"holds no tokenizer\.json: the model is not whole"):
+        load(copied)
 
 
 def test_report(run):

@@ -27,6 +27,14 @@ def test_losses_and_gradients_equal_one_process() -> None:
 
 
 @pytest.mark.slow
+def test_methods_between_modalities_equal_one_process() -> None:
+    script = Path(__file__).with_name("two_processes_modalities.py")
+    result = run("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "methods agree" in result.stdout
+
+
+@pytest.mark.slow
 def test_training_with_two_processes(tmp_path: Path) -> None:
     flags = ["--epochs", "2", "--batch-size", "128", "--method.encoder", "convnet4-4"]
     trainer = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]

@@ -151,6 +151,8 @@ def _parser(name: str | None, settings: dict[str, Any]) -> jsonargparse.Argument
     result.add_function_arguments(domain.loading_options, "loading")
     result.add_function_arguments(trainer_options, "trainer")
     given = {key: value for key, value in settings.items() if key != "name"}
+    if domain.name != "images" and given.get("image_size") is None:
+        given.pop("image_size", None)  # stands in the settings of every run
     if "method" in given:
         given["method"] = {k: v for k, v in given["method"].items() if k not in domain.derived_method_options}
     try:

@@ -66,7 +66,8 @@ def embed_items(
                 batch = one([{name: cell} for cell in records_], method.tokenizers)
                 parts.append(method.embed({name: batch["inputs"][name].to(method.device)}).float().cpu())
                 records += records_
-            shown = [_shown(name, cell, place) for place, cell in enumerate(records)]
+            classes = _classes(rows, places)
+            shown = [_shown(name, cell, place, classes.get(place)) for place, cell in enumerate(records)]
             found[name] = Items(torch.cat(parts), places, shown, records)
     return found
 
@@ -94,7 +95,16 @@ def _contents(rows: ModalitySet, name: str, views: ModalityViews) -> tuple[list[
     return readers, places
 
 
-def _shown(name: str, cell: Any, place: int) -> str:
+def _classes(rows: ModalitySet, places: list[list[int]]) -> dict[int, str]:
+    """The class of the first row that each content stands in, where it is known."""
+    found: dict[int, str] = {}
+    for own, label in zip(places, rows.labels or (), strict=False):
+        for place in own if label is not None else ():
+            found.setdefault(place, str(label))
+    return found
+
+
+def _shown(name: str, cell: Any, place: int, label: str | None) -> str:
     """A few words about a content."""
     if isinstance(cell, str):
         return cell
@@ -102,7 +112,7 @@ def _shown(name: str, cell: Any, place: int) -> str:
         return cell[0]
     if isinstance(cell, Tensor) and cell.ndim == 1 and len(cell) <= 8:
         return ", ".join(f"{value:.3g}" for value in cell.tolist())
-    return f"{name} {place + 1}"
+    return f"{name} {place + 1}" + (f" · {label}" if label is not None else "")
 
 
 def queries_of(method: ModalityEmbedding, given: dict[str, Tensor], target: str) -> list[Tensor] | None:

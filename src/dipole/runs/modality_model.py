@@ -68,6 +68,9 @@ def load_modality_model(folder: Path, config: dict[str, Any], encoder: nn.Module
     method = load_model(folder, {**config, "method": arguments})
     assert isinstance(method, ModalityEmbedding)
     learned = [name for name in method.tokenizers if isinstance(method.encoders[name], TokenEncoder)]
+    lost = [name for name in learned if not (tower_folder(folder, name) / "tokenizer.json").is_file()]
+    if lost:
+        raise InputError(f"{tower_folder(folder, lost[0])} holds no tokenizer.json: the model is not whole.")
     set_tokenizers(method, {name: open_tokenizer(str(tower_folder(folder, name))) for name in learned})
     return method
 
@@ -87,7 +90,4 @@ def tower_folder(folder: Path, modality: str) -> Path:
         >>> tower_folder(Path("model"), "a/b").as_posix()
         'model/towers/a%2Fb'
     """
-    place = folder / TOWERS / quote(modality, safe="")
-    if place.name in (".", ".."):
-        raise InputError(f"a modality cannot be named {modality!r}: rename the column.")
-    return place
+    return folder / TOWERS / quote(modality, safe="").replace(".", "%2E")

@@ -36,6 +36,8 @@ def read_columns(path: Path) -> dict[str, Cells]:
         columns = _read_parquet(path)
     else:
         raise InputError(f"{path} is no table that dipole reads: expected {', '.join(EXTENSIONS)}.")
+    if "" in columns:
+        raise InputError(f"{path} has a column without a name: give it one.")
     if not columns or not len(next(iter(columns.values()))):
         raise InputError(f"{path} holds no row.")
     return columns
