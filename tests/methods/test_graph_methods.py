@@ -6,8 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from dipole.data.graph import load_graph
+from dipole.data.graph import load_graph, make_graph
 from dipole.errors import InputError
 from dipole.methods.graph.csgcl import CSGCL
 from dipole.methods.graph.embedding import NodeEmbedding
@@ -82,6 +84,33 @@ def test_training_brings_the_views_of_a_node_together(cls: type[NodeEmbedding]) 
         optimizer.step()
         losses.append(float(loss.detach()))
     assert sum(losses[-5:]) < sum(losses[:5]) - 0.5
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers the number of entries of the largest dense tensor that an operation returns."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        dense = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor) and leaf.layout == torch.strided]
+        self.largest = max([self.largest, *(leaf.numel() for leaf in dense)])
+        return result
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_no_tensor_grows_with_the_square_of_the_nodes(cls: type[NodeEmbedding]) -> None:
+    nodes = 3000
+    generator = torch.Generator().manual_seed(0)
+    edges = torch.randint(nodes, (2, 4 * nodes), generator=generator)
+    graph = make_graph("g", edges, num_nodes=nodes, x=torch.rand(nodes, 4, generator=generator)).graph
+    method = cls(num_features=4, hidden=8, **({"team_up_start": 0} if cls is CSGCL else {}))
+    views = method.build_views()
+    with LargestTensor() as seen:
+        views.prepare(graph.x, graph.edge_index)
+        made = views(graph.x, graph.edge_index, generator=generator)
+        method.loss_terms(made)["loss"].backward()
+    assert 0 < seen.largest <= 1 << 20 < nodes**2
 
 
 def test_embeddings_are_the_encoders() -> None:
