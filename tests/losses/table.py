@@ -16,6 +16,7 @@ from dipole.losses import (
     dcl_neighbour_loss,
     dcl_queue_loss,
     dclw_loss,
+    global_info_nce_loss,
     hard_contrastive_loss,
     hard_negatives_info_nce_loss,
     info_loob_loss,
@@ -87,6 +88,7 @@ SMOOTH: dict[str, Loss] = {
     "multi_positive, inside the logarithm": lambda a, b: multi_positive_info_nce_loss(
         a, torch.stack([b, third(a)]), temperature=0.3, weights=[1.0, 0.5], mode="inside_log"
     ),
+    "global_info_nce": lambda a, b: global_info_nce_loss(a[:, None], b[:, None], temperature=0.3),
     "clip": lambda a, b: clip_loss(a, b, temperature=0.3),
     "clip, smoothed": lambda a, b: clip_loss(a, b, temperature=0.3, label_smoothing=0.2),
     "clip, several texts": lambda a, b: multi_text_clip_loss(a, torch.stack([b, third(a)]), temperature=0.3),

@@ -135,6 +135,7 @@ def test_representations_to_forecast_from_see_the_past() -> None:
         ({"augment_features": "tcn"}, "augment_features is 'tcn'"),
         ({"objective": "max"}, "objective is 'max'"),
         ({"segments": 3}, "segments is 3"),
+        ({"longest_kernel": 0}, "longest_kernel is 0"),
         ({"local_weight": -0.1}, "local_weight is -0.1"),
         ({"input_mask": "half"}, "input_mask is 'half'"),
         ({"local_series": "last"}, "local_series is 'last'"),

@@ -20,7 +20,7 @@ from dipole.nn.timeseries import (
 
 def encoder(channels: int = 2, **options: Any) -> DilatedConvEncoder:
     torch.manual_seed(0)
-    options = {"hidden": 6, "depth": 2, "features": 5, "longest_kernel": 4} | options
+    options = {"hidden": 6, "depth": 2, "features": 5, "kernels": (1, 2, 4)} | options
     return DilatedConvEncoder(channels, **options).double()
 
 
@@ -51,14 +51,14 @@ def test_long_filters_are_applied_to_the_spectrum(steps: int, taps: int) -> None
 
 
 def test_half_precision_does_not_reach_the_spectrum() -> None:
-    f, x = encoder(longest_kernel=32).float(), series(2, 40, 2).float()
+    f, x = encoder(kernels=(1, 3, 32)).float(), series(2, 40, 2).float()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         z = f(x)
     torch.testing.assert_close(z, f(x), rtol=0.1, atol=0.1)
 
 
 def test_the_last_step_alone() -> None:
-    f = encoder(longest_kernel=32)
+    f = encoder(kernels=(1, 3, 32))
     for steps in (3, 32, 50):
         x = series(2, steps, 2)
         torch.testing.assert_close(f(x, last=True), f(x)[:, -1:])
@@ -154,12 +154,14 @@ def test_sliding_representations_see_the_past_alone() -> None:
     [
         (lambda: encoder(0), "channels is 0"),
         (lambda: encoder(depth=0), "depth is 0"),
-        (lambda: encoder(longest_kernel=0), "longest_kernel is 0"),
+        (lambda: encoder(kernels=()), r"kernels are \[\]"),
+        (lambda: encoder(kernels=(1, 0)), r"kernels are \[1, 0\]"),
         (lambda: encoder()(series(3, 20, 3)), r"x has shape \(3, 20, 3\): expected \(N, T, 2\)"),
         (lambda: encoder()(series(20, 2)), r"x has shape \(20, 2\)"),
         (lambda: hard_concrete(series(3), bias=0.0), "bias is 0.0"),
         (lambda: hard_concrete(series(3), bias=0.6), "bias is 0.6"),
         (lambda: hard_concrete(series(3), gamma=-0.1), "gamma is -0.1"),
+        (lambda: hard_concrete(series(3), zeta=0.9), "zeta is 0.9"),
         (lambda: hard_concrete(series(3), temperature=0.0), "temperature is 0.0"),
         (lambda: LearnedAugmenter(encoder(), gate_logit="logit"), "gate_logit is 'logit'"),  # type: ignore[arg-type]
         (lambda: causal_sliding_encode(encoder(), series(1, 9, 2), padding=-1), "padding is -1"),

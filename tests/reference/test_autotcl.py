@@ -58,9 +58,8 @@ def encoder(case: Case, prefix: str, hyperparameters: dict[str, Any], channels: 
         hidden=hyperparameters["hidden"],
         depth=hyperparameters["depth"],
         features=hyperparameters["output"],
-        longest_kernel=max(hyperparameters["kernels"]),
+        kernels=hyperparameters["kernels"],
     )
-    assert hyperparameters["kernels"] == [layer.kernel_size[0] for layer in result.trend]
     weights = {our_name(name): case[f"in.{prefix}.{name}"] for name in case.names(f"in.{prefix}.")}
     result = result.to(next(iter(weights.values())).dtype)
     result.load_state_dict(weights)
@@ -69,8 +68,8 @@ def encoder(case: Case, prefix: str, hyperparameters: dict[str, Any], channels: 
 
 def check_gate(case: Case) -> None:
     w, uniform = case.leaf("in.w"), case["in.U"]
-    options = {"bias": case.params["gumbel_bias"]} | {name: case.params[name] for name in ("gamma", "temperature")}
-    assert case.params["zeta"] == 1
+    options = {"bias": case.params["gumbel_bias"]}
+    options |= {name: case.params[name] for name in ("gamma", "zeta", "temperature")}
     case.check("out.soft", hard_concrete(w, uniform, hard=False, **options))
     case.check("out.det", hard_concrete(w, None, hard=False, **options))
     hard = hard_concrete(w, uniform, **options)

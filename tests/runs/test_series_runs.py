@@ -174,6 +174,8 @@ def test_a_report_shows_forecasts_beside_what_came(runs: dict[str, Run]) -> None
 def test_a_report_of_many_series_shows_their_classes(runs: dict[str, Run]) -> None:
     page = report(runs["patterns"].path).read_text()
     assert "fast wave" in page
+    assert "toy-patterns#3" in page
+    assert "neighbours share the label of the sample" in page
     assert "Forecasts beside what came" not in page
 
 

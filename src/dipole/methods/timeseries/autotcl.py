@@ -16,7 +16,7 @@ from dipole.losses import (
     temporal_consistency,
 )
 from dipole.methods.optimization import check_optimization
-from dipole.methods.timeseries.embedding import SeriesEmbedding
+from dipole.methods.timeseries.embedding import SeriesEmbedding, kernels_up_to
 from dipole.nn.timeseries import DilatedConvEncoder, LearnedAugmenter
 from dipole.nn.timeseries.augmenter import GateLogit
 from dipole.nn.timeseries.dilated import Features
@@ -53,7 +53,7 @@ class AutoTCL(SeriesEmbedding):
         consistency: `"intended"`, or `"official"` as in the authors' code.
         objective: of the augmentation: `"pri"`, step 2, or `"adversarial"`, to maximise InfoNCE between x and v.
         channels: columns of the series; the data decide it.
-        longest_kernel: of the last layer of both networks.
+        longest_kernel: of the last layer of both networks; see `SeriesEmbedding`.
         **options: arguments of `SeriesEmbedding` and `Method`.
 
     Raises:
@@ -138,7 +138,7 @@ class AutoTCL(SeriesEmbedding):
             hidden=augmenter_hidden,
             depth=augmenter_depth,
             features=augmenter_features,
-            longest_kernel=longest_kernel,
+            kernels=kernels_up_to(longest_kernel),
         )
         self.augmenter = LearnedAugmenter(trunk, bias=gumbel_bias, gamma=gamma, hard=hard_mask, gate_logit=gate_logit)
         self.augmenter_learning_rate, self.ratio_step = augmenter_learning_rate, ratio_step

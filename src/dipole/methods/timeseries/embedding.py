@@ -28,7 +28,7 @@ class SeriesEmbedding(Method):
         hidden: width of the encoder's blocks.
         depth: number of blocks before the last one.
         features: D, of a representation.
-        longest_kernel: of the encoder's last layer.
+        longest_kernel: the encoder's last layer has kernels of 1, 2, 4 … taps up to this one.
         local_weight: weight of the contrast inside a series.
         segments: of a series, which are contrasted with each other.
         temperature: of both contrasts.
@@ -80,7 +80,7 @@ class SeriesEmbedding(Method):
         self.local_weight, self.segments, self.temperature = local_weight, segments, temperature
         self.local_series, self.input_mask = local_series, input_mask
         self.encoder = DilatedConvEncoder(
-            channels, hidden=hidden, depth=depth, features=features, longest_kernel=longest_kernel
+            channels, hidden=hidden, depth=depth, features=features, kernels=kernels_up_to(longest_kernel)
         )
         self.averaged = AveragedModel(self.encoder).requires_grad_(False)
         self.mean: Tensor
@@ -143,3 +143,17 @@ class SeriesEmbedding(Method):
             rows = lengths == length
             embeddings[rows] = pool_time(self.represent(inputs[rows, : int(length)])).to(embeddings.dtype)
         return embeddings
+
+
+def kernels_up_to(longest: int) -> tuple[int, ...]:
+    """Return the powers of two up to a number of taps.
+
+    Raises:
+        InputError: it is below 1.
+
+    Example:
+        >>> kernels_up_to(20)
+        (1, 2, 4, 8, 16)
+    """
+    check_at_least(longest, 1, "longest_kernel")
+    return tuple(2**i for i in range(longest.bit_length()))

@@ -43,7 +43,7 @@ class LearnedAugmenter(nn.Module):
         InputError: an unknown `gate_logit`.
 
     Example:
-        >>> augmenter = LearnedAugmenter(DilatedConvEncoder(2, hidden=4, depth=1, features=3, longest_kernel=1))
+        >>> augmenter = LearnedAugmenter(DilatedConvEncoder(2, hidden=4, depth=1, features=3, kernels=(1,)))
         >>> augmenter(torch.randn(5, 24, 2)).view.shape
         torch.Size([5, 24, 2])
     """

@@ -1,5 +1,6 @@
 """The dilated convolution encoder of TS2Vec with the causal multi-scale layer of CoST."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -44,7 +45,7 @@ class DilatedConvEncoder(nn.Module):
     """Represent every step of a time series by convolutions whose dilation doubles from block to block.
 
         h = input(x), 0 at missing steps;   block i = 0 … depth: dilation 2^i, the last one to D features
-        z_t = mean over k = 1, 2, 4 … of a causal convolution of k taps        ("trend")
+        z_t = mean over kernels k of a causal convolution of k taps            ("trend")
 
     A step is missing if one of its channels is NaN. The blocks look 2 (2^(depth + 1) − 1) steps back and as many ahead;
     only the last layer is causal.
@@ -57,13 +58,13 @@ class DilatedConvEncoder(nn.Module):
         hidden: width of the blocks.
         depth: number of blocks before the last one.
         features: D.
-        longest_kernel: k of the last layer are the powers of two up to this one.
+        kernels: k of the last layer.
 
     Raises:
-        InputError: a size is below 1.
+        InputError: a size is below 1, or there is no kernel.
 
     Example:
-        >>> encoder = DilatedConvEncoder(1, hidden=8, depth=2, features=16, longest_kernel=4)
+        >>> encoder = DilatedConvEncoder(1, hidden=8, depth=2, features=16, kernels=(1, 2, 4))
         >>> encoder(torch.zeros(3, 50, 1)).shape
         torch.Size([3, 50, 16])
     """
@@ -75,19 +76,21 @@ class DilatedConvEncoder(nn.Module):
         hidden: int = 64,
         depth: int = 10,
         features: int = 320,
-        longest_kernel: int = 128,
+        kernels: Sequence[int] = (1, 2, 4, 8, 16, 32, 64, 128),
     ) -> None:
         super().__init__()
         sizes = {"channels": channels, "hidden": hidden, "depth": depth, "features": features}
-        for name, size in (sizes | {"longest_kernel": longest_kernel}).items():
+        for name, size in sizes.items():
             check_at_least(size, 1, name)
+        if not kernels or min(kernels) < 1:
+            raise InputError(f"kernels are {list(kernels)}: expected one or more numbers of taps, e.g. 1, 2, 4.")
         self.channels, self.features = channels, features
         self.input = nn.Linear(channels, hidden)
         self.blocks = nn.Sequential(
             *(DilatedBlock(hidden, hidden, dilation=2**i) for i in range(depth)),
             DilatedBlock(hidden, features, dilation=2**depth, project=True),
         )
-        self.trend = nn.ModuleList(nn.Conv1d(features, features, 2**i) for i in range(longest_kernel.bit_length()))
+        self.trend = nn.ModuleList(nn.Conv1d(features, features, taps) for taps in kernels)
 
     @property
     def reach(self) -> int:
@@ -119,7 +122,7 @@ class DilatedConvEncoder(nn.Module):
     def _trend(self, hidden: Float[Tensor, "n d t"], last: bool) -> Float[Tensor, "n d s"]:
         """The mean of causal convolutions is one with the mean of their filters, aligned at the last tap."""
         layers = [layer for layer in self.trend if isinstance(layer, nn.Conv1d)]
-        taps = layers[-1].kernel_size[0]
+        taps = max(layer.kernel_size[0] for layer in layers)
         weight = torch.stack([F.pad(layer.weight, (taps - layer.kernel_size[0], 0)) for layer in layers]).mean(dim=0)
         bias = torch.stack([layer.bias for layer in layers if layer.bias is not None]).mean(dim=0)
         if last:

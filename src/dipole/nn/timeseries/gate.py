@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dipole.errors import InputError
-from dipole.ops.checks import check_temperature
+from dipole.ops.checks import check_at_least, check_temperature
 
 
 def hard_concrete(
@@ -13,13 +13,14 @@ def hard_concrete(
     *,
     bias: float = 0.4,
     gamma: float = 0.005,
+    zeta: float = 1.0,
     temperature: float = 1.0,
     hard: bool = True,
 ) -> Float[Tensor, "*gates"]:
     """Draw gates in [0, 1] from the stretched and clipped concrete distribution:
 
         ε = (1 − b) − (1 − 2b) u,    s = σ((log ε − log(1 − ε) + logit) / τ)
-        m = clip((1 + γ) s − γ, 0, 1)
+        m = clip((ζ + γ) s − γ, 0, 1)
 
     A hard gate is 1 where m > ½ and 0 elsewhere; its gradient is that of m. Without noise s = σ(logit), whatever τ.
 
@@ -31,6 +32,7 @@ def hard_concrete(
         uniform: u from [0, 1), of the same shape; without noise if None.
         bias: b from above 0 to ½; keeps the noise finite. At ½ there is none.
         gamma: γ ≥ 0, how far below 0 the distribution is stretched.
+        zeta: ζ ≥ 1, up to where it is stretched.
         temperature: τ > 0.
         hard: 0 or 1, with the gradient of the soft gate.
 
@@ -49,7 +51,8 @@ def hard_concrete(
         raise InputError(f"bias is {bias}: expected a number from above 0 to 0.5, or the noise is infinite.")
     if not 0 <= gamma < 1:
         raise InputError(f"gamma is {gamma}: expected a number from 0 to below 1.")
+    check_at_least(zeta, 1, "zeta")
     if uniform is not None:
         logits = (logits + ((1 - bias) - (1 - 2 * bias) * uniform).logit()) / temperature
-    soft = ((1 + gamma) * logits.sigmoid() - gamma).clamp(0, 1)
+    soft = ((zeta + gamma) * logits.sigmoid() - gamma).clamp(0, 1)
     return (soft > 0.5).to(soft.dtype) + (soft - soft.detach()) if hard else soft

@@ -28,7 +28,7 @@ def causal_sliding_encode(
         InputError: `padding` is negative, or `batch_size` below 1.
 
     Example:
-        >>> encoder = DilatedConvEncoder(1, hidden=4, depth=1, features=3, longest_kernel=2).eval()
+        >>> encoder = DilatedConvEncoder(1, hidden=4, depth=1, features=3, kernels=(1, 2)).eval()
         >>> x = torch.zeros(1, 9, 1)
         >>> z = causal_sliding_encode(encoder, x, padding=4)
         >>> x[0, 5:] = 1.0

@@ -150,7 +150,7 @@ class TimeSeries(Domain):
                 "embeddings": embed_set(method, shown)[:count],
                 "labels": labels,
                 "class_names": {"label": shown.class_names},
-                "ids": shown.ids[:count],
+                "texts": shown.ids[:count],
                 "data": data.name,
             }
         task = data.forecast
