@@ -6,9 +6,8 @@ pairs, batches and epochs; the learning rate of each is chosen from the same gri
 digits. Judged: the zero-shot accuracy of test digits after a short training on all pairs and after a long one on few
 (margin one point each).
 
-Read in the stored result, after the runs: CWCL is better with many pairs and worse with few, where an earlier trial at
-other temperatures had led one to expect more. Plain contrast chose the smallest learning rate of the grid both times,
-so that a smaller one might have served it better.
+Read in the stored result, after the runs: CWCL is better with many pairs and worse with few. Plain contrast chose
+the smallest learning rate of the grid both times, so that a smaller one might have served it better.
 """
 
 from dataclasses import dataclass

@@ -20,13 +20,13 @@ class Items:
         embeddings: (K, D), as the method compares them.
         rows: for each row of the set, which of them stand in it; empty where the modality is missing.
         shown: what a reader sees of each.
-        records: a row's cell for each, as the views take it.
+        read: reads each once more, as the views take it: images and sounds are not kept in memory.
     """
 
     embeddings: Tensor
     rows: list[list[int]]
     shown: list[str]
-    records: list[Any]
+    read: list[Callable[[], Any]]
 
     def first(self, row: int) -> Tensor:
         """The embedding of the first content of a row; zero where there is none."""
@@ -60,15 +60,17 @@ def embed_items(
                 from rich.progress import track
 
                 cells = track(cells, description=f"embedding {name}", console=Console(stderr=True))
-            parts, records = [], []
-            for indices in cells:
-                records_ = [contents[int(index)]() for index in indices]
-                batch = one([{name: cell} for cell in records_], method.tokenizers)
-                parts.append(method.embed({name: batch["inputs"][name].to(method.device)}).float().cpu())
-                records += records_
             classes = _classes(rows, places)
-            shown = [_shown(name, cell, place, classes.get(place)) for place, cell in enumerate(records)]
-            found[name] = Items(torch.cat(parts), places, shown, records)
+            parts, shown = [], []
+            for indices in cells:
+                read = [contents[place]() for place in indices.tolist()]
+                batch = one([{name: cell} for cell in read], method.tokenizers)
+                parts.append(method.embed({name: batch["inputs"][name].to(method.device)}).float().cpu())
+                shown += [
+                    _shown(name, cell, place, classes.get(place))
+                    for cell, place in zip(read, indices.tolist(), strict=True)
+                ]
+            found[name] = Items(torch.cat(parts), places, shown, contents)
     return found
 
 

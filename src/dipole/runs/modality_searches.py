@@ -41,10 +41,10 @@ def searches(method: ModalityEmbedding, items: Mapping[str, Items], seed: int = 
         rows = []
         for query, places, scores in zip(chosen.tolist(), best.indices.tolist(), best.values.tolist(), strict=True):
             found = (
-                Shown(other.shown[place], _image(other.records[place]), score, place in pairs[query])
+                Shown(other.shown[place], _image(other.read[place]()), score, place in pairs[query])
                 for place, score in zip(places, scores, strict=True)
             )
-            rows.append((Shown(own.shown[query], _image(own.records[query])), tuple(found)))
+            rows.append((Shown(own.shown[query], _image(own.read[query]())), tuple(found)))
         made.append(Search(f"{first} → {second}", tuple(rows)))
     return made
 

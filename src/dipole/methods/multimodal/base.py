@@ -235,13 +235,17 @@ class ModalityEmbedding(Method):
             encoded: of a batch.
             loss: `(x, y, gather) -> scalar` of embeddings (n, D), n ≥ 2.
         """
-        total = next(iter(encoded.embeddings.values())).sum() * 0
+        total = self.nothing()
         for first, second in combinations(encoded.embeddings, 2):
             both = encoded.present[first] & encoded.present[second]
             (x, y), gathered = self.joined([encoded.embeddings[first], encoded.embeddings[second]], both)
             # One pair alone has no negatives.
-            total = total + (loss(x, y, gathered) if rows(x, gathered) > 1 else (x.sum() + y.sum()) * 0)
+            total = total + (loss(x, y, gathered) if rows(x, gathered) > 1 else self.nothing(x, y))
         return total
+
+    def nothing(self, *tensors: Tensor) -> Float[Tensor, ""]:
+        """Return a loss of 0 that depends on tensors and on τ: data-parallel training waits for every gradient."""
+        return 0 * sum((tensor.sum() for tensor in tensors), self.logit_scale())
 
     def joined(self, tensors: Sequence[Tensor], kept: Bool[Tensor, "n"]) -> tuple[list[Tensor], bool]:
         """Return some rows of tensors (N, …), and whether the loss is to gather those of the other processes.

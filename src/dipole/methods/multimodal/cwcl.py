@@ -79,7 +79,7 @@ class CWCL(ModalityEmbedding):
         """Return CWCL's loss of each trainable modality with the frozen one, added up."""
         encoded = self.encode(batch["views"])
         (frozen,) = self.locked
-        loss = encoded.embeddings[frozen].sum() * 0
+        loss = self.nothing(encoded.embeddings[frozen])
         for name in encoded.embeddings:
             if name == frozen:
                 continue
@@ -88,7 +88,7 @@ class CWCL(ModalityEmbedding):
                 [encoded.embeddings[name], encoded.embeddings[frozen], encoded.features[frozen]], both
             )
             if rows(p, gather) < 2:
-                loss = loss + p.sum() * 0
+                loss = loss + self.nothing(p)
                 continue
             loss = loss + cwcl_loss(
                 p,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dipole.card import Card
 from dipole.evaluation.zero_shot import multilinear_scores
 from dipole.losses import symile_loss
+from dipole.losses.common import accumulate
 from dipole.losses.symile import draw_permutations
 from dipole.methods.multimodal.base import ModalityEmbedding, rows
 from dipole.nn import MissingModalityProjector
@@ -103,7 +104,7 @@ class Symile(ModalityEmbedding):
         """Project the features of a modality; its stand-in, if it has one, where it is missing."""
         projection = self.projections[name]
         if isinstance(projection, MissingModalityProjector):
-            return projection(features, ~present).float()
+            return accumulate(projection(features, ~present))
         return super().project(name, features, present)
 
     def loss_terms(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -115,24 +116,24 @@ class Symile(ModalityEmbedding):
         )
         kept = (present.sum(dim=0) > 1) & (present | stands_in[:, None]).all(dim=0)
         modalities, gather = self.joined(list(z.embeddings.values()), kept)
-        loss = sum((part.sum() * 0 for part in modalities), torch.zeros((), device=present.device))
+        loss = self.nothing(*modalities)
         if rows(modalities[0], gather) > 1:
             loss = symile_loss(
                 torch.stack(modalities),
                 temperature=self.temperature,
                 negatives=self.negatives,
-                permutations=None if gather else self._permutations(len(modalities), len(modalities[0])),
+                permutations=None if gather else self._permutations(modalities),
                 normalize=self._unit_length,
                 gather=gather,
             )
         return {"loss": loss, "logit_scale": self.logit_scale().detach()}
 
-    def _permutations(self, modalities: int, rows: int) -> Tensor | None:
+    def _permutations(self, modalities: Sequence[Tensor]) -> Tensor | None:
         """The orders of the rows, those of the first process where all compute the same loss."""
         if self.negatives != "n":
             return None
-        drawn = draw_permutations(modalities, rows)
-        return gather_rows(drawn)[:modalities] if self.gather else drawn
+        drawn = draw_permutations(len(modalities), len(modalities[0])).to(modalities[0].device)
+        return gather_rows(drawn)[: len(modalities)] if self.gather else drawn
 
     def comparable(self, embeddings: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Return embeddings as the loss compares them."""
