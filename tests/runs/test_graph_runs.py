@@ -1,6 +1,7 @@
 """Methods of graphs through all verbs: built-in and own graphs, resumed runs, graphs that are hardly any."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import dipole.runs.callbacks
 import dipole.runs.domains.graph
 from dipole.cli import main
 from dipole.data.graph import GraphSet, load_graph, make_graph
+from dipole.diagnostics import GraphGeometryMonitor
 from dipole.errors import InputError
 from dipole.nn.graph import GraphEncoder
 from dipole.runs import Run, RunConfig, load, train
@@ -32,7 +34,7 @@ def settings(name: str = "csgcl", **changes: Any) -> RunConfig:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    config = settings(epochs=30, loading={"held_out": 0.2}, method={"team_up_start": 10, "team_up_ramp": 10})
+    config = settings(epochs=12, loading={"held_out": 0.2}, method={"team_up_start": 4, "team_up_ramp": 4})
     return train(config, tmp_path_factory.mktemp("runs") / "run", progress=False)
 
 
@@ -46,16 +48,17 @@ def test_a_run_says_what_it_depends_on(run: Run) -> None:
     names = rows[0].split(",")
     assert {"loss", "gamma", "alignment", "tolerance"} <= set(names)
     gamma = names.index("gamma")
-    assert [float(row.split(",")[gamma]) for row in (rows[10], rows[15], rows[30])] == pytest.approx([0, 0.5, 1])
+    assert [float(row.split(",")[gamma]) for row in (rows[4], rows[6], rows[12])] == pytest.approx([0, 0.5, 1])
     entries = json.loads(run.diagnostics.read_text())["epochs"]
-    assert len(entries) == 30
+    assert len(entries) == 12
     assert entries[-1]["positive"]["mean"] > entries[-1]["negative"]["mean"]
 
 
-def test_a_long_run_is_measured_now_and_then(tmp_path: Path) -> None:
-    done = train(settings("grace", epochs=90), tmp_path / "run", progress=False)
+def test_a_long_run_is_measured_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dipole.runs.domains.graph, "GraphGeometryMonitor", partial(GraphGeometryMonitor, times=3))
+    done = train(settings("grace", epochs=7), tmp_path / "run", progress=False)
     entries = [entry["epoch"] for entry in json.loads(done.diagnostics.read_text())["epochs"]]
-    assert entries == list(range(2, 90, 3))
+    assert entries == [0, 3, 6]
 
 
 def test_evaluate(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
