@@ -1,6 +1,6 @@
 """The losses of AutoTCL: contrast of whole series, contrast inside a series, and the objective of the augmentation.
 
-Zheng, Wang, Cheng, Chen, Chen, Ding, Luo: *Parametric Augmentation for Time Series Contrastive Learning* (ICLR 2024).
+Zheng, Wang, Cheng, Ma, Chen, Sha, Luo: *Parametric Augmentation for Time Series Contrastive Learning* (ICLR 2024).
 """
 
 from typing import Literal

@@ -20,8 +20,8 @@ class SeriesViews(nn.Module):
 
     Cut-outs set a stretch of each series, at a random place, to 0. What is missing stays missing.
 
-    Luo et al.: *Time Series Contrastive Learning with Information-Aware Augmentations* (AAAI 2023), appendix; Yue et
-    al.: *TS2Vec* (AAAI 2022) for hidden steps.
+    Luo et al.: *Time Series Contrastive Learning with Information-Aware Augmentations* (AAAI 2023); Yue et al.:
+    *TS2Vec* (AAAI 2022) for hidden steps.
 
     Args:
         jitter: deviation of the noise.

@@ -70,7 +70,7 @@ class AutoTCL(SeriesEmbedding):
         name="autotcl",
         slug="autotcl",
         title="Parametric Augmentation for Time Series Contrastive Learning",
-        authors="Zheng, Wang, Cheng, Chen, Chen, Ding, Luo",
+        authors="Zheng, Wang, Cheng, Ma, Chen, Sha, Luo",
         year=2024,
         venue="ICLR",
         arxiv="2402.10434",

@@ -37,9 +37,10 @@ class SeriesContrast(SeriesEmbedding):
         field="timeseries",
         summary="Series attract views made by hand, and neighbouring segments each other: the baseline of AutoTCL.",
         equations=("global and local contrast",),
-        official_code=None,
+        official_code="chengw07/InfoTS",
         differences=(
-            "InfoTS chooses among augmentations by an information criterion; here they are fixed.",
+            "InfoTS chooses among augmentations by an information criterion; here they are fixed, and nothing is taken "
+            "from its code.",
             "Encoder, losses and averaging are those of AutoTCL, so that both differ in the augmentation alone.",
         ),
     )

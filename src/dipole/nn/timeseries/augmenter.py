@@ -29,7 +29,7 @@ class LearnedAugmenter(nn.Module):
     In the authors' code w, which is between 0 and 1, is itself the logit of the gate, so that a gate is open with a
     probability between about .5 and .73. `gate_logit="raw"` takes the logit of w, as in the paper.
 
-    Zheng et al.: *Parametric Augmentation for Time Series Contrastive Learning* (ICLR 2024), eq. 1 and section 4.
+    Zheng et al.: *Parametric Augmentation for Time Series Contrastive Learning* (ICLR 2024): factorised augmentation.
 
     Args:
         trunk: e.

@@ -148,9 +148,11 @@ def causal_convolution(x: Float[Tensor, "n c t"], weight: Float[Tensor, "d c k"]
     taps = weight.shape[2]
     if taps <= LONGEST_DIRECT:
         return F.conv1d(F.pad(x, (taps - 1, 0)), weight)
+    from scipy.fft import next_fast_len
+
     with torch.autocast(x.device.type, enabled=False):
         x, weight = accumulate(x), accumulate(weight)
-        length = 1 << (steps + taps - 2).bit_length()
+        length = next_fast_len(steps + taps - 1, real=True)
         spectrum = torch.fft.rfft(x, length).permute(2, 0, 1)
         response = torch.fft.rfft(weight.flip(2), length).permute(2, 1, 0)
         return torch.fft.irfft((spectrum @ response).permute(1, 2, 0), length)[:, :, :steps]
