@@ -57,15 +57,11 @@ class Graph(Domain):
 
     def data_module(self, config: RunConfig, sets: Any = None) -> GraphDataModule:
         """Return the graph of a run."""
-        known = self.loading_defaults()
-        unknown = sorted(set(config.loading) - set(known))
-        if unknown:
-            raise InputError(f"loading has no argument {unknown[0]!r}: choose from {', '.join(known)}.")
         return GraphDataModule(
             (config.data or self.default_data) if sets is None else sets,
             data_root=config.data_root,
             seed=config.seed,
-            **{**known, **config.loading},
+            **self.loading(config),
         )
 
     def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:

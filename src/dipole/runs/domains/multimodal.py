@@ -70,7 +70,7 @@ class Multimodal(Domain):
 
     def data_module(self, config: RunConfig, sets: Any = None) -> ModalityDataModule:
         """Return the rows of a run."""
-        loading = self._loading(config)
+        loading = self.loading(config)
         read_templates(loading["templates"])
         by_name = config.method.get("encoders") or {}
         default = config.method.get("text_encoder", "transformer")
@@ -121,7 +121,7 @@ class Multimodal(Domain):
             folder,
             name=config.name,
             arguments=config.method,
-            facts={"loading": self._loading(config)},
+            facts={"loading": self.loading(config)},
         )
 
     def load(self, folder: Path, config: dict[str, Any], encoder: nn.Module | None) -> Method:
@@ -153,7 +153,7 @@ class Multimodal(Domain):
             methods["untrained"] = untrained
         except InputError:
             facts["untrained"] = "left out: one of its encoders cannot be opened any more"
-        templates = read_templates(self._loading(settings)["templates"])
+        templates = read_templates(self.loading(settings)["templates"])
         measured = {name: Measured() for name in methods}
         for name, method in methods.items():
             items = embed_items(method, rows, progress=progress)
@@ -215,18 +215,6 @@ class Multimodal(Domain):
         items = embed_items(method, rows, progress=progress)
         return {**_map(items), "searches": searches(method, items), "data": rows.name}
 
-    def _loading(self, config: RunConfig) -> dict[str, Any]:
-        """The settings of loading with their defaults.
-
-        Raises:
-            InputError: a setting that does not exist.
-        """
-        known = self.loading_defaults()
-        unknown = sorted(set(config.loading) - set(known))
-        if unknown:
-            raise InputError(f"loading has no argument {unknown[0]!r}: choose from {', '.join(known)}.")
-        return {**known, **config.loading}
-
     def _reading(self, loading: Mapping[str, Any], **changes: Any) -> Reading:
         """How a table is read."""
         options = {name: loading[name] for name in ("label", "image_size", "sample_rate", "seconds")}
@@ -243,7 +231,7 @@ class Multimodal(Domain):
         self, settings: RunConfig, data: str | None, root: str | Path | None, method: ModalityEmbedding
     ) -> ModalitySet:
         """The rows that a run is measured on."""
-        loading, root = self._loading(settings), root or settings.data_root
+        loading, root = self.loading(settings), root or settings.data_root
         if data is not None:
             return self._rows(method, loading, data, root)
         _, test = load_modalities(
