@@ -45,7 +45,10 @@ def kept_inside(method: NodeEmbedding, graph: GraphSet, test: GraphSet, arm: Arm
     for _ in range(DRAWS):
         made = views(inputs.x, inputs.edge_index, generator=generator)["views"]
         kept += [edges for _, edges in made]
-    inside = lambda edges: (community[edges[0]] == community[edges[1]]).sum()  # noqa: E731
+
+    def inside(edges: torch.Tensor) -> torch.Tensor:
+        return (community[edges[0]] == community[edges[1]]).sum()
+
     both = torch.cat(kept, dim=1)
     total = torch.tensor([inside(inputs.edge_index), inputs.edge_index.shape[1]]).double() * len(kept)
     shown = torch.tensor([inside(both), both.shape[1]]).double()
