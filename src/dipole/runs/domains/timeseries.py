@@ -152,6 +152,7 @@ class TimeSeries(Domain):
                 "class_names": {"label": shown.class_names},
                 "texts": shown.ids[:count],
                 "data": data.name,
+                "scores": False,
             }
         task = data.forecast
         representations = represent(method, task)[0]
@@ -164,6 +165,7 @@ class TimeSeries(Domain):
             "ids": [step_name(task, step) for step in steps.tolist()],
             "forecasts": forecast_plots(method, task, representations[None]),
             "data": data.name,
+            "scores": False,
         }
 
 
