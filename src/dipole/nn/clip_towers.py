@@ -179,7 +179,7 @@ def _from_open_clip(folder: Path, kind: str) -> ImageTower | TextTower:
     try:
         import open_clip
     except ImportError as error:
-        raise InputError(f"{folder} is a model of open_clip: pip install open-clip-torch.") from error
+        raise InputError(f"{folder} is a model of open_clip: pip install 'dipole[clip]'.") from error
     config = read_json(folder / OPEN_CLIP)
     stored = any(folder.glob("*.safetensors"))
     if not stored and not config.get(ELSEWHERE):
