@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 
 from dipole.data.multimodal.kinds import as_text, parsed
 from dipole.data.multimodal.modality_set import unknown_column
@@ -55,7 +56,6 @@ def _read_parquet(path: Path) -> dict[str, Cells]:
 
 def _read_delimited(path: Path, delimiter: str) -> dict[str, Cells]:
     """All columns as strings; an empty cell is missing."""
-
     try:
         header = pa.csv.open_csv(path, parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True))
         names = header.schema.names
