@@ -173,8 +173,10 @@ def _leave_out(scores: Tensor, exclude: Tensor | None) -> None:
 
 
 def _score_blocks(queries: Tensor, items: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Scores of some users at a time with all items."""
+    """Scores of some users at a time with all items, in one buffer that the next block overwrites."""
+    queries, items = queries.detach(), items.detach()
     rows = max(1, ENTRIES // len(items))
+    buffer = queries.new_empty(min(rows, len(queries)), len(items))
     for start in range(0, len(queries), rows):
         part = slice(start, start + rows)
-        yield part, queries[part] @ items.T
+        yield part, torch.mm(queries[part], items.T, out=buffer[: len(queries[part])])
