@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from dipole.claims.base import Arm, Claim, Data, Metrics
+from dipole.claims.training import run_config
 from dipole.data.graph import GraphSet, load_graph
 from dipole.evaluation.nodes import cluster_agreement, node_accuracy, random_node_split
-from dipole.runs import RunConfig, load, train
+from dipole.runs import load, train
 from dipole.runs.domains.graph import embed_nodes
 from dipole.runs.model import build_method
 
@@ -43,16 +44,7 @@ class GraphData(Data):
     def once(self, claim: Claim, arm: Arm, rate: float, seed: int, loaded: Any, *, tune: bool) -> Metrics:
         """Train an encoder, then a classifier on each of several splits; splits are the same for all arms."""
         graph: GraphSet = loaded
-        config = RunConfig(
-            arm.method,
-            data=self.name,
-            epochs=arm.epochs,
-            seed=seed,
-            precision="32-true",
-            method={**arm.options, "learning_rate": rate},
-            views=dict(arm.views),
-            trainer={"accelerator": "cpu"},
-        )
+        config = run_config(arm, self.name, rate, seed)
         with tempfile.TemporaryDirectory() as folder:
             method = load(train(config, Path(folder) / "run", sets=graph, monitor=False, progress=False).path)
         inputs = graph.normalized().graph

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from dipole.claims.base import Arm, Claim, Data, Metrics
+from dipole.claims.training import run_config
 from dipole.data import ImageSet, imbalanced_indices, load_image_sets, stratified_split
 from dipole.diagnostics import effective_rank
 from dipole.evaluation import embed_image_set, knn_accuracy, linear_probe, raw_pixels
-from dipole.runs import RunConfig, build_method, load, train
+from dipole.runs import build_method, load, train
 
 HELD_OUT = 0.2  # share of the labelled training images on which learning rates are chosen
 Sets = tuple[ImageSet, ImageSet]
@@ -82,18 +83,7 @@ class ImageData(Data):
         if tune:
             kept, held_out = stratified_split(loaded[0].labels["label"], HELD_OUT)
             sets = loaded[0].select(kept), loaded[0].select(held_out)
-        config = RunConfig(
-            arm.method,
-            data=self.name,
-            image_size=self.image_size,
-            batch_size=arm.batch_size,
-            epochs=arm.epochs,
-            seed=seed,
-            precision="32-true",
-            method={**arm.options, "learning_rate": rate},
-            views=dict(arm.views),
-            trainer={"accelerator": "cpu"},
-        )
+        config = run_config(arm, self.name, rate, seed, image_size=self.image_size)
         seen = self.pretraining(sets[0])
         with tempfile.TemporaryDirectory() as folder:
             run = train(config, Path(folder) / "run", sets=(seen, sets[1]), monitor=False, progress=False)

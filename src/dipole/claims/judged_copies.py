@@ -10,13 +10,14 @@ from torch import Tensor
 
 from dipole.claims.base import Arm, Claim, Data, Metrics
 from dipole.claims.small_language_model import VIEWS, copying_model
+from dipole.claims.training import run_config
 from dipole.data.language import JudgmentPairs, toy_judgments
 from dipole.data.language.toy import CONFUSED, LENGTH
 from dipole.data.text import MemoryTextSet
 from dipole.files import cache_folder
 from dipole.losses import inappropriate_tokens
 from dipole.methods.language.cut import CUT
-from dipole.runs import RunConfig, build_method, load, train
+from dipole.runs import build_method, load, train
 
 TRAINING, VALIDATION, TEST = 1_000_000, 2_000_000, 2_000_001  # seeds of records; demonstrations have lower ones
 RECORDS = 1600
@@ -73,20 +74,9 @@ class JudgedCopies(Data):
 
     def train(self, arm: Arm, rate: float, seed: int) -> CUT:
         """Train the method of an arm; with no epochs, build it only."""
-        options = {**arm.options, "model": str(base_model(seed)), "learning_rate": rate}
+        config = run_config(arm, self.name, rate, seed, {"model": str(base_model(seed))}, views=dict(VIEWS))
         if arm.epochs == 0:
-            return cast(CUT, build_method(arm.method, options, seed=seed).eval())
-        config = RunConfig(
-            arm.method,
-            data=self.name,
-            batch_size=arm.batch_size,
-            epochs=arm.epochs,
-            seed=seed,
-            precision="32-true",
-            method=options,
-            views=dict(VIEWS),
-            trainer={"accelerator": "cpu"},
-        )
+            return cast(CUT, build_method(arm.method, config.method, seed=seed).eval())
         with tempfile.TemporaryDirectory() as folder:
             run = train(config, Path(folder) / "run", sets=self.training_set(seed), monitor=False, progress=False)
             return cast(CUT, load(run.path))

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from dipole.claims.base import Arm, Claim, Data, Metrics
+from dipole.claims.training import run_config
 from dipole.data import TensorImageSet, load_image_sets, stratified_split
 from dipole.data.multimodal import ModalitySet
 from dipole.data.multimodal.built_in import load_xor
 from dipole.data.multimodal.columns import Vectors
 from dipole.evaluation import class_embeddings, matching_accuracy, top_k_accuracy, zero_shot_scores
 from dipole.methods.multimodal.base import ModalityEmbedding
-from dipole.runs import RunConfig, load, train
+from dipole.runs import load, train
 
 HELD_OUT = 0.2  # share of the training rows on which learning rates are chosen
 Sets = tuple[ModalitySet, ModalitySet]
@@ -25,18 +26,7 @@ def train_modalities(
     arm: Arm, name: str, rate: float, seed: int, rows: ModalitySet, **loading: Any
 ) -> ModalityEmbedding:
     """Train the method of an arm on rows."""
-    config = RunConfig(
-        arm.method,
-        data=name,
-        batch_size=arm.batch_size,
-        epochs=arm.epochs,
-        seed=seed,
-        precision="32-true",
-        method={**arm.options, "learning_rate": rate},
-        views=dict(arm.views),
-        loading=loading,
-        trainer={"accelerator": "cpu"},
-    )
+    config = run_config(arm, name, rate, seed, loading=loading)
     with tempfile.TemporaryDirectory() as folder:
         run = train(config, Path(folder) / "run", sets=(rows, None), monitor=False, progress=False)
         return cast(ModalityEmbedding, load(run.path))

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from dipole.claims.base import Arm, Claim, Data, Metrics
+from dipole.claims.training import run_config
 from dipole.data.recommendation import Interactions, SequenceSet, load_interactions, split_sequences
 from dipole.evaluation.ranking import ranking_metrics
 from dipole.methods.recommendation.base import SequentialRecommender
-from dipole.runs import RunConfig, load, train
+from dipole.runs import load, train
 from dipole.runs.domains.recommendation import popularity_ranks, rank
 
 CUTOFFS = (10, 20)
@@ -60,17 +61,7 @@ class InteractionData(Data):
             "dropout": self.dropout,
             "attention_dropout": self.dropout,
         }
-        config = RunConfig(
-            arm.method,
-            data=self.name,
-            batch_size=arm.batch_size,
-            epochs=arm.epochs,
-            seed=seed,
-            precision="32-true",
-            method={**encoder, **arm.options, "learning_rate": rate},
-            views=dict(arm.views),
-            trainer={"accelerator": "cpu"},
-        )
+        config = run_config(arm, self.name, rate, seed, encoder)
         with tempfile.TemporaryDirectory() as folder:
             run = train(config, Path(folder) / "run", sets=loaded, monitor=False, progress=False)
             method = cast(SequentialRecommender, load(run.path))
@@ -78,8 +69,8 @@ class InteractionData(Data):
 
     def references(self, claim: Claim, arm: Arm, loaded: Any) -> dict[str, dict[str, float]]:
         """Recommending to everybody what is used most."""
-        train_rows, _, test = self._parts(loaded)
-        return {"popularity": ranking_metrics(popularity_ranks(train_rows, test), CUTOFFS)}
+        _, _, test = self._parts(loaded)
+        return {"popularity": ranking_metrics(popularity_ranks(test), CUTOFFS)}
 
     def _parts(self, table: Interactions) -> tuple[SequenceSet, SequenceSet, SequenceSet]:
         """Rows for training, validation and test."""

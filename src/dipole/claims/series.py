@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import cast
 
 from dipole.claims.base import Arm, Claim, Data, Metrics
+from dipole.claims.training import run_config
 from dipole.data.timeseries import ForecastTask, SeriesData, load_series, statistics
 from dipole.methods.timeseries.embedding import SeriesEmbedding
-from dipole.runs import RunConfig, build_method, load, train
+from dipole.runs import build_method, load, train
 from dipole.runs.domains.timeseries import error_columns, forecasts, horizons
 
 TUNING_HORIZONS = (24, 168, 720)
@@ -60,18 +61,7 @@ class ForecastData(Data):
 
     def _trained(self, arm: Arm, rate: float, seed: int, loaded: SeriesData) -> SeriesEmbedding:
         """The method of an arm, trained on the training part; with no epochs, built only."""
-        config = RunConfig(
-            arm.method,
-            data=self.name,
-            batch_size=arm.batch_size,
-            epochs=max(1, arm.epochs),
-            seed=seed,
-            precision="32-true",
-            method={**arm.options, "learning_rate": rate},
-            views=dict(arm.views),
-            loading={"target": self.target, "window": self.window},
-            trainer={"accelerator": "cpu"},
-        )
+        config = run_config(arm, self.name, rate, seed, loading={"target": self.target, "window": self.window})
         if arm.epochs == 0:
             options = {**config.method, "channels": loaded.train.values.shape[2]}
             method = cast(SeriesEmbedding, build_method(arm.method, options, seed=seed).eval())

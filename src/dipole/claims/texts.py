@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dipole.claims.base import Arm, Claim, Data, Metrics
 from dipole.claims.small_encoders import named, new_bag
+from dipole.claims.training import run_config
 from dipole.data.text import RetrievalSet, STSTask, TextSet, load_retrieval, load_sts, load_texts
 from dipole.diagnostics import uniformity
 from dipole.evaluation.bm25 import bm25_run
@@ -33,21 +34,6 @@ def train_method(arm: Arm, config: RunConfig, texts: TextSet, encoder: TextEncod
     with tempfile.TemporaryDirectory() as folder:
         run = train(config, Path(folder) / "run", sets=texts, encoder=encoder, monitor=False, progress=False)
         return cast(SentenceEmbedding, load(run.path))
-
-
-def run_config(arm: Arm, name: str, rate: float, seed: int, method: dict[str, Any]) -> RunConfig:
-    """Return the settings of a run of an arm."""
-    return RunConfig(
-        arm.method,
-        data=name,
-        batch_size=arm.batch_size,
-        epochs=max(1, arm.epochs),
-        seed=seed,
-        precision="32-true",
-        method={**method, **arm.options, "learning_rate": rate},
-        views=dict(arm.views),
-        trainer={"accelerator": "cpu"},
-    )
 
 
 @dataclass(frozen=True)

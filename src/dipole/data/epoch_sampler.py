@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sized
 
-import numpy as np
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 from torch.utils.data.distributed import DistributedSampler
 
 from dipole import ops
+from dipole.data.randomness import keyed_generator
 from dipole.errors import InputError
 
 
@@ -52,9 +52,8 @@ class EpochSampler(DistributedSampler[int]):
 
     def order(self) -> Int64[Tensor, " n"]:
         """Return the order of this process in the present epoch."""
-        # The two numbers are hashed together: seed 0 at epoch 1 is not seed 1 at epoch 0, as it is in the base class.
-        state = np.random.SeedSequence((self.seed, self.epoch)).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(state[0]))
+        # Hashed together: seed 0 at epoch 1 is not seed 1 at epoch 0, as it is in the base class.
+        generator = keyed_generator(self.seed, self.epoch)
         order = torch.randperm(len(self.dataset), generator=generator)  # type: ignore[arg-type]
         return order[self.rank : self.total_size : self.num_replicas]
 

@@ -5,7 +5,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from torch.utils.data import DataLoader
 from dipole import ops
 from dipole.data.epoch_sampler import EpochSampler
 from dipole.data.image_set import ImageSet
+from dipole.data.randomness import keyed_generator
 from dipole.data.registry import load_image_sets
 from dipole.errors import InputError
 
@@ -205,8 +205,7 @@ class ImageDataModule(LightningDataModule):
                 accumulated gradients several batches share one.
             device: where the views are made; devices differ in their numbers.
         """
-        state = np.random.SeedSequence((self.seed, step, ops.rank())).generate_state(1, np.uint64)
-        return torch.Generator(device).manual_seed(int(state[0]))
+        return keyed_generator(self.seed, step, ops.rank(), device=device)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dipole import ops
 from dipole.data.epoch_sampler import EpochSampler
+from dipole.data.randomness import keyed_generator
 from dipole.errors import InputError
 
 Batch = dict[str, Any]
@@ -127,18 +127,6 @@ class RecordDataModule(LightningDataModule):
         )
 
 
-def views_generator(seed: int, epoch: int, batch: int, rank: int = 0) -> torch.Generator:
-    """The random numbers for the views of one batch, the `batch`-th of an epoch on process `rank`.
-
-    Example:
-        >>> first, again = views_generator(0, 2, 5), views_generator(0, 2, 5)
-        >>> bool(torch.rand((), generator=first) == torch.rand((), generator=again))
-        True
-    """
-    state = np.random.SeedSequence((seed, epoch, batch, rank)).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0]))
-
-
 class _PlaceSampler(EpochSampler):
     """The order of an epoch, each index with its place, so that workers know where in the run they are."""
 
@@ -194,5 +182,5 @@ class Collate:
         if self.views is None:
             return {**batch, "records": records}
         epoch, position, _ = places[0]
-        generator = views_generator(self.seed, epoch, position // self.batch_size, self.rank)
+        generator = keyed_generator(self.seed, epoch, position // self.batch_size, self.rank)
         return {**batch, "views": self.views(records, self.tokenizer, generator=generator)}

@@ -61,7 +61,7 @@ def contrastive_regularizer(
     `"row"` takes minimum and maximum for every row, which has one positive, and the mean over the rows, as the authors'
     code; `"batch"` takes them over all pairs, as the paper writes it. A batch of one has no negatives: 0.
 
-    Qin et al.: *Meta-optimized Contrastive Learning for Sequential Recommendation* (SIGIR 2023), sec. 4.3.
+    Qin et al.: *Meta-optimized Contrastive Learning for Sequential Recommendation* (SIGIR 2023), R.
 
     Args:
         a: (N, D).

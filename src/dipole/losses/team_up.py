@@ -34,7 +34,7 @@ def node_contrast(
     A bonus of the anchor would cancel, so that only that of the candidate stands. Conventions: rows are normalised
     here; the bonus is a constant for the gradient. Memory grows with N, not N².
 
-    Zhu et al.: *Deep Graph Contrastive Representation Learning* (2020), eq. 1; Chen et al.:
+    Zhu et al.: *Deep Graph Contrastive Representation Learning* (2020); Chen et al.:
     *CSGCL: Community-Strength-Enhanced Graph Contrastive Learning* (IJCAI 2023), the Team-up objective.
 
     Args:

@@ -46,7 +46,8 @@ def embed_to_parquet(
     Args:
         run: a run directory or a model folder.
         source: for images: an image file, a folder (searched through), or the name of a data set, which also gives the
-            columns `split` and `label`; for text: a file or the name of a set, which also gives the column `text`.
+            columns `split` and `label`; for text: a file or the name of a set, which also gives the column `text`; of
+            other domains: what they train on, with columns of their own.
         out: the Parquet file to write.
         data_root: folder of named data sets.
         batch_size: how many are embedded at once.

@@ -22,12 +22,12 @@ def evaluate(
     """Evaluate the frozen encoder of a run, and write `evaluation.json`.
 
     The same numbers are computed for the encoder as it was before training (same seed) and for plain features of the
-    data, so that it shows what training has added. Images: kNN and a linear probe, beside raw pixels. Text: similarity
-    of sentences (STS) and retrieval, beside counting words (BM25).
+    data, so that it shows what training has added. Each domain has protocols of its own, which
+    `evaluate` of its class in `dipole.runs.domains` describes.
 
     Args:
         path: the run directory.
-        protocols: `"knn"`, `"linear"` for images, `"sts"`, `"retrieval"` for text; all of its domain if it is None.
+        protocols: some of the domain's, such as `"knn"` of images or `"ranking"` of recommenders; all if it is None.
         data: other data than those of the run.
         data_root: folder of named data sets; that of the run if it is None.
         progress: show progress bars.

@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from dipole.data.multimodal.table_files import SAVED, captions_of, read_columns, write_columns
+from dipole.data.multimodal.table_files import SAVED, captions_of, read_columns, read_records, write_columns
 from dipole.data.text.line_file import LineFile
 from dipole.errors import InputError
 from dipole.ops.checks import check_at_least
@@ -164,7 +163,7 @@ def read_pool(path: str | Path) -> list[tuple[str, str]]:
     Raises:
         InputError: the file is not as above.
     """
-    pairs = [(record.get("source"), record.get("target")) for _, record in _records(Path(path))]
+    pairs = [(record.get("source"), record.get("target")) for _, record in read_records(Path(path))]
     for number, pair in enumerate(pairs, start=1):
         if not all(isinstance(text, str) and text.strip() for text in pair):
             raise InputError(f'{path}, record {number}: expected {{"source": "a caption", "target": "its rewrite"}}.')
@@ -289,7 +288,7 @@ def _given(path: Path, originals: Sequence[str | None]) -> dict[str, list[str]]:
         pairs = [(original, file.read(row)) for row, original in enumerate(originals)]
     else:
         pairs = []
-        for line, record in _records(path):
+        for line, record in read_records(path):
             if not isinstance(record.get("caption"), str) or not isinstance(record.get("rewrite"), str):
                 raise InputError(f'{path}, line {line}: expected {{"caption": "…", "rewrite": "…"}}.')
             pairs.append((record["caption"].strip(), record["rewrite"]))
@@ -312,21 +311,6 @@ def _kept(caption: str, rewrites: Sequence[str], left_out: Counter[str]) -> list
         else:
             left_out[reason] += 1
     return kept
-
-
-def _records(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """The dictionaries of a file of JSON lines, with the numbers of their lines."""
-    file = LineFile(path)
-    found = []
-    for line in np.flatnonzero(file.has_text).tolist():
-        try:
-            record = json.loads(file.read(line))
-        except ValueError as error:
-            raise InputError(f"{path}, line {line + 1} is not valid JSON ({error}).") from error
-        if not isinstance(record, dict):
-            raise InputError(f"{path}, line {line + 1} is a {type(record).__name__}: expected a dictionary a line.")
-        found.append((line + 1, record))
-    return found
 
 
 def _bare(text: str) -> str:

@@ -32,7 +32,7 @@ class SequenceViews(NextItem):
     A history of one item stays as it is in both views. All draws of a batch come from one generator and are made at
     once.
 
-    Xie et al.: *Contrastive Learning for Sequential Recommendation* (ICDE 2022), sec. 3.3, as in the code of MCLRec.
+    Xie et al.: *Contrastive Learning for Sequential Recommendation* (ICDE 2022), as in the code of MCLRec.
 
     Args:
         crop: share of a history that is cut away.

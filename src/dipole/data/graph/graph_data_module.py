@@ -4,7 +4,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from lightning.pytorch import LightningDataModule
@@ -14,6 +13,7 @@ from torch.utils.data import DataLoader
 from dipole import ops
 from dipole.data.graph.graph_set import GraphSet
 from dipole.data.graph.registry import load_graph
+from dipole.data.randomness import keyed_generator
 from dipole.errors import InputError
 
 Batch = dict[str, Any]
@@ -118,6 +118,5 @@ class GraphDataModule(LightningDataModule):
         if self.views is None or self.trainer is None or not self.trainer.training:
             return batch
         step = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
-        state = np.random.SeedSequence((self.seed, step)).generate_state(1, np.uint64)
-        generator = torch.Generator(batch["x"].device).manual_seed(int(state[0]))
+        generator = keyed_generator(self.seed, step, device=batch["x"].device)
         return {**batch, **self.views(batch["x"], batch["edge_index"], generator=generator)}

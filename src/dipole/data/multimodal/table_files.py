@@ -84,10 +84,14 @@ def _lists(table: pa.Table) -> dict[str, Cells]:
     return {name: table.column(name).to_pylist() for name in table.column_names}
 
 
-def _read_json_lines(path: Path) -> dict[str, Cells]:
-    """Dictionaries, one a line; a key that a line lacks is missing there."""
+def read_records(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """Read the dictionaries of a file of JSON lines, with the numbers of their lines; empty lines are left out.
+
+    Raises:
+        InputError: the file cannot be read, or a line is no dictionary.
+    """
     file = LineFile(path)
-    records: list[dict[str, Any]] = []
+    records: list[tuple[int, dict[str, Any]]] = []
     for line in np.flatnonzero(file.has_text).tolist():
         try:
             record = json.loads(file.read(line))
@@ -95,7 +99,13 @@ def _read_json_lines(path: Path) -> dict[str, Cells]:
             raise InputError(f"{path}, line {line + 1} is not valid JSON ({error}): put it right.") from error
         if not isinstance(record, dict):
             raise InputError(f"{path}, line {line + 1} is a {type(record).__name__}: expected a dictionary a line.")
-        records.append(record)
+        records.append((line + 1, record))
+    return records
+
+
+def _read_json_lines(path: Path) -> dict[str, Cells]:
+    """Dictionaries, one a line; a key that a line lacks is missing there."""
+    records = [record for _, record in read_records(path)]
     names: Sequence[str] = list(dict.fromkeys(name for record in records for name in record))
     return {name: [record.get(name) for record in records] for name in names}
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from dipole import ops
 from dipole.data.epoch_sampler import EpochSampler
+from dipole.data.randomness import keyed_generator
 from dipole.data.timeseries.series_set import SeriesData, SeriesSet, statistics, windows
 from dipole.errors import InputError
 from dipole.ops.checks import check_at_least
@@ -117,8 +117,7 @@ class SeriesDataModule(LightningDataModule):
             return batch
         series = batch["series"]
         step = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
-        state = np.random.SeedSequence((self.seed, step, ops.rank())).generate_state(1, np.uint64)
-        generator = torch.Generator(series.device).manual_seed(int(state[0]))
+        generator = keyed_generator(self.seed, step, ops.rank(), device=series.device)
         places = series.shape[1] - self.window + 1
         if places > 1:
             start = int(torch.randint(places, (), generator=generator, device=series.device))

@@ -30,7 +30,7 @@ class GCA(GRACE):
         arxiv="2010.14945",
         field="graph",
         summary="GRACE that drops edges and attributes of unimportant nodes more often.",
-        equations=("eq. 2 (objective)", "eq. 3 (edges)", "eq. 7 and 8 (attributes)"),
+        equations=("objective of both directions", "adaptive dropping of edges", "adaptive masking of attributes"),
         official_code="CRIPAC-DIG/GCA",
         differences=(
             "The logarithm of centralities is log(1 + c), as in the authors' present code; `--views.log_offset 0` is "

@@ -37,7 +37,7 @@ class GRACE(NodeEmbedding):
         arxiv="2006.04131",
         field="graph",
         summary="Two views of a graph by dropping edges and attributes; a node finds itself among all nodes.",
-        equations=("eq. 1 (pairwise objective)", "eq. 2 (both directions)", "sec. 3.2 (removing edges, masking)"),
+        equations=("pairwise objective of both directions", "removing edges", "masking attributes"),
         official_code="CRIPAC-DIG/GRACE",
         differences=(
             "The loss is computed in tiles: memory grows with the number of nodes, not with its square.",

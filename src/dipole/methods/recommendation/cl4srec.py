@@ -39,7 +39,7 @@ class CL4SRec(SequentialRecommender):
         arxiv="2010.14395",
         field="recommendation",
         summary="SASRec with contrast of two hand-made views of a history: cropped, masked or reordered.",
-        equations=("eq. 3 (contrastive loss)", "eq. 13 (joint objective)"),
+        equations=("contrastive loss of two views", "joint objective"),
         official_code=None,
         differences=(
             "Views, similarity and temperature are those of MCLRec's code, so that the two differ in the augmenters "

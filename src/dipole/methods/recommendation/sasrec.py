@@ -35,7 +35,7 @@ class SASRec(SequentialRecommender):
         arxiv="1808.09781",
         field="recommendation",
         summary="A causal transformer over a user's items predicts the next one; no contrast, the baseline.",
-        equations=("eqs. 1–6",),
+        equations=("self-attention over the history", "score of the next item"),
         official_code="kang205/SASRec",
         differences=(
             "As RecBole's version, on which MCLRec stands: cross entropy over all items, not one sampled negative, "

@@ -13,7 +13,7 @@ from dipole.errors import InputError
 class ModelAugmenter(nn.Module):
     """A small network whose output has unit length: `z = g(h) / ‖g(h)‖`.
 
-    Qin et al.: *Meta-optimized Contrastive Learning for Sequential Recommendation* (SIGIR 2023), sec. 4.2.
+    Qin et al.: *Meta-optimized Contrastive Learning for Sequential Recommendation* (SIGIR 2023), model augmenters.
 
     Args:
         width: H, of the embeddings.

@@ -126,7 +126,7 @@ class Recommendation(Domain):
         settings = run.settings()
         method = cast(SequentialRecommender, load(run.path))
         table = self._read(settings, data, data_root)
-        train, _, test = split_sequences(table.with_items(method.catalogue), max_length=method.encoder.max_length)
+        _, _, test = split_sequences(table.with_items(method.catalogue), max_length=method.encoder.max_length)
         if not len(test):
             raise InputError(f"{table.name}: no user has three interactions, so that one could be predicted.")
         untrained = build_method(settings.name, settings.method, seed=settings.seed).eval()
@@ -136,7 +136,7 @@ class Recommendation(Domain):
         for protocol in protocols:
             seen = protocol == "unseen"
             ranks = [rank(cast(SequentialRecommender, model), test, exclude_seen=seen) for model in models.values()]
-            ranks.append(popularity_ranks(train, test, exclude_seen=seen))
+            ranks.append(popularity_ranks(test, exclude_seen=seen))
             for row, found in zip(rows, ranks, strict=True):
                 metrics = ranking_metrics(found, CUTOFFS)
                 row |= {_column(name, seen): value for name, value in metrics.items() if not name.startswith("MRR")}
@@ -202,9 +202,9 @@ def states(method: SequentialRecommender, table: Interactions, users: np.ndarray
     return method.embed({name: value.to(device) for name, value in rows.items()})  # type: ignore[attr-defined]
 
 
-def popularity_ranks(train: SequenceSet, test: SequenceSet, *, exclude_seen: bool = False) -> Tensor:
-    """Ranks if everybody is recommended what was used most in the training rows."""
-    table = train.interactions
+def popularity_ranks(test: SequenceSet, *, exclude_seen: bool = False) -> Tensor:
+    """Ranks of the next items if everybody is recommended what was used most, these items not counted."""
+    table = test.interactions
     held_out = np.zeros(len(table), dtype=bool)
     held_out[test.rows.target] = True
     counts = np.bincount(table.item[~held_out], minlength=len(table.items) + 1)
@@ -220,8 +220,9 @@ def _examples(method: SequentialRecommender, table: Interactions, test: Sequence
     chosen = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))[:EXAMPLES].sort().values
     rows: Any = test.fetch(chosen)
     items = method.encoder.item_embedding.weight
-    found = top_items(method.embed(rows), items, SHOWN)
-    ranks = full_ranking(method.embed(rows), items, rows["target"])
+    embedded = method.embed(rows)
+    found = top_items(embedded, items, SHOWN)
+    ranks = full_ranking(embedded, items, rows["target"])
     return [
         Example(
             user=table.users[int(rows["user"][row])],

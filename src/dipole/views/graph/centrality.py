@@ -110,7 +110,7 @@ def feature_centrality(
 ) -> Float[Tensor, "f"]:
     """Sum the centralities of the nodes that have an attribute: `Σ_i 1[x_if ≠ 0] c_i`, or `Σ_i |x_if| c_i` if dense.
 
-    Zhu et al.: *Graph Contrastive Learning with Adaptive Augmentation* (WWW 2021), eq. 7.
+    Zhu et al.: *Graph Contrastive Learning with Adaptive Augmentation* (WWW 2021).
 
     Args:
         x: (N, F) attributes.
@@ -133,7 +133,7 @@ def centrality_weight(centrality: Float[Tensor, "k"], *, offset: float = 1.0) ->
 
     With s = log(offset + c). The mean of w is 1, and w is 1 throughout if all s are alike.
 
-    Zhu et al.: *Graph Contrastive Learning with Adaptive Augmentation* (WWW 2021), eq. 3 and 8.
+    Zhu et al.: *Graph Contrastive Learning with Adaptive Augmentation* (WWW 2021).
 
     Args:
         centrality: (K,) of each edge (that of its target) or each attribute.
@@ -163,7 +163,7 @@ def centrality_drop_probability(
 ) -> Float[Tensor, "k"]:
     """Compute the probability of dropping an edge or attribute: `min(w / mean(w) · p, θ)`.
 
-    Zhu et al.: *Graph Contrastive Learning with Adaptive Augmentation* (WWW 2021), eq. 3 and 8.
+    Zhu et al.: *Graph Contrastive Learning with Adaptive Augmentation* (WWW 2021).
 
     Args:
         weight: (K,) of `centrality_weight`.

@@ -33,7 +33,7 @@ Probability = float | Tensor
 class GraphViews:
     """Edges and attributes fall at random, all alike (GRACE). An attribute falls for all nodes.
 
-    Zhu et al.: *Deep Graph Contrastive Representation Learning* (2020), sec. 3.2.
+    Zhu et al.: *Deep Graph Contrastive Representation Learning* (2020).
 
     Args:
         drop_edge_rate_1: probability that a directed edge falls in the first view.
@@ -100,7 +100,7 @@ class GraphViews:
 class CentralityViews(GraphViews):
     """Edges to unimportant nodes, and attributes of unimportant nodes, fall more often (GCA).
 
-    Zhu et al.: *Graph Contrastive Learning with Adaptive Augmentation* (WWW 2021), sec. 3.2.
+    Zhu et al.: *Graph Contrastive Learning with Adaptive Augmentation* (WWW 2021).
 
     Args:
         centrality: `"degree"`, `"pagerank"` or `"eigenvector"`.
