@@ -1,7 +1,7 @@
 """CSGCL: communities that hold together should shape the views and the contrast.
 
-Cora, with the rates and the temperature that the authors of GRACE chose for it, half of their width and a quarter of
-their epochs, for all arms. All use one learning rate, which was chosen for GRACE. Judged: the linear accuracy of CSGCL
+Cora, with the width, the epochs, the rates and the temperature that the authors of GRACE chose for it, for all arms;
+each arm takes the better of two learning rates, theirs and four times as much. Judged: the linear accuracy of CSGCL
 above that of GRACE and of GCA, and of its views alone above GRACE (margin 0.005 each; the paper's gains over GCA begin
 at 0.004); and that its views keep edges inside communities more than edges between them (margin 0.2 above GRACE, whose
 views keep both alike). Reported: what Team-up adds, and clusters.
@@ -18,9 +18,9 @@ from dipole.methods.graph.embedding import NodeEmbedding
 from dipole.views.graph import detect_communities
 
 CORA = GraphData("cora")
-RATES = (2e-3,)
-EPOCHS = 50
-NETWORK = {"hidden": 64, "projector_hidden": 64, "activation": "relu", "temperature": 0.4}
+RATES = (5e-4, 2e-3)
+EPOCHS = 200
+NETWORK = {"hidden": 128, "projector_hidden": 128, "activation": "relu", "temperature": 0.4}
 VIEWS = {
     "drop_edge_rate_1": 0.2,
     "drop_edge_rate_2": 0.4,
@@ -70,7 +70,7 @@ CLAIM = Claim(
         _arm("GRACE", "grace"),
         _arm("GCA", "gca"),
         _arm("CSGCL, views alone", "csgcl", team_up_maximum=0.0),
-        _arm("CSGCL", "csgcl", team_up_start=15, team_up_ramp=25),
+        _arm("CSGCL", "csgcl", team_up_start=100),
     ),
     comparisons=(
         Comparison("CSGCL − GRACE", "CSGCL", "GRACE", "linear", margin=0.005),
@@ -83,10 +83,7 @@ CLAIM = Claim(
     notes=(
         "The graphs of the paper are not among the data; the paper's gains are on larger graphs, after 2000 to 4600 "
         "epochs, with settings of its own for each graph.",
-        "Half of the width and a quarter of the epochs of GRACE's authors on Cora. γ rises from epoch 15 to 1 at "
-        "epoch 40.",
-        "The learning rate is the better of 0.0005 and 0.002 for GRACE in 100 epochs, by the accuracy on a quarter of "
-        "the nodes.",
+        "Width and epochs are those of GRACE's authors on Cora. γ rises from 0 at epoch 100 to 1 at the end.",
         "An accuracy is the mean over 3 random splits in which 10 % of all nodes are learned from and 10 % choose the "
         "classifier; splits are the same for all arms.",
     ),
