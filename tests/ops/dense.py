@@ -56,8 +56,9 @@ def dense_softmax_mean(
 
 @contextmanager
 def tiles_of(entries: int, columns: int) -> Iterator[None]:
-    """Cut matrices into tiles of about so many entries and at least so many columns."""
+    """Cut matrices into tiles of about so many entries and at least so many columns; keep those of three full ones."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "TILE_ENTRIES", {"cpu": entries})
         patch.setattr(tiles, "TILE_COLUMNS", columns)
+        patch.setattr(tiles, "KEPT_ENTRIES", {"cpu": 3 * entries})
         yield

@@ -56,6 +56,12 @@ def measure(function: Callable[[], Tensor], *leaves: Tensor) -> tuple[int, int]:
     return sum(kept.values()), largest.entries
 
 
+@pytest.fixture
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep no exponentials, so that all that grows with N · M is seen."""
+    monkeypatch.setattr("dipole.ops.tiles.KEPT_ENTRIES", {"cpu": 0})
+
+
 def rows(*shape: int) -> Tensor:
     return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(0)), dim=-1)
 
@@ -75,6 +81,7 @@ def test_statistics_with_a_queue(statistic: Callable[..., Tensor]) -> None:
     assert largest <= M * D < N * M / 8
 
 
+@pytest.mark.usefixtures("nothing_kept")
 @pytest.mark.parametrize("scale", [5.0, 500.0])
 def test_statistics_of_both_directions_and_of_vectors(scale: float) -> None:
     queries, keys = rows(N, D).requires_grad_(), rows(M, D).requires_grad_()
@@ -95,6 +102,7 @@ def test_cacr_with_a_queue() -> None:
     assert largest <= M * (D + 2)
 
 
+@pytest.mark.usefixtures("nothing_kept")
 @pytest.mark.parametrize(
     "loss",
     [
@@ -116,3 +124,20 @@ def test_large_batches(loss: Callable[[Tensor], Tensor]) -> None:
     kept, largest = measure(lambda: loss(views), views)
     assert kept <= 20 * 2 * n * 10 < n * n
     assert largest <= max(1 << 19, 2 * n * 10) < n * n / 10
+
+
+@pytest.mark.parametrize("affordable", [0, 10_000, 100_000, 10**9])
+def test_what_is_kept_is_limited(monkeypatch: pytest.MonkeyPatch, affordable: int) -> None:
+    monkeypatch.setattr("dipole.ops.tiles.KEPT_ENTRIES", {"cpu": affordable})
+    monkeypatch.setattr("dipole.ops.tiles.TILE_ENTRIES", {"cpu": 64 * 64})
+    monkeypatch.setattr("dipole.ops.tiles.TILE_COLUMNS", 64)
+    n, linear = 300, 2 * 300 * (D + 4)
+    z = rows(n, D).requires_grad_()
+    # Of a symmetric matrix 5 square tiles in a row make 15 on and above the diagonal.
+    for function, most in (
+        (lambda: torch.cat(pairwise_logsumexp_both(z, z.flip(0), 5.0)), n * n),
+        (lambda: pairwise_logsumexp(z, z, 5.0), (n * n + 4 * 64 * 64 + 44 * 44) // 2),
+    ):
+        kept, _ = measure(function, z)
+        bound = min(affordable, most)
+        assert bound - 64 * 64 <= kept <= bound + linear

@@ -64,8 +64,9 @@ def clip_loss(
     check_label_smoothing(label_smoothing)
     image, text = unit_rows(image, normalize), unit_rows(text, normalize)
     check_has_negatives(contrasted_rows(image, gather))
-    denominators = both_directions(image, text, temperature, gather)
+    # First, so that its gradient comes last: beside the kept exponentials it would raise the peak of memory.
     positive = (image * text).sum(dim=1)
+    denominators = both_directions(image, text, temperature, gather)
     if label_smoothing:
         # The mean logit needs the mean of the candidates, not one logit for each.
         images, texts = (gathered_keys(rows, gather)[0].mean(dim=0) for rows in (image, text))

@@ -163,27 +163,28 @@ class _SymmetricLogSumExp(torch.autograd.Function):
     def forward(ctx: Any, points: Tensor, scale: Tensor, exclude: Tensor | None, log_weight: Tensor | None) -> Tensor:
         total = points.new_zeros(len(points))
         weight = None if log_weight is None else log_weight.exp()
-        for rows, columns, logits in Tiles(points, points, scale, exclude, None).upper_triangle():
-            exponentials = logits.exp_()
+        tiles = Tiles(points, points, scale, exclude, None)
+        for rows, columns, exponentials in tiles.exponentials(triangle=True):
             total[rows] += exponentials.sum(dim=1) if weight is None else exponentials @ weight[columns]
             if columns != rows:
                 total[columns] += exponentials.sum(dim=0) if weight is None else weight[rows] @ exponentials
-        ctx.save_for_backward(points, scale, exclude, total, weight)
+        ctx.save_for_backward(points, scale, exclude, total, weight, tiles.kept)
         return total.log()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        points, scale, exclude, total, key_weight = ctx.saved_tensors
+        points, scale, exclude, total, key_weight, kept = ctx.saved_tensors
         # p_ij g_i + p_ji g_j = exp(s_ij) (w_j g_i / Z_i + w_i g_j / Z_j): one exponential for both roles of a pair.
         share = torch.where(total > 0, gradient / total, 0.0)
         grad_points = torch.zeros_like(points)
-        for rows, columns, logits in Tiles(points, points, scale, exclude, None).upper_triangle():
+        tiles = Tiles(points, points, scale, exclude, None)
+        for rows, columns, exponentials in tiles.exponentials(triangle=True, kept=kept):
             if key_weight is None:
                 shares = share[rows, None] + share[None, columns]
             else:
                 shares = torch.outer(share[rows], key_weight[columns]).addr_(key_weight[rows], share[columns])
-            weight = logits.exp_().mul_(shares)
+            weight = shares.mul_(exponentials)
             grad_points[rows].addmm_(weight, points[columns])
             if columns != rows:
                 grad_points[columns].addmm_(weight.T, points[rows])

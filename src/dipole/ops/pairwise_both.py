@@ -46,28 +46,57 @@ def pairwise_logsumexp_both(
     """
     queries, keys, scale_tensor = prepare(queries, keys, scale)
     exclude = as_columns(exclude, queries, keys)
-    rows, columns = _LogSumExpBoth.apply(queries, keys, scale_tensor, exclude)
+    function = _LogSumExpBoth if bounded(queries, keys, scale_tensor, None) else _ShiftedLogSumExpBoth
+    rows, columns = function.apply(queries, keys, scale_tensor, exclude)
     return rows, columns
 
 
 class _LogSumExpBoth(torch.autograd.Function):
-    """Where no exponential can overflow, one of it serves the row and the column."""
+    """No exponential can overflow: one of it serves the row and the column."""
 
     @staticmethod
     def forward(
         ctx: Any, queries: Tensor, keys: Tensor, scale: Tensor, exclude: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        ctx.shifted = not bounded(queries, keys, scale, None)
-        rows_sums, column_sums = RowSums(queries, ctx.shifted), RowSums(keys, ctx.shifted)
+        of_rows, of_columns = queries.new_zeros(len(queries)), keys.new_zeros(len(keys))
         tiles = Tiles(queries, keys, scale, exclude, None)
-        copy = torch.empty_like(tiles.buffer) if ctx.shifted else None
+        for rows, columns, exponentials in tiles.exponentials():
+            of_rows[rows] += exponentials.sum(dim=1)
+            of_columns[columns] += exponentials.sum(dim=0)
+        ctx.save_for_backward(queries, keys, scale, exclude, of_rows, of_columns, tiles.kept)
+        return of_rows.log(), of_columns.log()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, to_rows: Tensor, to_columns: Tensor) -> tuple[Tensor | None, ...]:
+        queries, keys, scale, exclude, of_rows, of_columns, kept = ctx.saved_tensors
+        # e / Z_row · g_row + e / Z_column · g_column = e · (share_row + share_column)
+        of_row = torch.where(of_rows > 0, to_rows / of_rows, 0.0)
+        of_column = torch.where(of_columns > 0, to_columns / of_columns, 0.0)
+        gradients = _Gradients(ctx, queries, keys, scale)
+        tiles = Tiles(queries, keys, scale, exclude, None)
+        buffer = torch.empty_like(tiles.buffer)
+        for rows, columns, exponentials in tiles.exponentials(kept=kept):
+            weight = buffer[: exponentials.numel()].view_as(exponentials)
+            torch.add(of_row[rows, None], of_column[None, columns], out=weight)
+            gradients.add(rows, columns, weight.mul_(exponentials))
+        return *gradients.result(), None
+
+
+class _ShiftedLogSumExpBoth(torch.autograd.Function):
+    """Exponentials are relative to the largest logit of their row, and to that of their column."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, queries: Tensor, keys: Tensor, scale: Tensor, exclude: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        row_sums, column_sums = RowSums(queries, shifted=True), RowSums(keys, shifted=True)
+        tiles = Tiles(queries, keys, scale, exclude, None)
+        copy = torch.empty_like(tiles.buffer)
         for rows, columns, logits in tiles:
-            if copy is not None:
-                column_sums.add(columns, copy[: logits.numel()].view_as(logits).copy_(logits).T)
-            exponentials, _ = rows_sums.add(rows, logits)
-            if copy is None:
-                column_sums.total[columns] += exponentials.sum(dim=0)
-        of_rows, of_columns = rows_sums.logsumexp(), column_sums.logsumexp()
+            column_sums.add(columns, copy[: logits.numel()].view_as(logits).copy_(logits).T)
+            row_sums.add(rows, logits)
+        of_rows, of_columns = row_sums.logsumexp(), column_sums.logsumexp()
         ctx.save_for_backward(queries, keys, scale, exclude, of_rows, of_columns)
         return of_rows, of_columns
 
@@ -75,33 +104,40 @@ class _LogSumExpBoth(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, to_rows: Tensor, to_columns: Tensor) -> tuple[Tensor | None, ...]:
         queries, keys, scale, exclude, of_rows, of_columns = ctx.saved_tensors
-        row_normaliser, column_normaliser = normaliser_of(of_rows), normaliser_of(of_columns)
-        if not ctx.shifted:
-            # e / Z_row · g_row + e / Z_column · g_column = e · (share_row + share_column)
-            to_rows, to_columns = to_rows * torch.exp(-row_normaliser), to_columns * torch.exp(-column_normaliser)
-        grad_queries = torch.zeros_like(queries) if any(ctx.needs_input_grad[::2]) else None
-        grad_keys = torch.zeros_like(keys) if ctx.needs_input_grad[1] else None
+        of_rows, of_columns = normaliser_of(of_rows), normaliser_of(of_columns)
+        gradients = _Gradients(ctx, queries, keys, scale)
         tiles = Tiles(queries, keys, scale, exclude, None)
         other = torch.empty_like(tiles.buffer)
         for rows, columns, logits in tiles:
             of_column = other[: logits.numel()].view_as(logits)
-            if ctx.shifted:
-                torch.sub(logits, column_normaliser[None, columns], out=of_column)
-                of_column.exp_().mul_(to_columns[None, columns])
-                weight = logits.sub_(row_normaliser[rows, None]).exp_().mul_(to_rows[rows, None]).add_(of_column)
-            else:
-                torch.add(to_rows[rows, None], to_columns[None, columns], out=of_column)
-                weight = logits.exp_().mul_(of_column)
-            if grad_queries is not None:
-                grad_queries[rows].addmm_(weight, keys[columns])
-            if grad_keys is not None:
-                grad_keys[columns].addmm_(weight.T, queries[rows])
-        grad_scale = None
-        if grad_queries is not None and ctx.needs_input_grad[2]:
-            grad_scale = (queries * grad_queries).sum()
+            torch.sub(logits, of_columns[None, columns], out=of_column)
+            of_column.exp_().mul_(to_columns[None, columns])
+            weight = logits.sub_(of_rows[rows, None]).exp_().mul_(to_rows[rows, None]).add_(of_column)
+            gradients.add(rows, columns, weight)
+        return *gradients.result(), None
+
+
+class _Gradients:
+    """What the gradients of the similarities, tile by tile, add up to for queries, keys and scale."""
+
+    def __init__(self, ctx: Any, queries: Tensor, keys: Tensor, scale: Tensor) -> None:
+        self.queries, self.keys, self.scale = queries, keys, scale
+        _, to_keys, self.to_scale = ctx.needs_input_grad[:3]
+        self.of_queries = torch.zeros_like(queries) if any(ctx.needs_input_grad[::2]) else None
+        self.of_keys = torch.zeros_like(keys) if to_keys else None
+
+    def add(self, rows: slice, columns: slice, weight: Tensor) -> None:
+        """Add one tile of gradients (n, m) of the logits."""
+        if self.of_queries is not None:
+            self.of_queries[rows].addmm_(weight, self.keys[columns])
+        if self.of_keys is not None:
+            self.of_keys[columns].addmm_(weight.T, self.queries[rows])
+
+    def result(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """The three gradients; None where none is needed."""
+        of_scale = (self.queries * self.of_queries).sum() if self.to_scale and self.of_queries is not None else None
         return (
-            grad_queries.mul_(scale) if grad_queries is not None else None,
-            grad_keys.mul_(scale) if grad_keys is not None else None,
-            grad_scale,
-            None,
+            self.of_queries.mul_(self.scale) if self.of_queries is not None else None,
+            self.of_keys.mul_(self.scale) if self.of_keys is not None else None,
+            of_scale,
         )

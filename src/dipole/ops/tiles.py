@@ -10,6 +10,12 @@ from torch import Tensor
 TILE_ENTRIES = {"cpu": 1 << 19}
 DEFAULT_TILE_ENTRIES = 1 << 24  # accelerators want work enough for all their units
 TILE_COLUMNS = 1024
+# Exponentials that are kept for the gradient; 2²⁴ in float32 are 64 MiB, the whole matrix of usual batches.
+KEPT_ENTRIES = {"cpu": 1 << 24}
+DEFAULT_KEPT_ENTRIES = 1 << 26
+LOG2_E = math.log2(math.e)
+
+Tile = tuple[slice, slice, Tensor]
 
 
 class Tiles:
@@ -22,39 +28,71 @@ class Tiles:
     def __init__(
         self, queries: Tensor, keys: Tensor, scale: Tensor, exclude: Tensor | None, log_weight: Tensor | None
     ) -> None:
-        self.queries, self.keys, self.scale = queries, keys, scale
+        self.queries, self.keys, self.scale = queries, keys, float(scale)
         self.exclude, self.log_weight = exclude, log_weight
         entries = TILE_ENTRIES.get(queries.device.type, DEFAULT_TILE_ENTRIES)
         self.width = min(len(keys), max(TILE_COLUMNS, math.isqrt(entries)))
         self.height = min(len(queries), max(1, entries // self.width))
         self.buffer = queries.new_empty(self.height * self.width)
+        self.kept = queries.new_empty(0)
 
-    def __iter__(self) -> Iterator[tuple[slice, slice, Tensor]]:
-        return self._tiles(triangle=False)
+    def __iter__(self) -> Iterator[Tile]:
+        for rows, columns in self._places(triangle=False):
+            yield rows, columns, self._logits(rows, columns)
 
-    def upper_triangle(self) -> Iterator[tuple[slice, slice, Tensor]]:
+    def upper_triangle(self) -> Iterator[Tile]:
         """Iterate over square tiles on and above the diagonal of a square matrix."""
-        return self._tiles(triangle=True)
+        for rows, columns in self._places(triangle=True):
+            yield rows, columns, self._logits(rows, columns)
 
-    def _tiles(self, triangle: bool) -> Iterator[tuple[slice, slice, Tensor]]:
-        height = width = min(self.height, self.width)
-        if not triangle:
-            height, width = self.height, self.width
+    def exponentials(self, triangle: bool = False, kept: Tensor | None = None) -> Iterator[Tile]:
+        """Iterate over the exponentials of the logits, which must not overflow; callers leave them as they are.
+
+        The first pass leaves those of the first tiles in `self.kept`, as many as are affordable. A second pass takes
+        them from there and computes the others again.
+        """
+        known = kept is not None
+        self.kept = self.queries.new_empty(self._affordable(triangle)) if kept is None else kept
+        end = 0
+        for rows, columns in self._places(triangle):
+            start, end = end, end + _size(rows) * _size(columns)
+            fits = end <= len(self.kept)
+            tile = (self.kept[start:end] if fits else self.buffer[: end - start]).view(_size(rows), _size(columns))
+            if not (known and fits):
+                # To base 2, since the exponential to base e is up to three times slower.
+                self._write_logits(tile, rows, columns, LOG2_E).exp2_()
+            yield rows, columns, tile
+
+    def _affordable(self, triangle: bool) -> int:
+        """Entries of the first tiles that may be kept."""
+        limit, total = KEPT_ENTRIES.get(self.queries.device.type, DEFAULT_KEPT_ENTRIES), 0
+        for rows, columns in self._places(triangle):
+            if total + _size(rows) * _size(columns) > limit:
+                break
+            total += _size(rows) * _size(columns)
+        return total
+
+    def _places(self, triangle: bool) -> Iterator[tuple[slice, slice]]:
+        """Rows and columns of the tiles; square ones, on and above the diagonal, of a triangle."""
+        height, width = (min(self.height, self.width),) * 2 if triangle else (self.height, self.width)
+        # Products would be rounded to half precision, here and where the caller uses the tile.
         with torch.autocast(self.queries.device.type, enabled=False):
             for top in range(0, len(self.queries), height):
                 rows = slice(top, min(top + height, len(self.queries)))
-                scaled = self.queries[rows] * self.scale
                 for left in range(top if triangle else 0, len(self.keys), width):
-                    columns = slice(left, min(left + width, len(self.keys)))
-                    yield rows, columns, self._logits(scaled, rows, columns)
+                    yield rows, slice(left, min(left + width, len(self.keys)))
 
-    def _logits(self, scaled: Tensor, rows: slice, columns: slice) -> Tensor:
+    def _logits(self, rows: slice, columns: slice) -> Tensor:
         """One tile in the shared buffer."""
-        shape = (rows.stop - rows.start, columns.stop - columns.start)
-        tile = self.buffer[: shape[0] * shape[1]].view(shape)
-        torch.mm(scaled, self.keys[columns].T, out=tile)
+        shape = _size(rows), _size(columns)
+        return self._write_logits(self.buffer[: shape[0] * shape[1]].view(shape), rows, columns)
+
+    def _write_logits(self, tile: Tensor, rows: slice, columns: slice, factor: float = 1.0) -> Tensor:
+        """Fill a tile with its logits times a factor."""
+        torch.addmm(tile, self.queries[rows], self.keys[columns].T, beta=0, alpha=self.scale * factor, out=tile)
         if self.log_weight is not None:
-            tile += self.log_weight[columns] if self.log_weight.ndim == 1 else self.log_weight[rows, columns]
+            weight = self.log_weight[columns] if self.log_weight.ndim == 1 else self.log_weight[rows, columns]
+            tile.add_(weight, alpha=factor)
         return self.mask(tile, self.exclude, rows, columns)
 
     @staticmethod
@@ -71,6 +109,13 @@ class Tiles:
         return tile
 
 
+def _size(part: slice) -> int:
+    """Number of indices in a slice of explicit ends."""
+    size: int = part.stop - part.start
+    return size
+
+
+@torch.no_grad()
 def bounded(queries: Tensor, keys: Tensor, scale: Tensor, log_weight: Tensor | None) -> bool:
     """Whether Cauchy–Schwarz proves that no sum of `exp(logit)` can overflow or vanish, so that no shift is needed."""
     limit = 0.6 * math.log(torch.finfo(queries.dtype).max)
