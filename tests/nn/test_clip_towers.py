@@ -7,6 +7,7 @@ import torch
 
 from dipole.data.multimodal.built_in import load_shape_captions
 from dipole.errors import InputError
+from dipole.methods.multimodal.clip import CLIP
 from dipole.nn.clip_towers import MEAN, STD, is_clip, open_clip_tower
 from dipole.nn.modalities import build_modality_encoder
 from dipole.nn.text import learn_tokenizer
@@ -91,13 +92,13 @@ def test_towers_of_open_clip_give_the_same_embeddings(other):
     torch.testing.assert_close(text(rows), model.encode_text(tokens["input_ids"]))
 
 
-def trained(folder, tmp_path):
+def trained(folder, tmp_path, **options):
     train_set, test_set = load_shape_captions(16, 8)
     config = RunConfig(
         "clip",
         batch_size=8,
         epochs=1,
-        method={"image_encoder": str(folder), "text_encoder": str(folder), "embedding_dim": 12},
+        method={"image_encoder": str(folder), "text_encoder": str(folder), **options},
     )
     return train(config, tmp_path / "run", sets=(train_set, test_set), monitor=False, progress=False)
 
@@ -129,6 +130,59 @@ def test_a_model_with_towers_of_open_clip_needs_nothing_but_its_folder(other, tm
     method = load(run.path)
     _, rows = packed(method.encoders["caption"])
     assert method.embed({"caption": rows}).shape == (2, 12)
+
+
+@torch.no_grad()
+def test_training_starts_in_the_space_of_a_clip(clip):
+    facts = {"image": {"kind": "image", "size": 16}, "caption": {"kind": "text"}}
+    options = {"modalities": facts, "image_encoder": str(clip), "text_encoder": str(clip)}
+    method = CLIP(**options).eval()
+    assert method.embedding_dim == 12
+    images = torch.rand(2, 3, 16, 16)
+    tower = open_clip_tower(clip, "image").eval()
+    expected = torch.nn.functional.normalize(tower(images), dim=1)
+    torch.testing.assert_close(method.embed({"image": images}), expected)
+    assert CLIP(**options, embedding_dim=5).eval().embed({"image": images}).shape == (2, 5)
+    assert CLIP(**options, locked="image", locked_projection=False).embedding_dim == 12
+
+
+@torch.no_grad()
+def test_a_trained_clip_opens_in_transformers(clip, tmp_path):
+    from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
+
+    run = trained(clip, tmp_path)
+    folder, method = run.model / "clip", load(run.path)
+    model = CLIPModel.from_pretrained(folder, local_files_only=True).eval()
+    images = torch.rand(2, 3, 16, 16)
+    tokens = AutoTokenizer.from_pretrained(folder)(TEXTS, padding=True, return_tensors="pt")
+    processor = AutoImageProcessor.from_pretrained(folder)
+    processed = processor(images=list((images * 255).to(torch.uint8)), return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(processed, pixels((images * 255).to(torch.uint8) / 255), rtol=1e-4, atol=1e-4)
+    found = model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], pixel_values=pixels(images))
+    _, rows = packed(method.encoders["caption"])
+    ours = [method.embed({"image": images}), method.embed({"caption": rows})]
+    torch.testing.assert_close([found.image_embeds, found.text_embeds], ours)
+    torch.testing.assert_close(model.logit_scale.exp(), method.logit_scale())
+
+
+@torch.no_grad()
+def test_a_trained_clip_opens_in_open_clip(other, tmp_path):
+    import open_clip
+
+    run = trained(other[0], tmp_path)
+    method = load(run.path)
+    model = open_clip.create_model(f"local-dir:{run.model / 'clip'}").eval()
+    images = torch.rand(2, 3, 16, 16)
+    tokens, rows = packed(method.encoders["caption"])
+    found = model(pixels(images, [0.5] * 3, [0.25] * 3), tokens["input_ids"])
+    torch.testing.assert_close(list(found[:2]), [method.embed({"image": images}), method.embed({"caption": rows})])
+    torch.testing.assert_close(found[2], method.logit_scale())
+    assert not torch.equal(found[0], torch.nn.functional.normalize(other[1].encode_image(images), dim=1))
+
+
+@pytest.mark.parametrize("options", [{"embedding_dim": 5}, {"image_encoder": "convnet4-2"}])
+def test_what_is_no_clip_any_more_is_not_written_as_one(clip, tmp_path, options):
+    assert not (trained(clip, tmp_path, **options).model / "clip").exists()
 
 
 def test_what_is_no_clip(tmp_path, clip):

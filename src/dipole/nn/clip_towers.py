@@ -1,20 +1,22 @@
 """The two towers of a CLIP, as transformers and open_clip store it, as encoders of a modality."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dipole.errors import InputError
-from dipole.files import read_json, write_json
+from dipole.files import atomic_write, read_json, write_json
 from dipole.nn.text.encoder import explained, open_tokenizer, quiet
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-OPEN_CLIP = "open_clip_config.json"
+OPEN_CLIP, OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 ELSEWHERE = "weights_elsewhere"  # in a stored configuration: the weights are in dipole's own file
 
 
@@ -151,7 +153,8 @@ def open_clip_tower(folder: str | Path, kind: str) -> ImageTower | TextTower:
 def save_clip_tower(encoder: nn.Module, folder: str | Path) -> None:
     """Write a tower so that `open_clip_tower` opens it; one of transformers opens in transformers, too.
 
-    Of open_clip the configuration alone is written: the weights of a single tower are no model of its own.
+    Of open_clip the configuration alone is written: the weights of a single tower are no model of its own, see
+    `save_clip`.
     """
     if not isinstance(encoder, ImageTower | TextTower):
         return
@@ -163,8 +166,50 @@ def save_clip_tower(encoder: nn.Module, folder: str | Path) -> None:
     with quiet():
         encoder.tower.save_pretrained(folder)  # type: ignore[operator]
     if isinstance(encoder, ImageTower):
-        statistics = {"image_mean": encoder.mean.flatten().tolist(), "image_std": encoder.std.flatten().tolist()}
-        write_json(folder / "preprocessor_config.json", statistics)
+        _write_statistics(encoder, folder)
+
+
+def save_clip(image: ImageTower, text: TextTower, scale: float, folder: str | Path) -> None:
+    """Write two towers as one model that `CLIPModel.from_pretrained` or `open_clip.create_model` opens.
+
+    Args:
+        image: trained, of the same library as the other.
+        text: trained.
+        scale: of the logits, 1 / τ.
+        folder: made if it is missing. Of transformers: the model, the tokenizer and the processor of images. Of
+            open_clip: `open_clip_config.json` and `open_clip_model.safetensors`.
+    """
+    folder, log_scale = Path(folder), torch.tensor(math.log(scale))
+    folder.mkdir(parents=True, exist_ok=True)
+    if text.config is not None:
+        weights = {**text.tower.state_dict(), **{f"visual.{k}": v for k, v in image.tower.state_dict().items()}}
+        weights["logit_scale"] = log_scale.expand_as(weights["logit_scale"])
+        with atomic_write(folder / OPEN_CLIP_WEIGHTS) as temporary:
+            save_file({name: weight.detach().contiguous().clone() for name, weight in weights.items()}, temporary)
+        write_json(folder / OPEN_CLIP, {key: value for key, value in text.config.items() if key != ELSEWHERE})
+        return
+    import transformers
+
+    vision, language = (cast(transformers.PreTrainedModel, tower.tower) for tower in (image, text))
+    config = transformers.CLIPConfig(
+        vision_config=vision.config.to_dict(), text_config=language.config.to_dict(), projection_dim=text.width
+    )
+    model = transformers.CLIPModel(config)
+    weights = {**vision.state_dict(), **language.state_dict(), "logit_scale": log_scale}
+    model.load_state_dict(weights)
+    with quiet():
+        model.save_pretrained(folder)
+        text.tokenizer.save_pretrained(folder)
+    _write_statistics(image, folder)
+
+
+def _write_statistics(image: ImageTower, folder: Path) -> None:
+    """Write how pixels are normalised, as the image processor of transformers reads it."""
+    statistics = {"image_mean": image.mean.flatten().tolist(), "image_std": image.std.flatten().tolist()}
+    sizes = {"size": {"height": image.size, "width": image.size}, "do_center_crop": False}
+    write_json(
+        folder / "preprocessor_config.json", {"image_processor_type": "CLIPImageProcessor", **statistics, **sizes}
+    )
 
 
 def _statistics(folder: Path) -> tuple[Sequence[float], Sequence[float]]:

@@ -28,7 +28,7 @@ class Tiles:
     def __init__(
         self, queries: Tensor, keys: Tensor, scale: Tensor, exclude: Tensor | None, log_weight: Tensor | None
     ) -> None:
-        self.queries, self.keys, self.scale = queries, keys, float(scale)
+        self.queries, self.keys, self.scale = queries, keys, float(scale.detach())
         self.exclude, self.log_weight = exclude, log_weight
         entries = TILE_ENTRIES.get(queries.device.type, DEFAULT_TILE_ENTRIES)
         self.width = min(len(keys), max(TILE_COLUMNS, math.isqrt(entries)))

@@ -9,12 +9,12 @@ from torch import nn
 from dipole.errors import InputError
 from dipole.methods.base import Method
 from dipole.methods.multimodal.base import ModalityEmbedding
-from dipole.nn.clip_towers import OPEN_CLIP, save_clip_tower
+from dipole.nn.clip_towers import OPEN_CLIP, ImageTower, TextTower, save_clip, save_clip_tower
 from dipole.nn.modalities import PretrainedText, TokenEncoder
 from dipole.nn.text.encoder import open_tokenizer, quiet
 from dipole.runs.model import load_model, save_model
 
-TOWERS = "towers"
+TOWERS, CLIP = "towers", "clip"
 
 
 def save_modality_model(
@@ -22,7 +22,8 @@ def save_modality_model(
 ) -> None:
     """Write `dipole.json`, `model.safetensors` and, in `towers/NAME/`, the tokenizer of each text modality.
 
-    Where an encoder is a transformers model, that folder also holds its weights and opens in transformers.
+    Where an encoder is a transformers model, that folder also holds its weights and opens in transformers. Two towers
+    that came from one library, an image's and a text's, are one CLIP again, in `clip/`.
 
     Args:
         method: whose weights are written.
@@ -42,7 +43,19 @@ def save_modality_model(
                 tokenizer.save_pretrained(place)
             if isinstance(encoder, PretrainedText) and hasattr(encoder.encoder, "backbone"):
                 encoder.encoder.backbone.save_pretrained(place)  # type: ignore[operator]
+    save_whole_clip(method, folder / CLIP)
     save_model(method, folder, name=name, arguments=arguments, facts=facts)
+
+
+def save_whole_clip(method: ModalityEmbedding, folder: Path) -> None:
+    """Write the towers of a CLIP as one model, if the method holds one of images and one of texts and nothing more."""
+    towers = [method.encoders[name] for name in method.modalities]
+    image = [tower for tower in towers if isinstance(tower, ImageTower)]
+    text = [tower for tower in towers if isinstance(tower, TextTower)]
+    if not len(image) == len(text) == 1 or image[0].config != text[0].config:
+        return
+    if all(isinstance(projection, nn.Identity) for projection in method.projections.values()):
+        save_clip(image[0], text[0], float(method.logit_scale().detach()), folder)
 
 
 def load_modality_model(folder: Path, config: dict[str, Any], encoder: nn.Module | None = None) -> Method:

@@ -16,6 +16,7 @@ from dipole.losses.common import accumulate
 from dipole.methods.base import Method
 from dipole.methods.optimization import OptimizerName, ScheduleName
 from dipole.nn import LogitScale
+from dipole.nn.clip_towers import ImageTower, TextTower
 from dipole.nn.modalities import build_modality_encoder
 from dipole.ops import GradCache, gather, world_size
 from dipole.ops.checks import check_at_least, check_temperature
@@ -39,8 +40,14 @@ class Encoded(NamedTuple):
     present: dict[str, Tensor]
 
 
+EMBEDDING_DIM = 128
+
+
 class ModalityEmbedding(Method):
     """An encoder and a linear projection for each modality of a sample.
+
+    The towers of a CLIP end in a projection of their own and get no other where it gives D numbers: their embeddings
+    stay in the space that they share.
 
     What is missing is not encoded. A sample takes part in a loss with the modalities that it has; one with a single
     modality takes no part.
@@ -55,7 +62,7 @@ class ModalityEmbedding(Method):
         category_encoder: of categories.
         pretrained: start from timm's weights of image encoders.
         text_length: tokens of a text that are read, special tokens included.
-        embedding_dim: D.
+        embedding_dim: D; if None, that of the towers of a CLIP, 128 otherwise.
         locked: modalities whose encoders stay as they are, in evaluation mode; names with commas.
         locked_projection: whether a locked encoder's features are projected too; False needs D features.
         temperature: τ at the start.
@@ -87,7 +94,7 @@ class ModalityEmbedding(Method):
         category_encoder: str = "embedding",
         pretrained: bool = False,
         text_length: int = 32,
-        embedding_dim: int = 128,
+        embedding_dim: int | None = None,
         locked: str = "",
         locked_projection: bool = True,
         temperature: float = 0.07,
@@ -108,14 +115,14 @@ class ModalityEmbedding(Method):
             **optimization,
         )
         check_temperature(temperature)
-        check_at_least(embedding_dim, 1, "embedding_dim")
+        if embedding_dim is not None:
+            check_at_least(embedding_dim, 1, "embedding_dim")
         check_at_least(text_length, 2, "text_length")
         if chunk_size is not None:
             check_at_least(chunk_size, 1, "chunk_size")
         if not modalities or len(modalities) < 2:
             raise InputError(f"modalities are {sorted(modalities or {})}: expected two or more; the data give them.")
         self.modalities: dict[str, Any] = modalities
-        self.embedding_dim = embedding_dim
         self.gather, self.chunk_size = gather, chunk_size
         self.locked = self._known([name.strip() for name in locked.split(",") if name.strip()], "locked")
         self._known(list(encoders or {}), "encoders")
@@ -139,6 +146,8 @@ class ModalityEmbedding(Method):
         )
         for name in self.locked:
             self.encoders[name].requires_grad_(False).eval()
+        shared = {tower.width for tower in self.encoders.values() if isinstance(tower, ImageTower | TextTower)}
+        self.embedding_dim = embedding_dim or (shared.pop() if len(shared) == 1 else EMBEDDING_DIM)
         self.projections = ByName(
             {name: self._projection(name, name not in self.locked or locked_projection) for name in modalities}
         )
@@ -159,6 +168,8 @@ class ModalityEmbedding(Method):
     def _projection(self, name: str, projected: bool) -> nn.Module:
         """From features of a modality to embeddings."""
         width = int(self.encoders[name].width)  # type: ignore[arg-type]
+        if isinstance(self.encoders[name], ImageTower | TextTower) and width == self.embedding_dim:
+            return nn.Identity()
         if projected:
             return nn.Linear(width, self.embedding_dim, bias=self.projection_bias)
         if width != self.embedding_dim:
