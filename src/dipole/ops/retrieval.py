@@ -1,6 +1,7 @@
 """Softmax-weighted means of vectors, as attention and modern Hopfield networks take them."""
 
 from collections.abc import Iterator, Sequence
+from itertools import combinations_with_replacement
 from typing import Any
 
 import torch
@@ -113,28 +114,27 @@ class _SymmetricRetrieval(torch.autograd.Function):
     def forward(ctx: Any, points: Tensor, scale: Tensor, sizes: Sequence[int]) -> Tensor:
         result = points.new_zeros(len(sizes), *points.shape)
         total = points.new_zeros(len(sizes), len(points))
-        for (row_group, rows), (column_group, columns), logits in _triangle(points, scale, sizes):
-            exponentials = logits.exp_()
+        kept: list[Tensor] = []
+        for (row_group, rows), (column_group, columns), exponentials in _triangle(points, scale, sizes, keep=kept):
             total[column_group, rows] += exponentials.sum(dim=1)
             result[column_group, rows].addmm_(exponentials, points[columns])
             if rows != columns:
                 total[row_group, columns] += exponentials.sum(dim=0)
                 result[row_group, columns].addmm_(exponentials.T, points[rows])
         result /= total[..., None]
-        ctx.save_for_backward(points, scale, result, total)
+        ctx.save_for_backward(points, scale, result, total, *kept)
         ctx.sizes = sizes
         return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        points, scale, result, total = ctx.saved_tensors
+        points, scale, result, total, *kept = ctx.saved_tensors
         # With shares g / Z the exponentials themselves serve as weights of both roles of a pair.
         share = gradient / total[..., None]
         mean = torch.stack([(rows * means).sum(dim=1) for rows, means in zip(share, result, strict=True)])
         grad_points, grad_scale = torch.zeros_like(points), torch.zeros_like(scale)
-        for (row_group, rows), (column_group, columns), logits in _triangle(points, scale, ctx.sizes):
-            exponentials = logits.exp_()
+        for (row_group, rows), (column_group, columns), exponentials in _triangle(points, scale, ctx.sizes, kept=kept):
             of_rows, of_columns = share[column_group, rows], share[row_group, columns]
             slope = torch.mm(of_rows, points[columns].T).sub_(mean[column_group, rows, None])
             grad_points[columns].addmm_(exponentials.T, of_rows)
@@ -151,16 +151,27 @@ class _SymmetricRetrieval(torch.autograd.Function):
 
 
 def _triangle(
-    points: Tensor, scale: Tensor, sizes: Sequence[int]
+    points: Tensor,
+    scale: Tensor,
+    sizes: Sequence[int],
+    *,
+    keep: list[Tensor] | None = None,
+    kept: Sequence[Tensor] | None = None,
 ) -> Iterator[tuple[tuple[int, slice], tuple[int, slice], Tensor]]:
-    """Tiles on and above the diagonal, each within one pair of groups: (group, rows), (group, columns), logits."""
+    """Exponentials on and above the diagonal, each tile within one pair of groups: (group, rows), (group, columns), e.
+
+    A first pass appends to `keep` what the second one takes as `kept`.
+    """
     parts = _slices(sizes)
-    for row_group, above in enumerate(parts):
-        for column_group, left in list(enumerate(parts))[row_group:]:
-            tiles = Tiles(points[above], points[left], scale, None, None)
-            for rows, columns, logits in tiles.upper_triangle() if above == left else tiles:
-                yield (
-                    (row_group, slice(above.start + rows.start, above.start + rows.stop)),
-                    (column_group, slice(left.start + columns.start, left.start + columns.stop)),
-                    logits,
-                )
+    pairs = combinations_with_replacement(enumerate(parts), 2)
+    for pair, ((row_group, above), (column_group, left)) in enumerate(pairs):
+        tiles = Tiles(points[above], points[left], scale, None, None)
+        known = None if kept is None else kept[pair]
+        for rows, columns, exponentials in tiles.exponentials(triangle=above == left, kept=known):
+            yield (
+                (row_group, slice(above.start + rows.start, above.start + rows.stop)),
+                (column_group, slice(left.start + columns.start, left.start + columns.stop)),
+                exponentials,
+            )
+        if keep is not None:
+            keep.append(tiles.kept)

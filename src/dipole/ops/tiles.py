@@ -38,18 +38,15 @@ class Tiles:
 
     def __iter__(self) -> Iterator[Tile]:
         for rows, columns in self._places(triangle=False):
-            yield rows, columns, self._logits(rows, columns)
-
-    def upper_triangle(self) -> Iterator[Tile]:
-        """Iterate over square tiles on and above the diagonal of a square matrix."""
-        for rows, columns in self._places(triangle=True):
-            yield rows, columns, self._logits(rows, columns)
+            tile = self.buffer[: _size(rows) * _size(columns)].view(_size(rows), _size(columns))
+            yield rows, columns, self._write_logits(tile, rows, columns)
 
     def exponentials(self, triangle: bool = False, kept: Tensor | None = None) -> Iterator[Tile]:
         """Iterate over the exponentials of the logits, which must not overflow; callers leave them as they are.
 
-        The first pass leaves those of the first tiles in `self.kept`, as many as are affordable. A second pass takes
-        them from there and computes the others again.
+        Of a symmetric matrix the square tiles on and above the diagonal are enough (`triangle`). The first pass leaves
+        those of the first tiles in `self.kept`, as many as are affordable. A second pass takes them from there and
+        computes the others again.
         """
         known = kept is not None
         self.kept = self.queries.new_empty(self._affordable(triangle)) if kept is None else kept
@@ -81,11 +78,6 @@ class Tiles:
                 rows = slice(top, min(top + height, len(self.queries)))
                 for left in range(top if triangle else 0, len(self.keys), width):
                     yield rows, slice(left, min(left + width, len(self.keys)))
-
-    def _logits(self, rows: slice, columns: slice) -> Tensor:
-        """One tile in the shared buffer."""
-        shape = _size(rows), _size(columns)
-        return self._write_logits(self.buffer[: shape[0] * shape[1]].view(shape), rows, columns)
 
     def _write_logits(self, tile: Tensor, rows: slice, columns: slice, factor: float = 1.0) -> Tensor:
         """Fill a tile with its logits times a factor."""
