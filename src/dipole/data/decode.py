@@ -1,11 +1,13 @@
-"""One image file -> one square of pixels, and the quick question whether that will work."""
+"""One image, in a file or in a table -> one square of pixels, and the quick question whether that will work."""
 
 import os
-from pathlib import Path
+from io import BufferedReader, BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
+
+from dipole.data.source import Source, open_source
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -20,7 +22,7 @@ class UnreadableImageError(Exception):
     """A file that is no image, or a damaged one; the message is the reason without the path."""
 
 
-def decode_image(path: Path, size: int) -> UInt8[np.ndarray, "3 size size"]:
+def decode_image(source: Source, size: int) -> UInt8[np.ndarray, "3 size size"]:
     """Decode the centre square of an image at `size` x `size`, turned as its EXIF says.
 
     Transparent pixels become white, 16-bit greys lose their lower byte, the first frame of an animation counts, and
@@ -32,12 +34,12 @@ def decode_image(path: Path, size: int) -> UInt8[np.ndarray, "3 size size"]:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as opened:
+        with open_source(source) as file, Image.open(file) as opened:
             # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice the target keeps the resampling clean.
             opened.draft(None, (2 * size, 2 * size))
             image = _rgb(ImageOps.exif_transpose(opened))
     except Exception as error:  # PIL's plugins raise whatever the damaged bytes led them to
-        raise UnreadableImageError(_reason(path, error)) from error
+        raise UnreadableImageError(_reason(source, error)) from error
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     # Cropped first: `resize(box=...)` lets pixels from beyond the square in.
@@ -59,39 +61,43 @@ def _rgb(image: "Image") -> "Image":
     return image.convert("RGB")
 
 
-def check_image_file(path: Path) -> str | None:
-    """Say why a file will not decode, or `None`; reads its header and its end, rarely more.
+def check_image_file(source: Source) -> str | None:
+    """Say why an image will not decode, or `None`; reads its header and its end, rarely more.
 
     The header must be an image's. Formats with an end mark (JPEG, PNG, GIF, WebP) must have it where it belongs: that
     finds every file whose download or copy broke off. A file without it, or of another format, is decoded to know.
 
     Example:
+        >>> from pathlib import Path
         >>> check_image_file(Path("missing.png"))
         'No such file or directory'
     """
     from PIL import Image
 
     try:
-        if path.stat().st_size == 0:
-            return "the file is empty"
-        with Image.open(path) as image:
-            kind, mode = image.format or "", image.mode
-        if mode in ("I", "F") or not _ends_well(path, kind):
-            decode_image(path, 8)
+        with open_source(source) as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return "the file is empty"
+            file.seek(0)
+            with Image.open(file) as image:
+                kind, mode = image.format or "", image.mode
+            whole = _ends_well(file, kind)
+        if mode in ("I", "F") or not whole:
+            decode_image(source, 8)
     except UnreadableImageError as error:
         return str(error)
     except Exception as error:  # as in decode_image
-        return _reason(path, error)
+        return _reason(source, error)
     return None
 
 
-def _ends_well(path: Path, kind: str) -> bool:
+def _ends_well(file: BufferedReader | BytesIO, kind: str) -> bool:
     """Whether the file has its format's end mark at its end; False also for formats that have none."""
-    with path.open("rb") as file:
-        head = file.read(12)
-        length = file.seek(0, os.SEEK_END)
-        file.seek(max(0, length - 12))
-        tail = file.read()
+    file.seek(0)
+    head = file.read(12)
+    length = file.seek(0, os.SEEK_END)
+    file.seek(max(0, length - 12))
+    tail = file.read()
     if kind in ("JPEG", "MPO"):
         return tail.endswith(b"\xff\xd9")
     if kind == "PNG":
@@ -103,7 +109,7 @@ def _ends_well(path: Path, kind: str) -> bool:
     return False
 
 
-def _reason(path: Path, error: Exception) -> str:
+def _reason(source: Source, error: Exception) -> str:
     """What an exception of PIL or of the file system says, without the path."""
     from PIL import UnidentifiedImageError
 
@@ -111,4 +117,4 @@ def _reason(path: Path, error: Exception) -> str:
         return "its content is no image that Pillow knows"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return (str(error) or type(error).__name__).replace(str(path), path.name)
+    return (str(error) or type(error).__name__).replace(str(source), source.name)

@@ -106,7 +106,7 @@ def test_missing_cells_are_none_and_never_read(folder, suffix):
     facts = found.facts()
     assert {name for name, fact in facts.items() if fact["missing"]} == {"photo", "captions", "sensor", "colour"}
     assert facts["sensor"]["mean"] == [1.0, 1.0]
-    assert found.keys("photo") == ["files/0.png", None, None, "files/3.png"]
+    assert found.keys("photo") == [folder / "files/0.png", None, None, folder / "files/3.png"]
 
 
 def test_unreadable_files_are_named_counted_and_left_out(folder, caplog):
@@ -120,6 +120,52 @@ def test_unreadable_files_are_named_counted_and_left_out(folder, caplog):
     assert found.present("photo").tolist() == [False, True, False, False]
     assert found.present("speech").tolist() == [True, True, False, True]
     assert "3 cells left out" in caplog.text
+
+
+@pytest.mark.parametrize("form", ["bytes", "dictionaries", "paths in dictionaries"])
+def test_files_inside_a_table(folder, form, caplog):
+    def cell(name):
+        content = (folder / name).read_bytes()
+        forms = {
+            "bytes": content,
+            "dictionaries": {"bytes": content, "path": name},
+            "paths in dictionaries": {"bytes": None, "path": name},
+        }
+        return forms[form]
+
+    outside = load_table(write(folder / "outside.parquet", rows()), READING)[0]
+    columns = {"photo": "png", "speech": "wav"}
+    inside = {name: [cell(f"files/{number}.{suffix}") for number in range(4)] for name, suffix in columns.items()}
+    found, _ = load_table(write(folder / "inside.parquet", rows(**inside)), READING)
+    assert {name: found.facts()[name] for name in columns} == {name: outside.facts()[name] for name in columns}
+    for name in columns:
+        for row in range(4):
+            assert torch.equal(found.cell(name, row), outside.cell(name, row))
+        assert len(set(found.keys(name))) == 4
+    broken = cell("files/1.png")
+    damaged = broken[:40] if form == "bytes" else {**broken, "bytes": (folder / "files/1.png").read_bytes()[:40]}
+    inside["photo"][1:3] = [damaged, None]
+    with caplog.at_level(logging.WARNING):
+        found, _ = load_table(write(folder / "broken.parquet", rows(**inside)), READING)
+    assert found.present("photo").tolist() == [True, False, False, True]
+    assert found.skipped[0][0] == ("photo row 2" if form == "bytes" else "photo files/1.png")
+    assert "1 cells left out" in caplog.text
+
+
+@pytest.mark.parametrize(("extension", "format"), [("webp", "WEBP"), ("jpg", "JPEG"), ("bmp", "BMP")])
+def test_contents_without_a_name_are_recognised(tmp_path, extension, format):
+    picture = tmp_path / f"a.{extension}"
+    Image.new("RGB", (6, 6)).save(picture, format)
+    for suffix in ("wav", "flac", "ogg", "mp3", "aiff"):
+        soundfile.write(tmp_path / f"a.{suffix}", np.zeros(4000, np.float32), 8000)
+        path = write(
+            tmp_path / "pairs.parquet",
+            {"x": [picture.read_bytes()] * 2, "y": [(tmp_path / f"a.{suffix}").read_bytes()] * 2},
+        )
+        found, _ = load_table(path, READING)
+        assert [found.facts()[name]["kind"] for name in "xy"] == ["image", "sound"]
+        assert not found.skipped
+        assert found.cell("y", 0).shape == (400,)
 
 
 def test_a_vector_with_what_is_no_number_is_missing(folder):

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from dipole.data.decode import UnreadableImageError, decode_image
 from dipole.data.multimodal.sounds import UnreadableSoundError, decode_sound, fit_sound
+from dipole.data.source import Content, Source
 from dipole.errors import InputError
 
 Kind = Literal["image", "text", "sound", "vector", "category"]
@@ -66,23 +66,26 @@ class ImageArray(Column):
 
 
 class Files(Column):
-    """Files that were looked at once; `present` leaves out those that cannot be read."""
+    """Files, or their contents, that were looked at once; `present` leaves out those that cannot be read."""
 
-    def __init__(self, folder: Path, paths: Sequence[str | None], present: Bool[Tensor, " n"]) -> None:
+    def __init__(self, sources: Sequence[Source | None], present: Bool[Tensor, " n"]) -> None:
         super().__init__(present)
-        self.folder, self.paths = folder, paths
+        self.sources = sources
 
     def key(self, row: int) -> Hashable:
-        """The path."""
-        return self.paths[row]
+        """The path, or the content."""
+        source = self.sources[row]
+        return source.content if isinstance(source, Content) else source
 
-    def _path(self, row: int) -> Path:
-        return self.folder / str(self.paths[row])
+    def _source(self, row: int) -> Source:
+        source = self.sources[row]
+        assert source is not None, "only what is present is read"
+        return source
 
     def _broken(self, row: int, error: Exception) -> InputError:
         """The error for a file that passed the look at the start; leaving it out now would change what a run is."""
         return InputError(
-            f"cannot decode {self._path(row)}: {error}. The file passed the quick check at the start. Repair it or "
+            f"cannot decode {self._source(row)}: {error}. The file passed the quick check at the start. Repair it or "
             "empty its cell in the table, then resume."
         )
 
@@ -92,8 +95,8 @@ class ImageFiles(Files):
 
     kind = "image"
 
-    def __init__(self, folder: Path, paths: Sequence[str | None], present: Bool[Tensor, " n"], size: int) -> None:
-        super().__init__(folder, paths, present)
+    def __init__(self, sources: Sequence[Source | None], present: Bool[Tensor, " n"], size: int) -> None:
+        super().__init__(sources, present)
         self.size = size
 
     def read(self, row: int) -> UInt8[Tensor, "3 s s"]:
@@ -103,7 +106,7 @@ class ImageFiles(Files):
             InputError: it is damaged inside.
         """
         try:
-            return torch.from_numpy(decode_image(self._path(row), self.size))
+            return torch.from_numpy(decode_image(self._source(row), self.size))
         except UnreadableImageError as error:
             raise self._broken(row, error) from error
 
@@ -117,10 +120,8 @@ class SoundFiles(Files):
 
     kind = "sound"
 
-    def __init__(
-        self, folder: Path, paths: Sequence[str | None], present: Bool[Tensor, " n"], rate: int, samples: int
-    ) -> None:
-        super().__init__(folder, paths, present)
+    def __init__(self, sources: Sequence[Source | None], present: Bool[Tensor, " n"], rate: int, samples: int) -> None:
+        super().__init__(sources, present)
         self.rate, self.samples = rate, samples
 
     def read(self, row: int) -> Tensor:
@@ -130,7 +131,7 @@ class SoundFiles(Files):
             InputError: it is damaged inside.
         """
         try:
-            return torch.from_numpy(decode_sound(self._path(row), self.rate, self.samples))
+            return torch.from_numpy(decode_sound(self._source(row), self.rate, self.samples))
         except UnreadableSoundError as error:
             raise self._broken(row, error) from error
 

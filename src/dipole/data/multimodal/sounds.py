@@ -1,12 +1,13 @@
-"""One sound file -> one row of samples, and the quick question whether that will work."""
+"""One sound, in a file or in a table -> one row of samples, and the quick question whether that will work."""
 
+import os
 from math import gcd
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Shaped
 
+from dipole.data.source import Source, open_source
 from dipole.errors import InputError
 
 EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64"})
@@ -17,13 +18,13 @@ class UnreadableSoundError(Exception):
     """A file that is no sound, or a damaged one; the message is the reason without the path."""
 
 
-def decode_sound(path: Path, rate: int, samples: int) -> Float32[np.ndarray, " samples"]:
+def decode_sound(source: Source, rate: int, samples: int) -> Float32[np.ndarray, " samples"]:
     """Decode the beginning of a sound as one channel at `rate` samples a second, cut or filled with silence.
 
     Channels are averaged. Another rate is changed by SciPy's polyphase filter.
 
     Args:
-        path: of a file that libsndfile reads: WAV, FLAC, Ogg, MP3 and others.
+        source: a file that libsndfile reads: WAV, FLAC, Ogg, MP3 and others.
         rate: samples a second of the result.
         samples: of the result.
 
@@ -33,31 +34,34 @@ def decode_sound(path: Path, rate: int, samples: int) -> Float32[np.ndarray, " s
     """
     soundfile = _soundfile()
     try:
-        with soundfile.SoundFile(path) as file:
-            needed = -(-samples * file.samplerate // rate) + 1
-            channels = file.read(needed, dtype="float32", always_2d=True)
-            found = file.samplerate
+        with open_source(source) as file, soundfile.SoundFile(file) as sound:
+            needed = -(-samples * sound.samplerate // rate) + 1
+            channels = sound.read(needed, dtype="float32", always_2d=True)
+            found = sound.samplerate
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:
-        raise UnreadableSoundError(_reason(path, error)) from error
+        raise UnreadableSoundError(_reason(source, error)) from error
     if not len(channels) or not np.isfinite(channels).all():
         raise UnreadableSoundError("it holds no sample" if not len(channels) else "it holds values that are no number")
     return fit_sound(resampled(channels.mean(axis=1), found, rate), samples)
 
 
-def check_sound_file(path: Path) -> str | None:
-    """Say why a file will not decode, or `None`; reads its header.
+def check_sound_file(source: Source) -> str | None:
+    """Say why a sound will not decode, or `None`; reads its header.
 
     Example:
+        >>> from pathlib import Path
         >>> check_sound_file(Path("missing.wav"))
         'No such file or directory'
     """
     soundfile = _soundfile()
     try:
-        if path.stat().st_size == 0:
-            return "the file is empty"
-        return None if soundfile.info(path).frames else "it holds no sample"
+        with open_source(source) as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return "the file is empty"
+            file.seek(0)
+            return None if soundfile.info(file).frames else "it holds no sample"
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:
-        return _reason(path, error)
+        return _reason(source, error)
 
 
 def resampled(sound: Float32[np.ndarray, " n"], rate: int, wanted: int) -> Float32[np.ndarray, " m"]:
@@ -97,9 +101,9 @@ def _soundfile() -> Any:
     return soundfile
 
 
-def _reason(path: Path, error: Exception) -> str:
+def _reason(source: Source, error: Exception) -> str:
     """What libsndfile or the file system says, without the path."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = str(getattr(error, "error_string", "") or error).splitlines()[0].rstrip(".")
-    return text.replace(str(path), path.name) or type(error).__name__
+    return text.replace(str(source), source.name) or type(error).__name__

@@ -1,6 +1,7 @@
 """A table whose columns are modalities -> a set of rows: Parquet, CSV, TSV or JSON lines, files beside it."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,10 +21,11 @@ from dipole.data.multimodal.columns import (
     Texts,
     Vectors,
 )
-from dipole.data.multimodal.kinds import as_text, infer_kind, parsed
+from dipole.data.multimodal.kinds import as_text, infer_kind, parsed, source_of
 from dipole.data.multimodal.modality_set import ModalitySet, unknown_column
 from dipole.data.multimodal.sounds import check_sound_file
 from dipole.data.multimodal.table_files import Cells, read_columns, texts_of
+from dipole.data.source import Source
 from dipole.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -88,10 +90,11 @@ def parse_modalities(text: str | None) -> dict[str, Kind | None] | None:
 def load_table(path: str | Path, reading: Reading | None = None) -> tuple[ModalitySet, list[str | None] | None]:
     """Read a table.
 
-    A column is an image file, a sound file (paths relative to the table's folder), a text or a list of texts, a list
-    of numbers, or a category; which of them is inferred from its cells unless it is given. A cell that is empty or
-    null is missing; so is a file that cannot be read and a vector with an entry that is no number, which are listed
-    in `skipped`, and one warning is logged.
+    A column is an image file, a sound file, a text or a list of texts, a list of numbers, or a category; which of them
+    is inferred from its cells unless it is given. A file is a path relative to the table's folder or, in Parquet, the
+    content of the file: alone, or as `{"bytes": …, "path": …}`, as the library `datasets` writes it. A cell that is
+    empty or null is missing; so is a file that cannot be read and a vector with an entry that is no number, which are
+    listed in `skipped`, and one warning is logged.
 
     The columns `id` (names of the rows), `split` (`train`, `test`) and `label` (classes to evaluate with) are no
     modalities unless they are asked for.
@@ -147,12 +150,12 @@ def _column(
 ) -> Column:
     """The cells of a column as a kind."""
     if kind == "image":
-        paths, present = _files(path.parent, name, cells, check_image_file, skipped)
-        return ImageFiles(path.parent, paths, present, reading.image_size)
+        sources, present = _files(path.parent, name, cells, check_image_file, skipped)
+        return ImageFiles(sources, present, reading.image_size)
     if kind == "sound":
-        paths, present = _files(path.parent, name, cells, check_sound_file, skipped)
+        sources, present = _files(path.parent, name, cells, check_sound_file, skipped)
         samples = max(1, round(reading.seconds * reading.sample_rate))
-        return SoundFiles(path.parent, paths, present, reading.sample_rate, samples)
+        return SoundFiles(sources, present, reading.sample_rate, samples)
     if kind == "text":
         return Texts([texts_of(value) for value in cells])
     if kind == "category":
@@ -164,16 +167,20 @@ def _files(
     folder: Path,
     name: str,
     cells: Cells,
-    check: Callable[[Path], str | None],
+    check: Callable[[Source], str | None],
     skipped: list[tuple[str, str]],
-) -> tuple[list[str | None], torch.Tensor]:
-    """Paths, and which of them can be read; each different file is looked at once."""
-    paths = [as_text(value) for value in cells]
-    different = list(dict.fromkeys(path for path in paths if path is not None))
+) -> tuple[list[Source | None], torch.Tensor]:
+    """Files or contents, and which of them can be read; each different one is looked at once."""
+    sources = [source_of(folder, value, f"row {row}") for row, value in enumerate(cells, start=1)]
+    different = list(dict.fromkeys(source for source in sources if source is not None))
     with ThreadPoolExecutor() as pool:
-        reasons = dict(zip(different, pool.map(lambda path: check(folder / path), different), strict=True))
-    skipped += [(f"{name} {path}", reason) for path, reason in reasons.items() if reason is not None]
-    return paths, torch.tensor([path is not None and reasons[path] is None for path in paths])
+        reasons = dict(zip(different, pool.map(check, different), strict=True))
+    for source, reason in reasons.items():
+        if reason is not None:
+            skipped.append(
+                (f"{name} {os.path.relpath(source, folder) if isinstance(source, Path) else source}", reason)
+            )
+    return sources, torch.tensor([source is not None and reasons[source] is None for source in sources])
 
 
 def _vectors(path: Path, name: str, cells: Cells, skipped: list[tuple[str, str]]) -> Vectors:
