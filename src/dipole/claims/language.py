@@ -152,9 +152,10 @@ class Questions(Data):
     def load(self, data_root: str | Path | None = None) -> Bench:
         """Return the model and the questions that are short enough, in random order."""
         language_model = load_language_model(self.model, device="cpu")
-        length = lambda question: len(language_model.tokenizer(question.prompt)["input_ids"])  # noqa: E731
-        questions = [each for each in load_context_questions(data_root) if length(each) <= self.longest]
-        return Bench(language_model, shuffled(questions))
+        questions = load_context_questions(data_root)
+        lengths = [len(language_model.tokenizer(question.prompt)["input_ids"]) for question in questions]
+        short = [question for question, length in zip(questions, lengths, strict=True) if length <= self.longest]
+        return Bench(language_model, shuffled(short))
 
     def size(self, loaded: Bench) -> int:
         """Nothing is trained: the number of questions."""

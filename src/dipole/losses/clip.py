@@ -36,7 +36,7 @@ def clip_loss(
     that share of the target over all candidates.
 
     Conventions: rows are normalised here; mean of the two directions; mean over the N pairs. The N×N similarities are
-    computed once for both directions and never stored.
+    computed once for both directions and never stored whole.
 
     Args:
         image: (N, D).

@@ -1,7 +1,8 @@
-"""Row statistics of a similarity matrix that is never stored.
+"""Row statistics of a similarity matrix that is never stored whole.
 
 A similarity matrix `s = queries @ keys.T` is only ever reduced along its rows. The two primitives here compute the
-reductions in tiles and recompute the tiles for the gradient, so that memory grows with N + M, not with N·M.
+reductions in tiles and recompute the tiles for the gradient, so that memory grows with N + M, not with N·M. Where rows
+and columns are symmetric, tiles are kept for the gradient up to a limit, which saves a quarter of the products.
 """
 
 from collections.abc import Callable

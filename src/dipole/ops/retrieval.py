@@ -26,7 +26,7 @@ def softmax_retrieval(
         result_gi = Σ_{j∈g} p_gij stored_j,    p_gij = softmax_{j∈g}(scale · ⟨queries_i, stored_j⟩)
 
     for every query i and every group g of patterns. This is one update of a modern Hopfield network. The matrix of
-    similarities is cut into tiles and never stored. Gradients reach `queries`, `stored` (as keys and as values) and
+    similarities is cut into tiles and never whole. Gradients reach `queries`, `stored` (as keys and as values) and
     `scale`. When `queries is stored` one half of the symmetric matrix serves all groups, as those of images and texts
     that retrieve from both.
 
