@@ -1,15 +1,15 @@
 """What every loss does first and last: normalise, gather, reduce."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.ops import gather as gather_rows
 from dipole.ops import pairwise_logsumexp_both, rank, world_size
 
+SHORTEST = 1e-12  # below this length a row is not scaled to 1
 Reduction = Literal["mean", "sum", "none"]
 
 
@@ -21,7 +21,34 @@ def accumulate(x: Tensor) -> Tensor:
 def unit_rows(x: Tensor, normalize: bool = True) -> Tensor:
     """Scale the last axis to length 1, or leave it if the caller has done so."""
     x = accumulate(x)
-    return F.normalize(x, dim=-1) if normalize else x
+    if not normalize:
+        return x
+    unit: Tensor = _UnitRows.apply(x)[0]
+    return unit
+
+
+class _UnitRows(torch.autograd.Function):
+    """`torch.nn.functional.normalize`, whose gradient makes one tensor of the size of its input in place of seven."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        unit = x / length.clamp_min(SHORTEST)
+        ctx.save_for_backward(unit, length)
+        ctx.set_materialize_grads(False)
+        return unit, length
+
+    @staticmethod
+    def backward(ctx: Any, of_unit: Tensor | None, of_length: Tensor | None) -> Tensor | None:
+        unit, length = ctx.saved_tensors
+        gradient = None
+        if of_unit is not None:
+            # The length of a row that is shorter does not matter.
+            along = torch.linalg.vecdot(of_unit, unit)[..., None] * (length > SHORTEST)
+            gradient = torch.addcmul(of_unit, unit, along, value=-1) / length.clamp_min(SHORTEST)
+        if of_length is not None:  # asked for by second derivatives alone, for which the length is an output
+            gradient = unit * of_length if gradient is None else torch.addcmul(gradient, unit, of_length)
+        return gradient
 
 
 def inner_products(queries: Tensor, keys: Tensor) -> Tensor:
