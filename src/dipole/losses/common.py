@@ -45,7 +45,7 @@ class _UnitRows(torch.autograd.Function):
         if of_unit is not None:
             # The length of a row that is shorter does not matter.
             along = torch.linalg.vecdot(of_unit, unit)[..., None] * (length > SHORTEST)
-            gradient = torch.addcmul(of_unit, unit, along, value=-1) / length.clamp_min(SHORTEST)
+            gradient = torch.addcmul(of_unit, unit, along, value=-1).div_(length.clamp_min(SHORTEST))
         if of_length is not None:  # asked for by second derivatives alone, for which the length is an output
             gradient = unit * of_length if gradient is None else torch.addcmul(gradient, unit, of_length)
         return gradient
