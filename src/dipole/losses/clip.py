@@ -65,7 +65,7 @@ def clip_loss(
     image, text = unit_rows(image, normalize), unit_rows(text, normalize)
     check_has_negatives(contrasted_rows(image, gather))
     # First, so that its gradient comes last: beside the kept exponentials it would raise the peak of memory.
-    positive = torch.linalg.vecdot(image, text)
+    positive = (image * text).sum(dim=1)
     denominators = both_directions(image, text, temperature, gather)
     if label_smoothing:
         # The mean logit needs the mean of the candidates, not one logit for each.

@@ -44,7 +44,7 @@ class _UnitRows(torch.autograd.Function):
         gradient = None
         if of_unit is not None:
             # The length of a row that is shorter does not matter.
-            along = torch.linalg.vecdot(of_unit, unit)[..., None] * (length > SHORTEST)
+            along = (of_unit * unit).sum(dim=-1, keepdim=True) * (length > SHORTEST)
             gradient = torch.addcmul(of_unit, unit, along, value=-1).div_(length.clamp_min(SHORTEST))
         if of_length is not None:  # asked for by second derivatives alone, for which the length is an output
             gradient = unit * of_length if gradient is None else torch.addcmul(gradient, unit, of_length)

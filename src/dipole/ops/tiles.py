@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-# One float32 tile of 2¹⁹ entries is 2 MiB: it is written by the product and read by the exponential from the cache.
-TILE_ENTRIES = {"cpu": 1 << 19}
+# One float32 tile of 2²⁰ entries is 4 MiB: it is written by the product and read by the exponential from the cache.
+TILE_ENTRIES = {"cpu": 1 << 20}
 DEFAULT_TILE_ENTRIES = 1 << 24  # accelerators want work enough for all their units
 TILE_COLUMNS = 1024
 # Exponentials that are kept for the gradient; 2²⁴ in float32 are 64 MiB, the whole matrix of usual batches.
@@ -71,7 +71,10 @@ class Tiles:
 
     def _places(self, triangle: bool) -> Iterator[tuple[slice, slice]]:
         """Rows and columns of the tiles; square ones, on and above the diagonal, of a triangle."""
-        height, width = (min(self.height, self.width),) * 2 if triangle else (self.height, self.width)
+        height, width = self.height, self.width
+        if triangle:
+            # Smaller ones, since a tile on the diagonal computes every pair twice.
+            height = width = max(1, min(height, width) // 2)
         # Products would be rounded to half precision, here and where the caller uses the tile.
         with torch.autocast(self.queries.device.type, enabled=False):
             for top in range(0, len(self.queries), height):
