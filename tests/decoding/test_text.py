@@ -6,6 +6,7 @@ import torch
 from decoding.folder import write_model
 from dipole.decoding import (
     AdaCAD,
+    BeamSearch,
     ContextAwareDecoding,
     ContrastiveSearch,
     Decoder,
@@ -39,6 +40,17 @@ def test_texts_do_not_depend_on_the_batch(language_model: LanguageModel, decoder
         assert (text.prompt, text.context) == (prompt, context)
         assert text.text.replace(" ", "") == "".join(f"w{token}" for token in text.tokens if 3 <= token < 39)
         assert all(len(values) == len(text.tokens) for values in text.details.values())
+
+
+@pytest.mark.parametrize("decoder", [Greedy(), BeamSearch(), NucleusSampling()], ids=lambda d: d.card.name)
+def test_the_loops_of_transformers_tell_their_confidence_too(language_model: LanguageModel, decoder: Decoder) -> None:
+    model, tokenizer = language_model
+    for text in complete(*language_model, PROMPTS, decoder, max_new_tokens=9, batch_size=3, seed=0):
+        prompt = tokenizer(text.prompt)["input_ids"]
+        with torch.no_grad():
+            logits = model(torch.tensor([prompt + text.tokens])).logits[0, len(prompt) - 1 : -1]
+        expected = logits.softmax(dim=1)[torch.arange(len(text.tokens)), text.tokens]
+        torch.testing.assert_close(torch.tensor(text.details["confidence"], dtype=torch.float64), expected)
 
 
 def test_a_text_ends_with_its_end_token(language_model: LanguageModel) -> None:

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from dipole.decoding.base import Decoder
 from dipole.decoding.streams import watched_states
 from dipole.errors import InputError
+from dipole.losses.common import accumulate
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ def complete(
         )
         new = output.sequences[:, arguments["input_ids"].shape[1] :]
         details = {name: value for name, value in output.items() if isinstance(value, Tensor) and name != "sequences"}
+        if "confidence" not in details:  # what transformers' own loops do not tell
+            details["confidence"] = token_confidence(model, output.sequences, arguments["attention_mask"])
         ends = end_tokens(model, options)
         for row, tokens in enumerate(new.tolist()):
             length = next((i + 1 for i, token in enumerate(tokens) if token in ends), len(tokens))
@@ -91,6 +96,33 @@ def complete(
                 )
             )
     return found
+
+
+@torch.no_grad()
+def token_confidence(
+    model: nn.Module, sequences: Int[Tensor, "rows length"], attention_mask: Int[Tensor, "rows prompt"]
+) -> Float[Tensor, "rows new"]:
+    """Compute the model's probability of each generated token, in one pass over the finished sequences.
+
+    Args:
+        model: a causal language model.
+        sequences: (B, P + T) prompts, padded on the left, and what was generated.
+        attention_mask: (B, P) of the prompts.
+
+    Returns:
+        (B, T).
+    """
+    new = sequences.shape[1] - attention_mask.shape[1]
+    mask = torch.cat([attention_mask, attention_mask.new_ones(len(sequences), new)], dim=1)
+    known = signature(model.forward).parameters
+    inputs: dict[str, Any] = {"input_ids": sequences[:, :-1], "attention_mask": mask[:, :-1]}
+    if "position_ids" in known:
+        inputs["position_ids"] = (mask.cumsum(dim=1) - 1).clamp_min(0)[:, :-1]
+    if "logits_to_keep" in known:
+        inputs["logits_to_keep"] = new
+    logits = accumulate(model(**inputs).logits[:, -new:])
+    chosen = logits.gather(2, sequences[:, -new:, None])[..., 0]
+    return (chosen - logits.logsumexp(dim=-1)).exp()
 
 
 def check_prompts(
