@@ -132,21 +132,24 @@ class _SymmetricRetrieval(torch.autograd.Function):
         points, scale, result, total, *kept = ctx.saved_tensors
         # With shares g / Z the exponentials themselves serve as weights of both roles of a pair.
         share = gradient / total[..., None]
-        mean = torch.stack([(rows * means).sum(dim=1) for rows, means in zip(share, result, strict=True)])
-        grad_points, grad_scale = torch.zeros_like(points), torch.zeros_like(scale)
+        offset = -torch.stack([(rows * means).sum(dim=1) for rows, means in zip(share, result, strict=True)])
+        grad_points, grad_scale, factor = torch.zeros_like(points), torch.zeros_like(scale), float(scale)
         for (row_group, rows), (column_group, columns), exponentials in _triangle(points, scale, ctx.sizes, kept=kept):
             of_rows, of_columns = share[column_group, rows], share[row_group, columns]
-            slope = torch.mm(of_rows, points[columns].T).sub_(mean[column_group, rows, None])
-            grad_points[columns].addmm_(exponentials.T, of_rows)
-            if rows != columns:
-                slope.addmm_(points[rows], of_columns.T).sub_(mean[row_group, None, columns])
+            slope = torch.empty_like(exponentials)
+            if rows == columns:
+                slope.copy_(offset[column_group, rows, None].expand_as(slope))
+            else:
+                torch.add(offset[column_group, rows, None], offset[row_group, None, columns], out=slope)
+                slope.addmm_(points[rows], of_columns.T)
                 grad_points[rows].addmm_(exponentials, of_columns)
+            slope.addmm_(of_rows, points[columns].T)
+            grad_points[columns].addmm_(exponentials.T, of_rows)
             slope *= exponentials
             if ctx.needs_input_grad[1]:
                 grad_scale += (points[rows] * (slope @ points[columns])).sum()
-            slope *= scale
-            grad_points[rows].addmm_(slope, points[columns])
-            grad_points[columns].addmm_(slope.T, points[rows])
+            grad_points[rows].addmm_(slope, points[columns], alpha=factor)
+            grad_points[columns].addmm_(slope.T, points[rows], alpha=factor)
         return grad_points, grad_scale if ctx.needs_input_grad[1] else None, None
 
 
@@ -163,11 +166,11 @@ def _triangle(
     A first pass appends to `keep` what the second one takes as `kept`.
     """
     parts = _slices(sizes)
-    pairs = combinations_with_replacement(enumerate(parts), 2)
+    pairs = list(combinations_with_replacement(enumerate(parts), 2))
     for pair, ((row_group, above), (column_group, left)) in enumerate(pairs):
         tiles = Tiles(points[above], points[left], scale, None, None)
         known = None if kept is None else kept[pair]
-        for rows, columns, exponentials in tiles.exponentials(triangle=above == left, kept=known):
+        for rows, columns, exponentials in tiles.exponentials(above == left, known, len(pairs)):
             yield (
                 (row_group, slice(above.start + rows.start, above.start + rows.stop)),
                 (column_group, slice(left.start + columns.start, left.start + columns.stop)),

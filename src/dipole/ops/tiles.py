@@ -41,15 +41,15 @@ class Tiles:
             tile = self.buffer[: _size(rows) * _size(columns)].view(_size(rows), _size(columns))
             yield rows, columns, self._write_logits(tile, rows, columns)
 
-    def exponentials(self, triangle: bool = False, kept: Tensor | None = None) -> Iterator[Tile]:
+    def exponentials(self, triangle: bool = False, kept: Tensor | None = None, matrices: int = 1) -> Iterator[Tile]:
         """Iterate over the exponentials of the logits, which must not overflow; callers leave them as they are.
 
         Of a symmetric matrix the square tiles on and above the diagonal are enough (`triangle`). The first pass leaves
-        those of the first tiles in `self.kept`, as many as are affordable. A second pass takes them from there and
-        computes the others again.
+        those of the first tiles in `self.kept`, as many as are affordable; several `matrices` of one result share what
+        is. A second pass takes them from there and computes the others again.
         """
         known = kept is not None
-        self.kept = self.queries.new_empty(self._affordable(triangle)) if kept is None else kept
+        self.kept = self.queries.new_empty(self._affordable(triangle, matrices)) if kept is None else kept
         end = 0
         for rows, columns in self._places(triangle):
             start, end = end, end + _size(rows) * _size(columns)
@@ -60,9 +60,9 @@ class Tiles:
                 self._write_logits(tile, rows, columns, LOG2_E).exp2_()
             yield rows, columns, tile
 
-    def _affordable(self, triangle: bool) -> int:
+    def _affordable(self, triangle: bool, matrices: int) -> int:
         """Entries of the first tiles that may be kept."""
-        limit, total = KEPT_ENTRIES.get(self.queries.device.type, DEFAULT_KEPT_ENTRIES), 0
+        limit, total = KEPT_ENTRIES.get(self.queries.device.type, DEFAULT_KEPT_ENTRIES) // matrices, 0
         for rows, columns in self._places(triangle):
             if total + _size(rows) * _size(columns) > limit:
                 break
