@@ -2,8 +2,13 @@
 
 from collections.abc import Iterator
 
+import hypothesis
 import jaxtyping
 import pytest
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("dipole", deadline=None)
+hypothesis.settings.load_profile("dipole")
 
 hook = jaxtyping.install_import_hook("dipole", "typechecking.check")
 

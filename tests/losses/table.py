@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dipole.losses import (
+    TransformDraws,
     cacr_loss,
     cacr_momentum_views_loss,
     cacr_queue_loss,
@@ -16,6 +17,7 @@ from dipole.losses import (
     dcl_neighbour_loss,
     dcl_queue_loss,
     dclw_loss,
+    feature_transform_loss,
     global_info_nce_loss,
     hard_contrastive_loss,
     hard_negatives_info_nce_loss,
@@ -24,6 +26,7 @@ from dipole.losses import (
     multi_positive_info_nce_loss,
     multi_text_clip_loss,
     nt_xent_loss,
+    own_negatives_info_nce_loss,
     pairwise_clip_loss,
     simple_contrastive_loss,
     sup_con_loss,
@@ -31,6 +34,7 @@ from dipole.losses import (
     team_up_loss,
     weighted_contrastive_loss,
 )
+from dipole.negatives import MixingDraws, mix_hard_negatives
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 DIM = 4
@@ -43,6 +47,11 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 def bank(like: Tensor) -> Tensor:
     """Seven entries that half precision holds exactly."""
     return ((4 * random(7, like.shape[1], seed=99)).round() / 4).to(like.dtype)
+
+
+def mixing(rows: int) -> MixingDraws:
+    """One mixture of each kind."""
+    return MixingDraws(*(torch.tensor([value]).expand(rows, 1) for value in (0, 2, 0.3, 1, 0.4)))
 
 
 def third(a: Tensor) -> Tensor:
@@ -88,6 +97,28 @@ SMOOTH: dict[str, Loss] = {
     "multi_positive, inside the logarithm": lambda a, b: multi_positive_info_nce_loss(
         a, torch.stack([b, third(a)]), temperature=0.3, weights=[1.0, 0.5], mode="inside_log"
     ),
+    "own_negatives": lambda a, b: own_negatives_info_nce_loss(
+        a, b, bank(a), torch.stack([third(a), third(b)], dim=1), temperature=0.3
+    ),
+    "own_negatives, some valid": lambda a, b: own_negatives_info_nce_loss(
+        a,
+        b,
+        bank(a),
+        torch.stack([third(a), third(b)], dim=1),
+        exclude=(torch.arange(7) < 3).expand(len(a), 7),
+        valid=(torch.arange(2) < 1).expand(len(a), 2),
+        temperature=0.3,
+    ),
+    "feature_transform": lambda a, b: feature_transform_loss(
+        a, b, bank(a), draws=TransformDraws(1.5, 0.7, torch.arange(7).roll(2)), temperature=0.3
+    ),
+    "feature_transform, each dimension, normalised": lambda a, b: feature_transform_loss(
+        a,
+        b,
+        bank(a),
+        draws=TransformDraws(1.2 + random(1, DIM).abs().clamp_max(0.5), random(7, DIM).abs() / 4, torch.arange(7)),
+        post_norm=True,
+    ),
     "global_info_nce": lambda a, b: global_info_nce_loss(a[:, None], b[:, None], temperature=0.3),
     "clip": lambda a, b: clip_loss(a, b, temperature=0.3),
     "clip, smoothed": lambda a, b: clip_loss(a, b, temperature=0.3, label_smoothing=0.2),
@@ -132,6 +163,9 @@ WITH_CONSTANTS: dict[str, Loss] = {
     "dcl_queue": lambda a, b: dcl_queue_loss(a, b, bank(a), temperature=0.3),
     "dcl_neighbour": lambda a, b: dcl_neighbour_loss(a, b, temperature=0.3),
     "cacr, weights detached": lambda a, b: cacr_loss(torch.stack([a, b, third(a)]), detach_weights=True),
+    "mochi": lambda a, b: own_negatives_info_nce_loss(
+        a, b, bank(a), mix_hard_negatives(a, bank(a), num_hard=3, draws=mixing(len(a))).all, temperature=0.3
+    ),
     "cacr_queue": lambda a, b: cacr_queue_loss(torch.stack([a, b]), torch.stack([b, a]), bank(a)),
     "cacr_queue, as the authors": lambda a, b: cacr_queue_loss(
         torch.stack([a, b]), torch.stack([b, a]), bank(a), detach_weights="queue", queue_queries="first_view"

@@ -22,6 +22,12 @@ TWINS: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...], dict[str, Any]
     "NTXentLoss": (losses.nt_xent_loss, (Z1, Z2), {"temperature": 0.3}),
     "InfoNCELoss": (losses.info_nce_loss, (Z1, Z2, bank(Z1)), {"reduction": "sum"}),
     "HardNegativesInfoNCELoss": (losses.hard_negatives_info_nce_loss, (Z1, Z2, bank(Z1)), {"label_smoothing": 0.1}),
+    "OwnNegativesInfoNCELoss": (
+        losses.own_negatives_info_nce_loss,
+        (Z1, Z2, bank(Z1), random(5, 3, DIM)),
+        {"temperature": 0.3},
+    ),
+    "FeatureTransformLoss": (losses.feature_transform_loss, (Z1, Z2, bank(Z1)), {"target": "pos"}),
     "MultiPositiveInfoNCELoss": (losses.multi_positive_info_nce_loss, (Z1, VIEWS), {"mode": "inside_log"}),
     "CLIPLoss": (losses.clip_loss, (Z1, Z2), {"label_smoothing": 0.1}),
     "MultiTextCLIPLoss": (losses.multi_text_clip_loss, (Z1, VIEWS), {"text_to_image": "first"}),
@@ -62,8 +68,12 @@ TWINS: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...], dict[str, Any]
 }
 
 
+def is_twin(entry: Any) -> bool:
+    return inspect.isclass(entry) and issubclass(entry, LossModule) and entry is not LossModule
+
+
 def test_every_twin_is_tested() -> None:
-    public = {name for name in dipole.losses.__all__ if inspect.isclass(getattr(losses, name))} - {"LossModule"}
+    public = {name for name in dipole.losses.__all__ if is_twin(getattr(losses, name))}
     assert public == set(TWINS)
 
 
@@ -96,6 +106,10 @@ REDUCED: dict[str, Callable[[Any], Tensor]] = {
     "info_nce": lambda r: losses.info_nce_loss(Z1, Z2, reduction=r),
     "info_nce with a bank": lambda r: losses.info_nce_loss(Z1, Z2, bank(Z1), reduction=r),
     "hard negatives": lambda r: losses.hard_negatives_info_nce_loss(Z1, Z2, bank(Z1), reduction=r),
+    "own negatives": lambda r: losses.own_negatives_info_nce_loss(Z1, Z2, bank(Z1), random(5, 3, DIM), reduction=r),
+    "feature_transform": lambda r: losses.feature_transform_loss(
+        Z1, Z2, bank(Z1), draws=losses.TransformDraws(1.5, 0.5, torch.arange(7).roll(1)), reduction=r
+    ),
     "multi_positive": lambda r: losses.multi_positive_info_nce_loss(Z1, VIEWS, reduction=r),
     "clip": lambda r: losses.clip_loss(Z1, Z2, reduction=r),
     "clip, several texts": lambda r: losses.multi_text_clip_loss(Z1, VIEWS, reduction=r),

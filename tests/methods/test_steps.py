@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dipole.diagnostics import proxy_accuracy
 from dipole.errors import InputError
 from dipole.losses import (
     cacr_loss,
@@ -16,18 +17,21 @@ from dipole.losses import (
     dcl_loss,
     dcl_queue_loss,
     dclw_loss,
+    feature_transform_loss,
     hard_contrastive_loss,
     info_nce_loss,
     npc_multiplier,
     nt_xent_loss,
+    own_negatives_info_nce_loss,
     simple_contrastive_loss,
 )
 from dipole.methods.joint_embedding import JointEmbedding, project_views
 from dipole.methods.registry import get_method, methods
+from dipole.negatives import mix_hard_negatives
 
 SMALL: dict[str, Any] = {"encoder": "convnet4-2", "image_size": 8, "projection_dim": 6}
 IMAGE_METHODS = [name for name, cls in methods().items() if cls.domain == "images"]
-QUEUED = ("moco", "dcl-moco", "cacr-moco")
+QUEUED = ("moco", "dcl-moco", "cacr-moco", "mochi", "feature-transform")
 N = 5
 
 
@@ -35,6 +39,8 @@ def build(name: str, **options: Any) -> Any:
     torch.manual_seed(0)
     if name in QUEUED:
         options = {"queue_size": 16, **options}
+    if name == "mochi":
+        options = {"num_hard": 8, "num_pairs": 4, "num_with_query": 2, "mixing_warmup_epochs": 0, **options}
     return get_method(name)(**{**SMALL, **options})
 
 
@@ -97,7 +103,11 @@ def test_the_state_holds_all_that_the_next_step_needs(name: str) -> None:
     one.loss_terms(batch(one.num_views))
     other.load_state_dict(one.state_dict())
     data = batch(one.num_views)
-    torch.testing.assert_close(one.loss_terms(data)["loss"], other.loss_terms(data)["loss"], rtol=0, atol=0)
+    losses = []
+    for method in (one, other):
+        torch.manual_seed(0)  # of what a step draws
+        losses.append(method.loss_terms(data)["loss"])
+    torch.testing.assert_close(*losses, rtol=0, atol=0)
 
 
 OBJECTIVES: dict[str, Any] = {
@@ -158,6 +168,61 @@ def test_a_query_meets_the_queue_as_it_was(name: str) -> None:
     torch.testing.assert_close(method.queue.entries[:N], F.normalize(keys, dim=1))
     assert torch.equal(method.queue.entries[N:], before[N:])
     assert int(method.queue.pointer) == N
+
+
+def test_mochi_adds_mixtures_to_the_queue() -> None:
+    method = build("mochi")
+    data, before = batch(2), method.queue.entries.clone()
+    queries = method.project(data["views"][:1])[0]
+    keys = method.project_keys(data["views"][1:])[0]
+    torch.manual_seed(3)
+    mixed = mix_hard_negatives(queries, before, num_hard=8, num_pairs=4, num_with_query=2)
+    torch.manual_seed(3)
+    terms = method.loss_terms(data)
+    expected = own_negatives_info_nce_loss(queries, keys, before, mixed.all, temperature=0.2)
+    torch.testing.assert_close(terms["loss"], expected)
+    torch.testing.assert_close(terms["proxy_accuracy"], proxy_accuracy(queries, keys, before, mixed.all))
+    torch.testing.assert_close(method.queue.entries[:N], F.normalize(keys, dim=1))
+
+
+@pytest.mark.parametrize(("pairs", "with_query", "sizes"), [(1, None, (0, 0)), (0, 1, (4, 0)), (1, 0, (0, 2))])
+def test_mochi_begins_as_moco(pairs: int, with_query: int | None, sizes: tuple[int, int]) -> None:
+    method = build("mochi", mixing_warmup_epochs=pairs, query_mixing_warmup_epochs=with_query)
+    mixed = method.mix(torch.randn(N, 6))
+    assert (mixed.pairs.shape[1], mixed.with_query.shape[1]) == sizes
+
+
+@pytest.mark.parametrize(("exclude", "left"), [("image", 15), ("class", 13)])
+def test_mochi_leaves_out_what_is_no_negative(exclude: str, left: int) -> None:
+    method = build("mochi", exclude=exclude)
+    data = {**batch(2), "label": torch.tensor([0, 0, 0, 1, 1])}
+    method.loss_terms(data)
+    assert method.queue.ids[:N].tolist() == (list(range(N)) if exclude == "image" else [0, 0, 0, 1, 1])
+    ids = method.queue.ids[:1]
+    assert int((ids[:, None] != method.queue.ids).sum()) == left
+    before = method.queue.entries.clone()
+    queries = method.project(data["views"][:1])[0]
+    same = method._ids(data)[:, None] == method.queue.ids
+    mixed = method.mix(queries, same)
+    assert not same.gather(1, mixed.hardest[:, :1]).any()
+    assert torch.equal(method.queue.entries, before)
+    if exclude == "class":
+        with pytest.raises(InputError, match="exclude='class' needs labels"):
+            method.loss_terms(batch(2))
+
+
+def test_transformed_features_reach_the_loss() -> None:
+    method = build("feature-transform", granularity="dimension", post_norm=True)
+    data, before = batch(2), method.queue.entries.clone()
+    queries = method.project(data["views"][:1])[0]
+    keys = method.project_keys(data["views"][1:])[0]
+    torch.manual_seed(3)
+    expected = feature_transform_loss(queries, keys, before, granularity="dimension", post_norm=True)
+    torch.manual_seed(3)
+    torch.testing.assert_close(method.loss_terms(data)["loss"], expected)
+    torch.testing.assert_close(method.queue.entries[:N], F.normalize(keys, dim=1))
+    late = build("feature-transform", start_epoch=1)
+    torch.testing.assert_close(late.loss_terms(data)["loss"], build("moco").loss_terms(data)["loss"])
 
 
 def test_cacr_with_a_queue() -> None:
@@ -239,6 +304,14 @@ def test_chunks_change_no_gradient() -> None:
         ("simclr", {"momentum": -0.5}, "momentum is -0.5"),
         ("simclr", {"warmup_epochs": -1.0}, "warmup_epochs is -1.0"),
         ("dclw", {"sigma": 0.0}, "sigma is 0.0"),
+        ("mochi", {"num_hard": 17}, "num_hard is 17: expected a number from 1 to the queue's 16 entries"),
+        ("mochi", {"exclude": "all"}, "exclude is 'all'"),
+        ("mochi", {"mixing_warmup_epochs": -1}, "mixing_warmup_epochs is -1"),
+        ("feature-transform", {"target": "all"}, "target is 'all'"),
+        ("feature-transform", {"granularity": "row"}, "granularity is 'row'"),
+        ("feature-transform", {"pos_alpha": 0.0}, "pos_alpha is 0.0"),
+        ("feature-transform", {"neg_alpha": -1.0}, "neg_alpha is -1.0"),
+        ("feature-transform", {"start_epoch": -1}, "start_epoch is -1"),
         ("moco", {"queue_size": 0}, "the queue's size is 0"),
         ("moco", {"encoder_momentum": 1.5}, "momentum is 1.5"),
         ("cacr", {"num_positives": 0}, "num_positives is 0"),
@@ -252,6 +325,7 @@ def test_chunks_change_no_gradient() -> None:
         ("hard-contrastive", {"bank_size": 1}, "bank_size is 1"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_settings_are_refused_before_anything_is_trained(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         build(name, **options)

@@ -135,10 +135,12 @@ def gradients(encoder: nn.Module, loss: Tensor) -> list[Tensor]:
 
 def check_queue(keys: Tensor, mine: slice) -> None:
     """Queues of all processes stay equal, and equal to that of one process."""
-    queues = [Queue(2 * len(keys) - 3, DIM, torch.Generator().manual_seed(0)).double() for _ in range(2)]
+    size = 2 * len(keys) - 3
+    queues = [Queue(size, DIM, torch.Generator().manual_seed(0), with_ids=True).double() for _ in range(2)]
+    ids = torch.arange(len(keys))
     for _ in range(2):
-        queues[0].enqueue(keys[mine], gather=True)
-        queues[1].enqueue(keys)
+        queues[0].enqueue(keys[mine], gather=True, ids=ids[mine])
+        queues[1].enqueue(keys, ids=ids)
     for ours, expected in zip(queues[0].buffers(), queues[1].buffers(), strict=True):
         assert torch.equal(ours, expected)
 

@@ -7,8 +7,17 @@ from dipole.diagnostics.geometry import Geometry, geometry
 from dipole.diagnostics.hypersphere import alignment, uniformity
 from dipole.diagnostics.isotropy import isotropy
 from dipole.diagnostics.monitor import GeometryMonitor, GraphGeometryMonitor, TextGeometryMonitor
+from dipole.diagnostics.proxy_task import false_negative_share, proxy_accuracy
 from dipole.diagnostics.rank import effective_rank
 from dipole.diagnostics.repetition import coherence, diversity, rep_n
+from dipole.diagnostics.score_recorder import (
+    ScoreCurves,
+    ScoreRecorder,
+    gradient_landscape,
+    score_curves,
+    score_gradients,
+    score_statistics,
+)
 from dipole.diagnostics.scores import ScoreDistributions, Scores, score_distributions
 from dipole.diagnostics.separation import LocalSeparation, local_separation
 from dipole.diagnostics.sweep import TemperatureRow, temperature_sweep
@@ -29,7 +38,9 @@ __all__ = [
     "GraphGeometryMonitor",
     "LocalSeparation",
     "PenaltyProfile",
+    "ScoreCurves",
     "ScoreDistributions",
+    "ScoreRecorder",
     "Scores",
     "TemperatureRow",
     "TextGeometryMonitor",
@@ -40,7 +51,9 @@ __all__ = [
     "diversity",
     "effective_eigenvalues",
     "effective_rank",
+    "false_negative_share",
     "geometry",
+    "gradient_landscape",
     "isotropy",
     "local_separation",
     "loss_at_infinite_temperature",
@@ -49,9 +62,13 @@ __all__ = [
     "penalties",
     "penalty_entropy",
     "penalty_of",
+    "proxy_accuracy",
     "relative_penalty",
     "rep_n",
+    "score_curves",
     "score_distributions",
+    "score_gradients",
+    "score_statistics",
     "temperature_sweep",
     "tolerance",
     "uniformity",

@@ -36,6 +36,16 @@ from dipole.losses.dcl import (
     npc_queue_multiplier,
     vmf_negative_weights,
 )
+from dipole.losses.feature_transform import (
+    TransformDraws,
+    Transformed,
+    draw_transform,
+    extrapolate_positives,
+    feature_transform_loss,
+    interpolate_negatives,
+    sample_mixing_coefficients,
+    transform_features,
+)
 from dipole.losses.hardness import (
     contrastive_loss_from_similarities,
     hard_contrastive_loss,
@@ -56,6 +66,7 @@ from dipole.losses.modules import (
     DCLNeighbourLoss,
     DCLQueueLoss,
     DCLWLoss,
+    FeatureTransformLoss,
     GlobalInfoNCELoss,
     HardContrastiveLoss,
     HardNegativesInfoNCELoss,
@@ -66,6 +77,7 @@ from dipole.losses.modules import (
     MultiPositiveInfoNCELoss,
     MultiTextCLIPLoss,
     NTXentLoss,
+    OwnNegativesInfoNCELoss,
     PairwiseCLIPLoss,
     SimCTGLoss,
     SimpleContrastiveLoss,
@@ -74,6 +86,7 @@ from dipole.losses.modules import (
     TeamUpLoss,
 )
 from dipole.losses.multi_positive import multi_positive_info_nce_loss
+from dipole.losses.own_negatives import own_negatives_info_nce_loss
 from dipole.losses.simctg import simctg_loss, token_contrastive_loss
 from dipole.losses.sup_con import sup_con_loss
 from dipole.losses.symile import (
@@ -96,6 +109,7 @@ __all__ = [
     "DCLNeighbourLoss",
     "DCLQueueLoss",
     "DCLWLoss",
+    "FeatureTransformLoss",
     "GlobalInfoNCELoss",
     "HardContrastiveLoss",
     "HardNegativesInfoNCELoss",
@@ -106,12 +120,15 @@ __all__ = [
     "MultiPositiveInfoNCELoss",
     "MultiTextCLIPLoss",
     "NTXentLoss",
+    "OwnNegativesInfoNCELoss",
     "PairwiseCLIPLoss",
     "SimCTGLoss",
     "SimpleContrastiveLoss",
     "SupConLoss",
     "SymileLoss",
     "TeamUpLoss",
+    "TransformDraws",
+    "Transformed",
     "attraction_weights",
     "cacr_loss",
     "cacr_momentum_loss",
@@ -131,6 +148,9 @@ __all__ = [
     "dcl_queue_loss",
     "dclw_loss",
     "draw_permutations",
+    "draw_transform",
+    "extrapolate_positives",
+    "feature_transform_loss",
     "global_info_nce_loss",
     "hard_contrastive_loss",
     "hard_negatives_info_nce_loss",
@@ -138,6 +158,7 @@ __all__ = [
     "inappropriate_tokens",
     "info_loob_loss",
     "info_nce_loss",
+    "interpolate_negatives",
     "linear_mmd",
     "local_info_nce_loss",
     "mask_size_penalty",
@@ -150,10 +171,12 @@ __all__ = [
     "npc_multiplier",
     "npc_queue_multiplier",
     "nt_xent_loss",
+    "own_negatives_info_nce_loss",
     "pairwise_clip_loss",
     "permuted_candidates",
     "pool_time",
     "repulsion_weights",
+    "sample_mixing_coefficients",
     "simctg_loss",
     "simple_contrastive_loss",
     "simple_loss_from_similarities",
@@ -163,6 +186,7 @@ __all__ = [
     "team_up_loss",
     "temporal_consistency",
     "token_contrastive_loss",
+    "transform_features",
     "vmf_negative_weights",
     "weighted_contrastive_loss",
 ]

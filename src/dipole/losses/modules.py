@@ -15,9 +15,11 @@ from dipole.losses.cloob import cloob_loss, info_loob_loss
 from dipole.losses.cut import cut_loss
 from dipole.losses.cwcl import cwcl_loss
 from dipole.losses.dcl import dcl_loss, dcl_neighbour_loss, dcl_queue_loss, dclw_loss
+from dipole.losses.feature_transform import feature_transform_loss
 from dipole.losses.hardness import hard_contrastive_loss, simple_contrastive_loss
 from dipole.losses.info_nce import hard_negatives_info_nce_loss, info_nce_loss, nt_xent_loss
 from dipole.losses.multi_positive import multi_positive_info_nce_loss
+from dipole.losses.own_negatives import own_negatives_info_nce_loss
 from dipole.losses.simctg import simctg_loss
 from dipole.losses.sup_con import sup_con_loss
 from dipole.losses.symile import symile_loss
@@ -87,6 +89,18 @@ class HardNegativesInfoNCELoss(LossModule):
     """Module twin of `hard_negatives_info_nce_loss`, with the same keyword arguments."""
 
     function = staticmethod(hard_negatives_info_nce_loss)
+
+
+class OwnNegativesInfoNCELoss(LossModule):
+    """Module twin of `own_negatives_info_nce_loss`, with the same keyword arguments."""
+
+    function = staticmethod(own_negatives_info_nce_loss)
+
+
+class FeatureTransformLoss(LossModule):
+    """Module twin of `feature_transform_loss`, with the same keyword arguments."""
+
+    function = staticmethod(feature_transform_loss)
 
 
 class MultiPositiveInfoNCELoss(LossModule):

@@ -23,6 +23,7 @@ class Queue(nn.Module):
         size: M, the number of entries.
         dim: D, the width of an embedding.
         generator: for the random rows at the start.
+        with_ids: keep an integer beside each entry in `ids`, such as its image or class; −1 at the start.
 
     Example:
         >>> queue = Queue(4, 2)
@@ -35,31 +36,45 @@ class Queue(nn.Module):
     entries: Tensor
     pointer: Tensor
     filled: Tensor
+    ids: Tensor | None
 
-    def __init__(self, size: int, dim: int, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self, size: int, dim: int, generator: torch.Generator | None = None, *, with_ids: bool = False
+    ) -> None:
         super().__init__()
         check_at_least(size, 1, "the queue's size")
         self.register_buffer("entries", F.normalize(torch.randn(size, dim, generator=generator), dim=1))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
         self.register_buffer("filled", torch.zeros((), dtype=torch.long))
+        self.register_buffer("ids", torch.full((size,), -1) if with_ids else None)
 
     @torch.no_grad()
-    def enqueue(self, keys: Float[Tensor, "n d"], gather: bool = False) -> None:
+    def enqueue(self, keys: Float[Tensor, "n d"], gather: bool = False, ids: Int[Tensor, "n"] | None = None) -> None:
         """Replace the oldest entries by `keys` (N, D), in order; of more than M keys the last M stay.
 
         Args:
             keys: (N, D), normalised by the caller.
             gather: enqueue the keys of all processes, so that the queues stay equal.
+            ids: (N,), for a queue with ids.
+
+        Raises:
+            InputError: keys of another width, or ids for a queue without them or the other way round.
         """
         check_embeddings(entries=self.entries, keys=keys)
+        if (ids is None) != (self.ids is None) or (ids is not None and len(ids) != len(keys)):
+            have = "no ids" if self.ids is None else "an id for each key"
+            raise InputError(f"enqueue was given {0 if ids is None else len(ids)} ids: this queue takes {have}.")
         if gather:
             keys = gather_rows(keys)
+            ids = None if ids is None else gather_rows(ids)
         size = len(self.entries)
         total = len(keys)
         keys = keys[-size:]
         start = int(self.pointer) + total - len(keys)
         position = (start + torch.arange(len(keys), device=keys.device)) % size
         self.entries[position] = keys.to(self.entries.dtype)
+        if self.ids is not None and ids is not None:
+            self.ids[position] = ids[-size:]
         self.pointer.fill_((int(self.pointer) + total) % size)
         self.filled.fill_(min(size, int(self.filled) + total))
 
