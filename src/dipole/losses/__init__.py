@@ -36,6 +36,7 @@ from dipole.losses.dcl import (
     npc_queue_multiplier,
     vmf_negative_weights,
 )
+from dipole.losses.groco import anchor_groups, groco_loss, group_ordering_loss
 from dipole.losses.hardness import (
     contrastive_loss_from_similarities,
     hard_contrastive_loss,
@@ -57,6 +58,7 @@ from dipole.losses.modules import (
     DCLQueueLoss,
     DCLWLoss,
     GlobalInfoNCELoss,
+    GroCoLoss,
     HardContrastiveLoss,
     HardNegativesInfoNCELoss,
     InfoLOOBLoss,
@@ -75,6 +77,7 @@ from dipole.losses.modules import (
 )
 from dipole.losses.multi_positive import multi_positive_info_nce_loss
 from dipole.losses.simctg import simctg_loss, token_contrastive_loss
+from dipole.losses.sorting import differentiable_sort, rank_group_probability, sorting_network
 from dipole.losses.sup_con import sup_con_loss
 from dipole.losses.symile import (
     draw_permutations,
@@ -97,6 +100,7 @@ __all__ = [
     "DCLQueueLoss",
     "DCLWLoss",
     "GlobalInfoNCELoss",
+    "GroCoLoss",
     "HardContrastiveLoss",
     "HardNegativesInfoNCELoss",
     "InfoLOOBLoss",
@@ -112,6 +116,7 @@ __all__ = [
     "SupConLoss",
     "SymileLoss",
     "TeamUpLoss",
+    "anchor_groups",
     "attraction_weights",
     "cacr_loss",
     "cacr_momentum_loss",
@@ -130,8 +135,11 @@ __all__ = [
     "dcl_neighbour_loss",
     "dcl_queue_loss",
     "dclw_loss",
+    "differentiable_sort",
     "draw_permutations",
     "global_info_nce_loss",
+    "groco_loss",
+    "group_ordering_loss",
     "hard_contrastive_loss",
     "hard_negatives_info_nce_loss",
     "hardest_negatives",
@@ -153,10 +161,12 @@ __all__ = [
     "pairwise_clip_loss",
     "permuted_candidates",
     "pool_time",
+    "rank_group_probability",
     "repulsion_weights",
     "simctg_loss",
     "simple_contrastive_loss",
     "simple_loss_from_similarities",
+    "sorting_network",
     "sup_con_loss",
     "symile_loss",
     "team_up_gamma",
