@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
 from dipole.errors import InputError
-from dipole.evaluation import knn_accuracy, weighted_knn
+from dipole.evaluation import knn_accuracy, weighted_knn, weighted_knn_log_scores
 
 
 def problem(seed=0, train=120, test=40, width=8, classes=5, noise=1.0):
@@ -37,6 +37,26 @@ def test_neither_chunks_nor_lengths_nor_the_order_of_training_matter(seed, chunk
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
     other = weighted_knn(length * train[order].double(), labels[order], test.double(), k=20, chunk=chunk)
     assert torch.equal(other, expected)
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 1000), st.integers(1, 20))
+def test_log_scores_are_the_votes(seed, k):
+    train, labels, test, _ = problem(seed)
+    train, test = (torch.nn.functional.normalize(x.double(), dim=1) for x in (train, test))
+    classes, scores = weighted_knn_log_scores(train, labels, test, k=k, temperature=0.3, chunk=7)
+    for query, row in zip(test, scores, strict=True):
+        near = (train @ query).topk(k)
+        for label, score in zip(classes, row, strict=True):
+            votes = (near.values / 0.3).exp()[labels[near.indices] == label].sum()
+            torch.testing.assert_close(score.exp(), votes)
+    assert torch.equal(classes[scores.argmax(dim=1)], weighted_knn(train, labels, test, k=k, temperature=0.3))
+
+
+def test_log_scores_do_not_overflow():
+    classes, scores = weighted_knn_log_scores(torch.eye(2), torch.tensor([1, 0]), torch.eye(2), k=1, temperature=1e-6)
+    assert classes.tolist() == [0, 1]
+    assert scores.tolist() == [[-float("inf"), pytest.approx(1e6)], [pytest.approx(1e6), -float("inf")]]
 
 
 def test_any_integers_are_labels_and_ties_go_to_the_smaller():

@@ -19,6 +19,7 @@ from dipole.losses import (
     dclw_loss,
     feature_transform_loss,
     global_info_nce_loss,
+    groco_loss,
     hard_contrastive_loss,
     hard_negatives_info_nce_loss,
     info_loob_loss,
@@ -141,6 +142,13 @@ SMOOTH: dict[str, Loss] = {
     "hard_contrastive": lambda a, b: hard_contrastive_loss(a, b, temperature=0.7),
     "hard_contrastive, top_k": lambda a, b: hard_contrastive_loss(a, b, temperature=0.7, top_k=2),
     "hard_contrastive with a bank": lambda a, b: hard_contrastive_loss(a, b, bank(a), temperature=0.7, alpha=0.5),
+    "groco": lambda a, b: groco_loss(torch.stack([a, b, third(a)]), top_k=2, stop_gradient=False),
+    "groco, bitonic": lambda a, b: groco_loss(
+        torch.stack([a, b, third(a)]), top_k=2, steepness=4.0, network="bitonic", stop_gradient=False
+    ),
+    "groco, full crops": lambda a, b: groco_loss(
+        torch.stack([a, b, third(a)]), top_k=2, distribution="logistic", num_positive_views=2, stop_gradient=False
+    ),
     "simple": lambda a, b: simple_contrastive_loss(a, b),
     "simple, alpha": lambda a, b: simple_contrastive_loss(a, b, alpha=0.5, negative_weight=0.3),
     "cacr": lambda a, b: cacr_loss(torch.stack([a, b, third(a)]), t_negative=2.0),
@@ -156,6 +164,7 @@ SMOOTH: dict[str, Loss] = {
 # Some factor is a constant for the gradient, by definition.
 WITH_CONSTANTS: dict[str, Loss] = {
     "dclw": lambda a, b: dclw_loss(a, b, temperature=0.3),
+    "groco, references detached": lambda a, b: groco_loss(torch.stack([a, b]), top_k=2),
     "cwcl": lambda a, b: cwcl_loss(a, b, temperature=0.3),
     "cwcl, both directions": lambda a, b: cwcl_loss(a, b, temperature=0.3, weighted="both", directions="mean"),
     "team_up, strengths": lambda a, b: team_up_loss(a, b, (a[:, 0] > 0).to(a), gamma=0.7, temperature=0.3),

@@ -54,6 +54,7 @@ TWINS: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...], dict[str, Any]
         ),
         {"alpha": 0.5},
     ),
+    "GroCoLoss": (losses.groco_loss, (random(2, 12, DIM),), {"top_k": 3, "steepness": 2.0}),
     "HardContrastiveLoss": (losses.hard_contrastive_loss, (Z1, Z2), {"top_k": 2}),
     "SimpleContrastiveLoss": (losses.simple_contrastive_loss, (Z1, Z2), {"alpha": 0.5}),
     "SimCTGLoss": (
@@ -126,6 +127,8 @@ REDUCED: dict[str, Callable[[Any], Tensor]] = {
     "dcl_queue": lambda r: losses.dcl_queue_loss(Z1, Z2, bank(Z1), reduction=r),
     "dcl_neighbour": lambda r: losses.dcl_neighbour_loss(Z1, Z2, reduction=r),
     "sup_con": lambda r: losses.sup_con_loss(Z1, LABELS, reduction=r),
+    "groco": lambda r: losses.groco_loss(VIEWS, top_k=2, reduction=r),
+    "groco, similarities": lambda r: losses.group_ordering_loss(Z1, Z2, reduction=r),
     "hard": lambda r: losses.hard_contrastive_loss(Z1, Z2, top_k=2, reduction=r),
     "simple": lambda r: losses.simple_contrastive_loss(Z1, Z2, reduction=r),
 }
@@ -134,7 +137,7 @@ REDUCED: dict[str, Callable[[Any], Tensor]] = {
 @pytest.mark.parametrize("name", REDUCED)
 def test_reductions_agree(name: str) -> None:
     values = REDUCED[name]("none")
-    assert values.shape == ((10,) if name in ("nt_xent", "dcl", "dclw") else (5,))
+    assert values.shape == ((10,) if name in ("nt_xent", "dcl", "dclw", "groco") else (5,))
     torch.testing.assert_close(REDUCED[name]("sum"), values.sum())
     torch.testing.assert_close(REDUCED[name]("mean"), values.mean())
     if name in ("dcl", "dclw"):

@@ -101,7 +101,16 @@ def test_the_views_may_be_swapped(seed: int, rows: int, temperature: float) -> N
 WITHOUT_FIXED_DIRECTIONS = ["nt_xent", "info_nce", "dcl", "dclw", "dcl_neighbour", "cacr, symmetric", "cacr, rbf"]
 
 
-@pytest.mark.parametrize("name", [*WITHOUT_FIXED_DIRECTIONS, "cacr, debiased", "hard_contrastive, top_k", "simple"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *WITHOUT_FIXED_DIRECTIONS,
+        "cacr, debiased",
+        "groco, references detached",
+        "hard_contrastive, top_k",
+        "simple",
+    ],
+)
 @FEW
 @given(seed=SEEDS, rows=ROWS)
 def test_a_rotation_does_not_matter(name: str, seed: int, rows: int) -> None:
@@ -110,7 +119,7 @@ def test_a_rotation_does_not_matter(name: str, seed: int, rows: int) -> None:
     torch.testing.assert_close(LOSSES[name](z1 @ rotation, z2 @ rotation), LOSSES[name](z1, z2))
 
 
-@pytest.mark.parametrize("name", ["nt_xent", "info_nce", "dcl", "dclw", "cacr", "sup_con", "hard_contrastive"])
+@pytest.mark.parametrize("name", ["nt_xent", "info_nce", "dcl", "dclw", "cacr", "sup_con", "groco", "hard_contrastive"])
 def test_a_step_downhill_lowers_the_loss(name: str) -> None:
     z1, z2 = (z.requires_grad_() for z in random(2, 8, DIM))
     loss = LOSSES[name](z1, z2)

@@ -18,6 +18,7 @@ from dipole.losses import (
     dcl_queue_loss,
     dclw_loss,
     feature_transform_loss,
+    groco_loss,
     hard_contrastive_loss,
     info_nce_loss,
     npc_multiplier,
@@ -41,6 +42,8 @@ def build(name: str, **options: Any) -> Any:
         options = {"queue_size": 16, **options}
     if name == "mochi":
         options = {"num_hard": 8, "num_pairs": 4, "num_with_query": 2, "mixing_warmup_epochs": 0, **options}
+    if name == "groco":
+        options = {"top_k": 3, **options}  # a batch has fewer negatives than the authors' 10
     return get_method(name)(**{**SMALL, **options})
 
 
@@ -115,6 +118,7 @@ OBJECTIVES: dict[str, Any] = {
     "dcl": lambda m, z: dcl_loss(z[0], z[1], temperature=m.temperature),
     "dclw": lambda m, z: dclw_loss(z[0], z[1], temperature=m.temperature, sigma=m.sigma),
     "cacr": lambda m, z: cacr_loss(z, t_positive=m.t_positive, t_negative=m.t_negative),
+    "groco": lambda m, z: groco_loss(z, top_k=m.top_k),
     "hard-contrastive": lambda m, z: hard_contrastive_loss(z[0], z[1], temperature=m.temperature),
 }
 
@@ -133,6 +137,8 @@ def test_options_reach_the_loss() -> None:
         ("hard-contrastive", {"loss": "simple"}, lambda z: simple_contrastive_loss(z[0], z[1])),
         ("hard-contrastive", {"alpha": 0.5}, lambda z: hard_contrastive_loss(z[0], z[1], temperature=0.7, alpha=0.5)),
         ("simclr", {"temperature": 0.9}, lambda z: nt_xent_loss(z[0], z[1], temperature=0.9)),
+        ("groco", {"steepness": 3.0, "stop_gradient": False}, lambda z: groco_loss(z, top_k=3, steepness=3.0)),
+        ("groco", {"distribution": "logistic"}, lambda z: groco_loss(z, top_k=3, distribution="logistic")),
         ("cacr", {"cost": "rbf", "alpha": 0.3}, lambda z: cacr_loss(z, cost="rbf", alpha=0.3, t_negative=2.0)),
     ):
         method = build(name, **options)
@@ -145,6 +151,21 @@ def test_cacr_logs_both_terms() -> None:
     terms = method.loss_terms(batch(5))
     torch.testing.assert_close(terms["attraction"] + terms["repulsion"], terms["loss"])
     assert terms["attraction"] > 0 > terms["repulsion"]
+
+
+def test_the_projector_of_groco_ends_with_a_norm() -> None:
+    z = build("groco", num_positives=3).project(batch(4)["views"])
+    assert z.shape == (4, N, 6)
+    torch.testing.assert_close(z.mean(dim=1), torch.zeros(4, 6), atol=1e-6, rtol=0)  # each view by itself
+
+
+def test_references_of_groco_pass_a_gradient_if_asked() -> None:
+    data, gradients = batch(2), []
+    for stop_gradient in (True, False):
+        method = build("groco", stop_gradient=stop_gradient)
+        loss = method.loss_terms(data)["loss"]
+        gradients.append(torch.autograd.grad(loss, list(method.parameters())))
+    assert not any(torch.allclose(one, other) for one, other in zip(*gradients, strict=True))
 
 
 def test_dcl_logs_the_multiplier() -> None:
@@ -319,6 +340,9 @@ def test_chunks_change_no_gradient() -> None:
         ("cacr-moco", {"t_positive": -1.0}, "t_positive is -1.0"),
         ("cacr-moco-v3", {"num_keys": 0}, "num_keys is 0"),
         ("cacr-moco-v3", {"predictor_hidden": 0}, "over 0"),
+        ("groco", {"num_positives": 0}, "num_positives is 0"),
+        ("groco", {"top_k": 0}, "top_k is 0"),
+        ("groco", {"steepness": 0.0}, "steepness is 0.0: expected a number above 0"),
         ("hard-contrastive", {"top_k": 0}, "top_k is 0"),
         ("hard-contrastive", {"alpha": 1.5}, "alpha is 1.5"),
         ("hard-contrastive", {"alpha": 0.5, "top_k": 2}, "at most one of them"),

@@ -19,6 +19,7 @@ from dipole.losses import (
     dcl_loss,
     dcl_neighbour_loss,
     dclw_loss,
+    groco_loss,
     hard_contrastive_loss,
     hard_negatives_info_nce_loss,
     info_loob_loss,
@@ -82,6 +83,10 @@ def momentum(z: Tensor, labels: Tensor, gather: bool, cost: str) -> Tensor:
     return cacr_momentum_views_loss(z, z.detach().roll(1, dims=-1), gather=gather, cost=cost)  # type: ignore[arg-type]
 
 
+def groco_with_ids(z: Tensor, labels: Tensor, gather: bool) -> Tensor:
+    return groco_loss(z, top_k=2, ids=labels, gather=gather)
+
+
 OBJECTIVES: dict[str, Objective] = {
     "nt_xent": pair(nt_xent_loss),
     "info_nce": pair(info_nce_loss),
@@ -99,6 +104,9 @@ OBJECTIVES: dict[str, Objective] = {
     "cacr rbf": views(cacr_loss, cost="rbf"),
     "cacr momentum rbf": partial(momentum, cost="rbf"),
     "cacr momentum euclidean": partial(momentum, cost="euclidean"),
+    "groco": views(groco_loss, top_k=3),
+    "groco attached": views(groco_loss, top_k=3, stop_gradient=False, num_positive_views=2),
+    "groco ids": groco_with_ids,
     "sup_con": supervised,
 }
 

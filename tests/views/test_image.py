@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torchvision.transforms import v2
 
 from dipole.errors import InputError
-from dipole.views import CACRViews, ImageViews, MoCoV2Views, SimCLRViews, resize
+from dipole.views import CACRViews, DINOViews, ImageViews, MoCoV2Views, SimCLRViews, resize
 
 
 def seeded(seed=0):
@@ -20,7 +20,9 @@ def photo(n, height, width, seed=0):
     return torch.nn.functional.interpolate(coarse, size=(height, width), mode="bicubic").clamp(0, 1)
 
 
-@pytest.mark.parametrize("views", [SimCLRViews(16), MoCoV2Views(40, num_views=3), CACRViews(8, num_views=1)])
+@pytest.mark.parametrize(
+    "views", [SimCLRViews(16), MoCoV2Views(40, num_views=3), CACRViews(8, num_views=1), DINOViews(24)]
+)
 @pytest.mark.parametrize("shape", [(5, 3, 24, 33), (2, 3, 1, 1), (1, 3, 2, 9)])
 def test_shape_type_and_range(views, shape):
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=seeded())
@@ -236,12 +238,31 @@ def test_resize_refuses_a_size_below_one():
         resize(torch.rand(1, 3, 4, 4), 0)
 
 
-@pytest.mark.parametrize("cls", [SimCLRViews, MoCoV2Views, CACRViews])
+@pytest.mark.parametrize("cls", [SimCLRViews, MoCoV2Views, CACRViews, DINOViews])
 def test_signatures_are_explicit(cls):
     parameters = inspect.signature(cls).parameters
     assert not any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters.values())
     assert all(p.annotation is not p.empty for p in parameters.values())
     assert f"size={cls().size}" in repr(cls())
+
+
+def test_kinds_of_views_take_turns():
+    views = DINOViews(32, num_views=4, blur=(1.0, 0.0), solarize=(0.0, 1.0))
+    drawn = views.draw(4 * 50, 32, 32, seeded())
+    assert drawn.blur.view(4, 50).float().mean(dim=1).tolist() == [1, 0, 1, 0]
+    assert drawn.solarize.view(4, 50).float().mean(dim=1).tolist() == [0, 1, 0, 1]
+    assert len(drawn.top.unique()) > 1
+    with pytest.raises(InputError, match="7 views are no multiple of 4"):
+        views.draw(7, 32, 32)
+
+
+def test_two_equal_kinds_are_one():
+    images = photo(3, 24, 24)
+    options = {"crop_scale": (0.3, 1.0), "brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
+    twice, generator = DINOViews(16, blur=(0.5, 0.5), solarize=(0.1, 0.1), **options), seeded()
+    once = SimCLRViews(16, num_views=1, blur=0.5, solarize=0.1, **options)
+    expected = torch.cat([once(images, generator), once(images, generator)])
+    torch.testing.assert_close(twice(images, seeded()), expected)
 
 
 def test_the_base_class_makes_no_views():

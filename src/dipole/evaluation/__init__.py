@@ -5,7 +5,7 @@ from dipole.evaluation.comparison import Evaluation, evaluate_embeddings
 from dipole.evaluation.cross_modal import recall_at, related, retrieval_ranks
 from dipole.evaluation.embedding import embed_image_set, raw_pixels
 from dipole.evaluation.forecasting import Forecast, ridge_forecast
-from dipole.evaluation.knn import knn_accuracy, weighted_knn
+from dipole.evaluation.knn import knn_accuracy, weighted_knn, weighted_knn_log_scores
 from dipole.evaluation.linear_probe import LinearProbeResult, linear_probe
 from dipole.evaluation.nodes import (
     NodeSplit,
@@ -65,5 +65,6 @@ __all__ = [
     "svm_classification",
     "top_k_accuracy",
     "weighted_knn",
+    "weighted_knn_log_scores",
     "zero_shot_scores",
 ]

@@ -1,5 +1,7 @@
 """Weighted k-nearest-neighbour classification."""
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
@@ -51,21 +53,61 @@ def weighted_knn(
         >>> weighted_knn(train, torch.tensor([7, 7, 3]), torch.tensor([[2.0, 0.5], [0.1, 0.3]]), k=2)
         tensor([7, 3])
     """
+    classes, votes = _votes(train_embeddings, train_labels, test_embeddings, k, temperature, chunk)
+    return torch.cat([classes[scores.argmax(dim=1)] for scores, _ in votes]).long()
+
+
+@torch.no_grad()
+def weighted_knn_log_scores(
+    train_embeddings: Float[Tensor, "n d"],
+    train_labels: Int[Tensor, " _"],
+    test_embeddings: Float[Tensor, "m d2"],
+    *,
+    k: int = K,
+    temperature: float = TEMPERATURE,
+    chunk: int | None = None,
+) -> tuple[Int[Tensor, " c"], Float[Tensor, "m c"]]:
+    """Compute the votes behind `weighted_knn`: log Σ_i exp(s_i / temperature) [y_i = c] for every class c.
+
+    Arguments and errors are those of `weighted_knn`.
+
+    Returns:
+        The classes (c,), ascending, and their logarithmic scores (m, c); −∞ for a class without a near neighbour.
+
+    Example:
+        >>> train = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> weighted_knn_log_scores(train, torch.tensor([7, 3]), torch.tensor([[2.0, 0.0]]), k=1, temperature=0.5)
+        (tensor([3, 7]), tensor([[-inf, 2.]], dtype=torch.float64))
+    """
+    classes, votes = _votes(train_embeddings, train_labels, test_embeddings, k, temperature, chunk)
+    return classes, torch.cat([scores.log() + shift for scores, shift in votes])
+
+
+def _votes(
+    train_embeddings: Tensor,
+    train_labels: Tensor,
+    test_embeddings: Tensor,
+    k: int,
+    temperature: float,
+    chunk: int | None,
+) -> tuple[Tensor, Iterator[tuple[Tensor, Tensor]]]:
+    """The classes and, some test rows at a time, their scores over exp(shift), and the shift (rows, 1)."""
     check_problem(train_embeddings, train_labels, test_embeddings)
     check_temperature(temperature)
     if k < 1 or (chunk is not None and chunk < 1):
         raise InputError(f"k is {k} and chunk {chunk}: expected 1 or more of each; k = {K} is usual.")
     classes, positions = torch.unique(train_labels.to(train_embeddings.device), return_inverse=True)
     keys = _unit_rows(train_embeddings)
-    rows = chunk or max(1, _CHUNK_ENTRIES // len(keys))
-    predictions = []
-    for queries in test_embeddings.split(rows):
-        similarity, neighbours = (_unit_rows(queries) @ keys.t()).topk(min(k, len(keys)), dim=1)
-        # Relative to the nearest one nothing overflows; in double precision the order of adding does not decide.
-        weights = ((similarity - similarity[:, :1]).double() / temperature).exp()
-        scores = weights.new_zeros(len(queries), len(classes)).scatter_add_(1, positions[neighbours], weights)
-        predictions.append(classes[scores.argmax(dim=1)])
-    return torch.cat(predictions).long()
+
+    def chunks() -> Iterator[tuple[Tensor, Tensor]]:
+        for queries in test_embeddings.split(chunk or max(1, _CHUNK_ENTRIES // len(keys))):
+            similarity, neighbours = (_unit_rows(queries) @ keys.t()).topk(min(k, len(keys)), dim=1)
+            # Relative to the nearest one nothing overflows; in double precision the order of adding does not decide.
+            weights = ((similarity - similarity[:, :1]).double() / temperature).exp()
+            scores = weights.new_zeros(len(queries), len(classes)).scatter_add_(1, positions[neighbours], weights)
+            yield scores, similarity[:, :1].double() / temperature
+
+    return classes, chunks()
 
 
 def _unit_rows(embeddings: Tensor) -> Tensor:

@@ -46,6 +46,7 @@ from dipole.losses.feature_transform import (
     sample_mixing_coefficients,
     transform_features,
 )
+from dipole.losses.groco import anchor_groups, groco_loss, group_ordering_loss
 from dipole.losses.hardness import (
     contrastive_loss_from_similarities,
     hard_contrastive_loss,
@@ -68,6 +69,7 @@ from dipole.losses.modules import (
     DCLWLoss,
     FeatureTransformLoss,
     GlobalInfoNCELoss,
+    GroCoLoss,
     HardContrastiveLoss,
     HardNegativesInfoNCELoss,
     InfoLOOBLoss,
@@ -88,6 +90,7 @@ from dipole.losses.modules import (
 from dipole.losses.multi_positive import multi_positive_info_nce_loss
 from dipole.losses.own_negatives import own_negatives_info_nce_loss
 from dipole.losses.simctg import simctg_loss, token_contrastive_loss
+from dipole.losses.sorting import differentiable_sort, rank_group_probability, sorting_network
 from dipole.losses.sup_con import sup_con_loss
 from dipole.losses.symile import (
     draw_permutations,
@@ -111,6 +114,7 @@ __all__ = [
     "DCLWLoss",
     "FeatureTransformLoss",
     "GlobalInfoNCELoss",
+    "GroCoLoss",
     "HardContrastiveLoss",
     "HardNegativesInfoNCELoss",
     "InfoLOOBLoss",
@@ -129,6 +133,7 @@ __all__ = [
     "TeamUpLoss",
     "TransformDraws",
     "Transformed",
+    "anchor_groups",
     "attraction_weights",
     "cacr_loss",
     "cacr_momentum_loss",
@@ -147,11 +152,14 @@ __all__ = [
     "dcl_neighbour_loss",
     "dcl_queue_loss",
     "dclw_loss",
+    "differentiable_sort",
     "draw_permutations",
     "draw_transform",
     "extrapolate_positives",
     "feature_transform_loss",
     "global_info_nce_loss",
+    "groco_loss",
+    "group_ordering_loss",
     "hard_contrastive_loss",
     "hard_negatives_info_nce_loss",
     "hardest_negatives",
@@ -175,11 +183,13 @@ __all__ = [
     "pairwise_clip_loss",
     "permuted_candidates",
     "pool_time",
+    "rank_group_probability",
     "repulsion_weights",
     "sample_mixing_coefficients",
     "simctg_loss",
     "simple_contrastive_loss",
     "simple_loss_from_similarities",
+    "sorting_network",
     "sup_con_loss",
     "symile_loss",
     "team_up_gamma",

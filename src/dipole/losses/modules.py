@@ -16,6 +16,7 @@ from dipole.losses.cut import cut_loss
 from dipole.losses.cwcl import cwcl_loss
 from dipole.losses.dcl import dcl_loss, dcl_neighbour_loss, dcl_queue_loss, dclw_loss
 from dipole.losses.feature_transform import feature_transform_loss
+from dipole.losses.groco import groco_loss
 from dipole.losses.hardness import hard_contrastive_loss, simple_contrastive_loss
 from dipole.losses.info_nce import hard_negatives_info_nce_loss, info_nce_loss, nt_xent_loss
 from dipole.losses.multi_positive import multi_positive_info_nce_loss
@@ -155,6 +156,12 @@ class CUTLoss(LossModule):
     """Module twin of `cut_loss`, with the same keyword arguments."""
 
     function = staticmethod(cut_loss)
+
+
+class GroCoLoss(LossModule):
+    """Module twin of `groco_loss`, with the same keyword arguments."""
+
+    function = staticmethod(groco_loss)
 
 
 class HardContrastiveLoss(LossModule):

@@ -24,6 +24,7 @@ class JointEmbedding(Method):
         projection_dim: D, dimensions of the embedding in which the loss is computed.
         projector_hidden: width of the projector's hidden layers; the encoder's width if it is None.
         projector_layers: linear layers of the projector.
+        projector_final_norm: end the projector with batch normalisation without an affine map.
         gather: contrast against the embeddings of all processes.
         chunk_size: encode this many images at a time and again for the gradient (GradCache); all at once if None.
         **optimization: arguments of `Method`.
@@ -42,6 +43,7 @@ class JointEmbedding(Method):
         projection_dim: int = 128,
         projector_hidden: int | None = None,
         projector_layers: int = 2,
+        projector_final_norm: bool = False,
         gather: bool = True,
         chunk_size: int | None = None,
         **optimization: Any,
@@ -52,7 +54,11 @@ class JointEmbedding(Method):
         backbone = build_encoder(encoder, image_size=image_size, pretrained=pretrained)
         width = backbone.width
         projector = mlp(
-            width, width if projector_hidden is None else projector_hidden, projection_dim, projector_layers
+            width,
+            width if projector_hidden is None else projector_hidden,
+            projection_dim,
+            projector_layers,
+            final_norm=projector_final_norm,
         )
         self.network = nn.Sequential(OrderedDict(encoder=backbone, projector=projector))
         self.projection_dim = projection_dim
