@@ -54,8 +54,10 @@ class ArrayImages(torch.utils.data.Dataset[list[Tensor]]):
 
 
 def dipole_network(encoder: str) -> nn.Module:
-    backbone = build_encoder(encoder, image_size=SIZE)
-    return nn.Sequential(backbone, mlp(backbone.width, backbone.width, 128))
+    # timm would start residual branches at zero, and torchvision does not.
+    options = {"zero_init_last": False} if encoder == "resnet18" else {}
+    backbone = build_encoder(encoder, image_size=SIZE, **options)
+    return nn.Sequential(backbone, mlp(backbone.width, backbone.width, 128, final_norm=True))
 
 
 def dipole_steps(images: Tensor, batch: int, network: nn.Module, precision: str) -> Iterator[float]:

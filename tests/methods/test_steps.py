@@ -146,6 +146,12 @@ def test_options_reach_the_loss() -> None:
         torch.testing.assert_close(method.loss_terms(data)["loss"], expected(method.project(data["views"])))
 
 
+@pytest.mark.parametrize(("name", "ends"), [("simclr", True), ("dcl", True), ("dclw", True), ("moco", False)])
+def test_the_projectors_of_simclr_end_normalised(name: str, ends: bool) -> None:
+    assert isinstance(build(name).network.projector[-1], torch.nn.BatchNorm1d) == ends
+    assert not isinstance(build(name, projector_final_norm=False).network.projector[-1], torch.nn.BatchNorm1d)
+
+
 def test_cacr_logs_both_terms() -> None:
     method = build("cacr", alpha=0.5, beta=2.0)
     terms = method.loss_terms(batch(5))

@@ -2,7 +2,13 @@
 
 from typing import Any
 
-SMALL: dict[str, Any] = {"encoder": "convnet4-16", "projection_dim": 32, "optimizer": "sgd"}
+# One head for all methods, whatever their own default is.
+SMALL: dict[str, Any] = {
+    "encoder": "convnet4-16",
+    "projection_dim": 32,
+    "projector_final_norm": False,
+    "optimizer": "sgd",
+}
 
 # Mirrored digits are other signs, and grey images have no colour; every image is jittered, so that the distribution of
 # the views is the same whichever class of views a method uses.

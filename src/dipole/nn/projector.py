@@ -8,14 +8,15 @@ from dipole.errors import InputError
 def mlp(width: int, hidden: int, out: int, layers: int = 2, *, final_norm: bool = False) -> nn.Sequential:
     """Build a projection head: `layers − 1` times linear, batch normalisation, ReLU, then a linear layer.
 
-    One layer is a plain linear map (CACR's small networks), two are SimCLR's and MoCo v2's head, three MoCo v3's.
+    One layer is a plain linear map (CACR's small networks), two are MoCo v2's head and, with `final_norm`, SimCLR's; three
+    are MoCo v3's.
 
     Args:
         width: input features.
         hidden: features of the hidden layers.
         out: dimensions of the embedding.
         layers: 1 or more linear layers.
-        final_norm: end with batch normalisation without an affine map, as MoCo v3's projector.
+        final_norm: end with batch normalisation without an affine map, as the projectors of SimCLR and MoCo v3.
 
     Raises:
         InputError: a number of layers or features below 1.

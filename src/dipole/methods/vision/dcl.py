@@ -44,6 +44,7 @@ class DCL(JointEmbedding):
 
     Args:
         temperature: τ.
+        projector_final_norm: end the projector with batch normalisation, as SimCLR does.
         **options: arguments of `JointEmbedding` and `Method`.
 
     Example:
@@ -56,8 +57,8 @@ class DCL(JointEmbedding):
     card = CARD
     views_share_batch_norm = True
 
-    def __init__(self, *, temperature: float = 0.1, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, *, temperature: float = 0.1, projector_final_norm: bool = True, **options: Any) -> None:
+        super().__init__(projector_final_norm=projector_final_norm, **options)
         check_temperature(temperature)
         self.temperature = temperature
 

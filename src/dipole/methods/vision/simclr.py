@@ -19,6 +19,7 @@ class SimCLR(JointEmbedding):
 
     Args:
         temperature: τ of NT-Xent.
+        projector_final_norm: end the projector with batch normalisation, as the authors' code does.
         **options: arguments of `JointEmbedding` and `Method`.
 
     Example:
@@ -41,12 +42,15 @@ class SimCLR(JointEmbedding):
         summary="Two views of an image attract each other and repel all other views in the batch (NT-Xent).",
         equations=("eq. 1 (NT-Xent), algorithm 1",),
         official_code="google-research/simclr",
-        differences=("The recipe for digits trains a small ConvNet by Adam; the authors use LARS and ResNet-50.",),
+        differences=(
+            "The recipe for digits trains a small ConvNet by Adam; the authors use LARS and ResNet-50.",
+            "The normalisation at the end of the projector has no scale of its own; the authors' learns one.",
+        ),
     )
     views_share_batch_norm = True
 
-    def __init__(self, *, temperature: float = 0.2, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, *, temperature: float = 0.2, projector_final_norm: bool = True, **options: Any) -> None:
+        super().__init__(projector_final_norm=projector_final_norm, **options)
         check_temperature(temperature)
         self.temperature = temperature
 
