@@ -1,5 +1,13 @@
 """Losses: functions of embeddings, each with a module twin. They know nothing of encoders, data or trainers."""
 
+from dipole.losses.arbitrary_pairs import (
+    arbitrary_pair_loss,
+    gated_similarity,
+    hydra_moco_loss,
+    pair_masks,
+    pair_probabilities,
+    sample_partner_labels,
+)
 from dipole.losses.autotcl import (
     global_info_nce_loss,
     linear_mmd,
@@ -45,6 +53,7 @@ from dipole.losses.hardness import (
 )
 from dipole.losses.info_nce import hard_negatives_info_nce_loss, info_nce_loss, nt_xent_loss
 from dipole.losses.modules import (
+    ArbitraryPairLoss,
     CACRLoss,
     CACRMomentumLoss,
     CACRQueueLoss,
@@ -59,6 +68,7 @@ from dipole.losses.modules import (
     GlobalInfoNCELoss,
     HardContrastiveLoss,
     HardNegativesInfoNCELoss,
+    HydraMoCoLoss,
     InfoLOOBLoss,
     InfoNCELoss,
     LocalInfoNCELoss,
@@ -85,6 +95,7 @@ from dipole.losses.symile import (
 from dipole.losses.team_up import node_contrast, team_up_gamma, team_up_loss
 
 __all__ = [
+    "ArbitraryPairLoss",
     "CACRLoss",
     "CACRMomentumLoss",
     "CACRQueueLoss",
@@ -99,6 +110,7 @@ __all__ = [
     "GlobalInfoNCELoss",
     "HardContrastiveLoss",
     "HardNegativesInfoNCELoss",
+    "HydraMoCoLoss",
     "InfoLOOBLoss",
     "InfoNCELoss",
     "LocalInfoNCELoss",
@@ -112,6 +124,7 @@ __all__ = [
     "SupConLoss",
     "SymileLoss",
     "TeamUpLoss",
+    "arbitrary_pair_loss",
     "attraction_weights",
     "cacr_loss",
     "cacr_momentum_loss",
@@ -131,10 +144,12 @@ __all__ = [
     "dcl_queue_loss",
     "dclw_loss",
     "draw_permutations",
+    "gated_similarity",
     "global_info_nce_loss",
     "hard_contrastive_loss",
     "hard_negatives_info_nce_loss",
     "hardest_negatives",
+    "hydra_moco_loss",
     "inappropriate_tokens",
     "info_loob_loss",
     "info_nce_loss",
@@ -150,10 +165,13 @@ __all__ = [
     "npc_multiplier",
     "npc_queue_multiplier",
     "nt_xent_loss",
+    "pair_masks",
+    "pair_probabilities",
     "pairwise_clip_loss",
     "permuted_candidates",
     "pool_time",
     "repulsion_weights",
+    "sample_partner_labels",
     "simctg_loss",
     "simple_contrastive_loss",
     "simple_loss_from_similarities",
