@@ -161,6 +161,15 @@ def test_closed_gates_and_low_temperatures_stay_finite(parts: Any, similarity: A
     assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(loss, (z, gate)))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_a_gate_may_be_of_another_precision(parts: Any, dtype: torch.dtype) -> None:
+    z, keys, gate = (part.detach().float() for part in parts)
+    gate = gate.half().float()
+    for similarity in ("masked_cosine", "prenormalised"):
+        found = gated_similarity(z, keys, gate.to(dtype), similarity=similarity)
+        assert torch.equal(found, gated_similarity(z, keys, gate, similarity=similarity))
+
+
 def test_one_view_is_no_positive_of_itself() -> None:
     z = random(4, DIM)
     labels = torch.tensor([0, 0, 1, 2])

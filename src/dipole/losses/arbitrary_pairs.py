@@ -175,7 +175,7 @@ def gated_similarity(
     keys = unit_rows(keys)
     if gate is None:
         return inner_products(unit_rows(z), keys)
-    gate = accumulate(gate)
+    gate = gate.to(keys.dtype)
     if similarity == "prenormalised":
         return inner_products(unit_rows(z) * gate.square(), keys)
     gated = unit_rows(accumulate(z) * gate) * gate
