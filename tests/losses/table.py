@@ -1,12 +1,14 @@
 """Every loss as a function of two views (N, D), so that one property is tested on all of them."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dipole.losses import (
     TransformDraws,
+    arbitrary_pair_loss,
     cacr_loss,
     cacr_momentum_views_loss,
     cacr_queue_loss,
@@ -22,6 +24,7 @@ from dipole.losses import (
     groco_loss,
     hard_contrastive_loss,
     hard_negatives_info_nce_loss,
+    hydra_moco_loss,
     info_loob_loss,
     info_nce_loss,
     multi_positive_info_nce_loss,
@@ -78,6 +81,20 @@ def sup_con(z1: Tensor, z2: Tensor) -> Tensor:
     """Labels are what rows have in common, so they move with a permutation: the sign of a fixed projection."""
     labels = (torch.cat([z1, z1])[:, 0] > 0).long()
     return sup_con_loss(torch.cat([z1, z2]), labels, temperature=0.4)
+
+
+def classes(a: Tensor) -> Tensor:
+    """Three classes that move with a permutation of the rows."""
+    return (a[:, 0] > 0).long() + (a[:, 1] > 0).long()
+
+
+def half_open(a: Tensor) -> Tensor:
+    """Gates that half precision holds exactly."""
+    return 0.25 + 0.5 * (third(a) > 0).to(a)
+
+
+def arbitrary_pairs(a: Tensor, b: Tensor, **options: Any) -> Tensor:
+    return arbitrary_pair_loss(a, b, half_open(b), classes(a), classes(third(a)), temperature=0.3, **options)
 
 
 # Differentiable in every input, nothing is treated as a constant: finite differences apply.
@@ -139,6 +156,11 @@ SMOOTH: dict[str, Loss] = {
     "dcl": lambda a, b: dcl_loss(a, b, temperature=0.3),
     "dclw, weights attached": lambda a, b: dclw_loss(a, b, temperature=0.3, detach_weight=False),
     "sup_con": sup_con,
+    "arbitrary_pair": arbitrary_pairs,
+    "arbitrary_pair, prenormalised": lambda a, b: arbitrary_pairs(a, b, similarity="prenormalised"),
+    "arbitrary_pair, macro": lambda a, b: arbitrary_pairs(a, b, reduction="macro"),
+    "arbitrary_pair, macro_valid": lambda a, b: arbitrary_pairs(a, b, reduction="macro_valid"),
+    "arbitrary_pair, one view": lambda a, b: arbitrary_pairs(a, b, exclude_self=True),
     "hard_contrastive": lambda a, b: hard_contrastive_loss(a, b, temperature=0.7),
     "hard_contrastive, top_k": lambda a, b: hard_contrastive_loss(a, b, temperature=0.7, top_k=2),
     "hard_contrastive with a bank": lambda a, b: hard_contrastive_loss(a, b, bank(a), temperature=0.7, alpha=0.5),
@@ -169,6 +191,9 @@ WITH_CONSTANTS: dict[str, Loss] = {
     "cwcl, both directions": lambda a, b: cwcl_loss(a, b, temperature=0.3, weighted="both", directions="mean"),
     "team_up, strengths": lambda a, b: team_up_loss(a, b, (a[:, 0] > 0).to(a), gamma=0.7, temperature=0.3),
     "weighted": lambda a, b: weighted_contrastive_loss(a, b, weight_embeddings=third(b), temperature=0.3),
+    "hydra_moco": lambda a, b: hydra_moco_loss(
+        torch.stack([a, b]), torch.stack([b, a]), half_open(a), None, classes(a), classes(third(a)), temperature=0.3
+    ),
     "dcl_queue": lambda a, b: dcl_queue_loss(a, b, bank(a), temperature=0.3),
     "dcl_neighbour": lambda a, b: dcl_neighbour_loss(a, b, temperature=0.3),
     "cacr, weights detached": lambda a, b: cacr_loss(torch.stack([a, b, third(a)]), detach_weights=True),

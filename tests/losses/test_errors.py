@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.losses import (
+    arbitrary_pair_loss,
     cacr_loss,
     cacr_momentum_loss,
     cacr_momentum_views_loss,
@@ -48,6 +49,7 @@ def with_temperature(temperature: Any) -> list[Callable[[], Tensor]]:
         *(lambda loss=loss: loss(z, z, temperature=temperature) for loss in PAIRS),  # type: ignore[misc]
         lambda: dcl_queue_loss(z, z, z, temperature=temperature),
         lambda: sup_con_loss(z, torch.zeros(5, dtype=torch.long), temperature=temperature),
+        lambda: arbitrary_pair_loss(z, z, None, torch.arange(5), torch.arange(5), temperature=temperature),
         lambda: cacr_momentum_views_loss(views, views, temperature=temperature),
     ]
 

@@ -55,6 +55,12 @@ TWINS: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...], dict[str, Any]
         {"alpha": 0.5},
     ),
     "GroCoLoss": (losses.groco_loss, (random(2, 12, DIM),), {"top_k": 3, "steepness": 2.0}),
+    "ArbitraryPairLoss": (losses.arbitrary_pair_loss, (Z1, Z2, Z1.sigmoid(), LABELS, LABELS), {"reduction": "macro"}),
+    "HydraMoCoLoss": (
+        losses.hydra_moco_loss,
+        (VIEWS, VIEWS, Z1.sigmoid(), Z2.sigmoid(), LABELS, LABELS.flip(0)),
+        {"alpha": 0.5},
+    ),
     "HardContrastiveLoss": (losses.hard_contrastive_loss, (Z1, Z2), {"top_k": 2}),
     "SimpleContrastiveLoss": (losses.simple_contrastive_loss, (Z1, Z2), {"alpha": 0.5}),
     "SimCTGLoss": (

@@ -49,7 +49,8 @@ def build(name: str, **options: Any) -> Any:
 
 def batch(views: int, n: int = N) -> Mapping[str, Tensor]:
     generator = torch.Generator().manual_seed(1)
-    return {"views": torch.rand(views, n, 3, 8, 8, generator=generator), "index": torch.arange(n)}
+    index = torch.arange(n)
+    return {"views": torch.rand(views, n, 3, 8, 8, generator=generator), "index": index, "label": index % 3}
 
 
 @pytest.mark.parametrize("name", IMAGE_METHODS)
@@ -68,7 +69,7 @@ def test_the_gradient_reaches_every_trained_parameter(name: str) -> None:
 
 @pytest.mark.parametrize("name", IMAGE_METHODS)
 def test_a_few_steps_lower_the_loss(name: str) -> None:
-    # With a fixed batch; queues are kept fixed too, because new keys make the task harder.
+    # With a fixed batch and fixed draws; queues are kept fixed too, because new keys make the task harder.
     method = build(name)
     data = batch(method.num_views, 16)
     queue = method.queue.state_dict() if name in QUEUED else None
@@ -77,6 +78,7 @@ def test_a_few_steps_lower_the_loss(name: str) -> None:
     for _ in range(8):
         if queue is not None:
             method.queue.load_state_dict({key: value.clone() for key, value in queue.items()})
+        torch.manual_seed(2)
         loss = method.loss_terms(data)["loss"]
         optimizer.zero_grad()
         loss.backward()
@@ -353,6 +355,9 @@ def test_chunks_change_no_gradient() -> None:
         ("hard-contrastive", {"alpha": 1.5}, "alpha is 1.5"),
         ("hard-contrastive", {"alpha": 0.5, "top_k": 2}, "at most one of them"),
         ("hard-contrastive", {"bank_size": 1}, "bank_size is 1"),
+        ("hydra", {"temperature": 0.0}, "temperature is 0.0"),
+        ("hydra", {"num_classes": 0}, "the data have 0 classes: hydra pairs classes, so choose labelled data"),
+        ("hydra", {"gate_hidden": 0}, "hidden_dim of a gate is 0"),
     ],
 )
 @pytest.mark.usefixtures("unchecked")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dipole.errors import InputError
 from dipole.losses import (
+    arbitrary_pair_loss,
     cacr_loss,
     cacr_momentum_views_loss,
     clip_loss,
@@ -52,6 +53,10 @@ def views(function: Callable[..., Tensor], **options: object) -> Objective:
 def supervised(z: Tensor, labels: Tensor, gather: bool) -> Tensor:
     # Rows of one sample lie side by side, so that the halves of the processes join to the whole batch in order.
     return sup_con_loss(z.transpose(0, 1).flatten(0, 1), labels.repeat_interleave(VIEWS), gather=gather)
+
+
+def arbitrary_pairs(z: Tensor, labels: Tensor, gather: bool, **options: Any) -> Tensor:
+    return arbitrary_pair_loss(z[0], z[1], z[2].sigmoid(), labels, (labels + 1) % 3, gather=gather, **options)
 
 
 def multi_positive(z: Tensor, labels: Tensor, gather: bool) -> Tensor:
@@ -108,6 +113,10 @@ OBJECTIVES: dict[str, Objective] = {
     "groco attached": views(groco_loss, top_k=3, stop_gradient=False, num_positive_views=2),
     "groco ids": groco_with_ids,
     "sup_con": supervised,
+    "arbitrary pairs": arbitrary_pairs,
+    "arbitrary pairs, macro": partial(arbitrary_pairs, reduction="macro"),
+    "arbitrary pairs, macro_valid": partial(arbitrary_pairs, reduction="macro_valid", similarity="prenormalised"),
+    "arbitrary pairs, one view": partial(arbitrary_pairs, exclude_self=True),
 }
 
 

@@ -1,5 +1,13 @@
 """Losses: functions of embeddings, each with a module twin. They know nothing of encoders, data or trainers."""
 
+from dipole.losses.arbitrary_pairs import (
+    arbitrary_pair_loss,
+    gated_similarity,
+    hydra_moco_loss,
+    pair_masks,
+    pair_probabilities,
+    sample_partner_labels,
+)
 from dipole.losses.autotcl import (
     global_info_nce_loss,
     linear_mmd,
@@ -56,6 +64,7 @@ from dipole.losses.hardness import (
 )
 from dipole.losses.info_nce import hard_negatives_info_nce_loss, info_nce_loss, nt_xent_loss
 from dipole.losses.modules import (
+    ArbitraryPairLoss,
     CACRLoss,
     CACRMomentumLoss,
     CACRQueueLoss,
@@ -72,6 +81,7 @@ from dipole.losses.modules import (
     GroCoLoss,
     HardContrastiveLoss,
     HardNegativesInfoNCELoss,
+    HydraMoCoLoss,
     InfoLOOBLoss,
     InfoNCELoss,
     LocalInfoNCELoss,
@@ -101,6 +111,7 @@ from dipole.losses.symile import (
 from dipole.losses.team_up import node_contrast, team_up_gamma, team_up_loss
 
 __all__ = [
+    "ArbitraryPairLoss",
     "CACRLoss",
     "CACRMomentumLoss",
     "CACRQueueLoss",
@@ -117,6 +128,7 @@ __all__ = [
     "GroCoLoss",
     "HardContrastiveLoss",
     "HardNegativesInfoNCELoss",
+    "HydraMoCoLoss",
     "InfoLOOBLoss",
     "InfoNCELoss",
     "LocalInfoNCELoss",
@@ -134,6 +146,7 @@ __all__ = [
     "TransformDraws",
     "Transformed",
     "anchor_groups",
+    "arbitrary_pair_loss",
     "attraction_weights",
     "cacr_loss",
     "cacr_momentum_loss",
@@ -157,12 +170,14 @@ __all__ = [
     "draw_transform",
     "extrapolate_positives",
     "feature_transform_loss",
+    "gated_similarity",
     "global_info_nce_loss",
     "groco_loss",
     "group_ordering_loss",
     "hard_contrastive_loss",
     "hard_negatives_info_nce_loss",
     "hardest_negatives",
+    "hydra_moco_loss",
     "inappropriate_tokens",
     "info_loob_loss",
     "info_nce_loss",
@@ -180,12 +195,15 @@ __all__ = [
     "npc_queue_multiplier",
     "nt_xent_loss",
     "own_negatives_info_nce_loss",
+    "pair_masks",
+    "pair_probabilities",
     "pairwise_clip_loss",
     "permuted_candidates",
     "pool_time",
     "rank_group_probability",
     "repulsion_weights",
     "sample_mixing_coefficients",
+    "sample_partner_labels",
     "simctg_loss",
     "simple_contrastive_loss",
     "simple_loss_from_similarities",

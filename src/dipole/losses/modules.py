@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from dipole.errors import InputError
+from dipole.losses.arbitrary_pairs import arbitrary_pair_loss, hydra_moco_loss
 from dipole.losses.autotcl import global_info_nce_loss, local_info_nce_loss
 from dipole.losses.cacr import cacr_loss
 from dipole.losses.cacr_moco import cacr_momentum_views_loss, cacr_queue_loss
@@ -186,6 +187,18 @@ class SupConLoss(LossModule):
     """Module twin of `sup_con_loss`, with the same keyword arguments."""
 
     function = staticmethod(sup_con_loss)
+
+
+class ArbitraryPairLoss(LossModule):
+    """Module twin of `arbitrary_pair_loss`, with the same keyword arguments."""
+
+    function = staticmethod(arbitrary_pair_loss)
+
+
+class HydraMoCoLoss(LossModule):
+    """Module twin of `hydra_moco_loss`, with the same keyword arguments."""
+
+    function = staticmethod(hydra_moco_loss)
 
 
 class CLIPLoss(LossModule):

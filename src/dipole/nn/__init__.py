@@ -6,6 +6,7 @@ from dipole.nn.logit_scale import LogitScale
 from dipole.nn.missing_modality import MissingModalityProjector
 from dipole.nn.modes import undisturbed
 from dipole.nn.momentum import MomentumEncoder, cosine_momentum
+from dipole.nn.pair_gate import PairGate, gate_statistics
 from dipole.nn.projector import mlp
 
 __all__ = [
@@ -14,9 +15,11 @@ __all__ = [
     "LogitScale",
     "MissingModalityProjector",
     "MomentumEncoder",
+    "PairGate",
     "SmallAlexNet",
     "build_encoder",
     "cosine_momentum",
+    "gate_statistics",
     "hopfield_retrieve",
     "mlp",
     "undisturbed",

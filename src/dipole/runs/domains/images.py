@@ -1,6 +1,7 @@
 """Images: views on the device, kNN and linear probe beside raw pixels, thumbnails."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class Images(Domain):
     default_data = "digits"
     protocols = ("knn", "linear")
     derived_view_options = ("size", "num_views")
-    derived_method_options = ("image_size",)
+    derived_method_options = ("image_size", "num_classes")
 
     def data_module(self, config: RunConfig, sets: Any = None) -> ImageDataModule:
         """Return the images of a run."""
@@ -50,6 +51,15 @@ class Images(Domain):
         """The size of the images, unless the settings give one."""
         assert isinstance(data, ImageDataModule)
         return {"image_size": data.image_size}
+
+    def resolve(
+        self, config: RunConfig, cls: type[Method], data: lightning.LightningDataModule, *, encoder_given: bool
+    ) -> RunConfig:
+        """The data also say how many classes there are, which they need not be read for if no one asks."""
+        if "num_classes" in cls.arguments():
+            assert isinstance(data, ImageDataModule)
+            config = replace(config, method={**config.method, "num_classes": data.num_classes})
+        return super().resolve(config, cls, data, encoder_given=encoder_given)
 
     def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
         """Views are made of batches, on their device."""
