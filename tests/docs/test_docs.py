@@ -88,7 +88,7 @@ def test_every_method_has_a_page_with_all_arguments_explained() -> None:
 
 
 def test_losses_are_all_explained_and_none_is_invented() -> None:
-    guide = (ROOT / "docs" / "losses.md").read_text(encoding="utf-8")
+    guide = "".join((ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("losses.md", "formulas.md"))
     reference = (ROOT / "docs" / "api" / "losses.md").read_text(encoding="utf-8")
     public = set(dipole.losses.__all__)
     assert set(re.findall(r"\w+Loss\b|\b\w+_loss\b", guide)) <= public

@@ -8,8 +8,8 @@ from dipole.errors import InputError
 def mlp(width: int, hidden: int, out: int, layers: int = 2, *, final_norm: bool = False) -> nn.Sequential:
     """Build a projection head: `layers − 1` times linear, batch normalisation, ReLU, then a linear layer.
 
-    One layer is a plain linear map (CACR's small networks), two are MoCo v2's head and, with `final_norm`, SimCLR's; three
-    are MoCo v3's.
+    One layer is a plain linear map (CACR's small networks), two are MoCo v2's head and, with `final_norm`, SimCLR's;
+    three are MoCo v3's.
 
     Args:
         width: input features.
