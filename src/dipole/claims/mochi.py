@@ -6,9 +6,9 @@ negatives that the method trains with (margin one point); and what the paper mak
 and linear accuracy, margin half a point) and use more of the sphere (uniformity, margin 0.05).
 
 Read in the stored result, after the runs: the task is harder, the positive is found half as often, and more of the
-sphere is used, if by less than the margin; whether features are better five seeds do not decide. Against the queue alone
-the positive is found as often as by MoCo: the task is harder by its negatives, not by its features. Both arms chose the
-smallest learning rate of the grid. The stored time includes a pause of an hour.
+sphere is used, if by less than the margin; whether features are better, five seeds do not decide. Against the queue
+alone the positive is found as often as by MoCo: the task is harder by its negatives, not by its features. Both arms
+chose the smallest learning rate of the grid. The stored time includes a pause of an hour.
 """
 
 from dipole.claims.base import Claim, Comparison
