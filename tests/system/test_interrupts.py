@@ -18,13 +18,21 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
     out = tmp_path / "run"
     flags = ["--epochs", "500", "--batch-size", "256", "--method.encoder", "convnet4-4"]
     process = subprocess.Popen(
-        [COMMAND, "train", "simclr", "--out", out, *flags], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+        [COMMAND, "train", "simclr", "--out", out, *flags],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        # Tests that a shell runs in the background inherit that the signal is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    deadline = time.monotonic() + 120
-    while not (out / "checkpoints" / "last.safetensors").is_file() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    try:
+        deadline = time.monotonic() + 120
+        while not (out / "checkpoints" / "last.safetensors").is_file() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert error.strip().splitlines()[-1] == "dipole: interrupted; a training run continues with --resume."
     assert "Traceback" not in error
