@@ -14,12 +14,12 @@ is no evidence for either side.
 
 import copy
 from statistics import fmean
-from typing import Any, cast
+from typing import cast
 
 import torch
 
 from dipole.claims.base import Arm, Claim, Comparison
-from dipole.claims.images import ImageData
+from dipole.claims.images import ImageData, epoch_of_views
 from dipole.claims.settings import GREY_VIEWS, SMALL
 from dipole.data import ImageSet
 from dipole.losses import npc_multiplier
@@ -38,16 +38,10 @@ def measure_coupling(method: Method, train: ImageSet, test: ImageSet, arm: Arm) 
     The network normalises by the batch, as it does in training; the method itself is left as it was.
     """
     network = cast(JointEmbedding, copy.deepcopy(method)).train()
-    options: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in arm.views.items()
-    }
-    views = SimCLRViews(cast(ImageData, arm.data).image_size, **options)
-    generator = torch.Generator().manual_seed(0)
-    order = torch.randperm(len(train), generator=generator)
     found = []
     with torch.no_grad():
-        for indices in order[: len(order) // arm.batch_size * arm.batch_size].split(arm.batch_size):
-            z1, z2 = network.project(views(train.fetch(indices), generator=generator))
+        for _, batch in epoch_of_views(SimCLRViews, arm, train, cast(ImageData, arm.data).image_size):
+            z1, z2 = network.project(batch)
             found.append(float(npc_multiplier(z1, z2, temperature=TEMPERATURE).mean()))
     return {"npc_multiplier": fmean(found)}
 

@@ -20,7 +20,7 @@ from typing import Any, cast
 import torch
 
 from dipole.claims.base import Arm, Claim, Comparison
-from dipole.claims.images import ImageData
+from dipole.claims.images import ImageData, epoch_of_views
 from dipole.claims.settings import GREY_VIEWS
 from dipole.data import ImageSet
 from dipole.methods.base import Method
@@ -45,17 +45,11 @@ def measure_loss(method: Method, train: ImageSet, test: ImageSet, arm: Arm) -> d
     Networks normalise by the batch, as they do in training; the method itself is left as it was.
     """
     network = copy.deepcopy(method).train()
-    options: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in arm.views.items()
-    }
-    views = SimCLRViews(cast(ImageData, arm.data).image_size, **options)
-    generator = torch.Generator().manual_seed(0)
-    order = torch.randperm(len(train), generator=generator)
     found = []
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # of the partners
-        for indices in order[: len(order) // arm.batch_size * arm.batch_size].split(arm.batch_size):
-            batch = {"views": views(train.fetch(indices), generator=generator), "label": train.labels["label"][indices]}
+        for indices, views in epoch_of_views(SimCLRViews, arm, train, cast(ImageData, arm.data).image_size):
+            batch = {"views": views, "label": train.labels["label"][indices]}
             found.append(float(network.loss_terms(batch)["loss"]))
     return {"log_loss": math.log(fmean(found))}
 

@@ -1,11 +1,13 @@
 """Experiments on images: kNN and linear accuracy of frozen features."""
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dipole.claims.base import Arm, Claim, Data, Metrics
 from dipole.claims.training import run_config
@@ -13,6 +15,7 @@ from dipole.data import ImageSet, imbalanced_indices, load_image_sets, stratifie
 from dipole.diagnostics import effective_rank
 from dipole.evaluation import embed_image_set, knn_accuracy, linear_probe, raw_pixels
 from dipole.runs import build_method, load, train
+from dipole.views import ImageViews
 
 HELD_OUT = 0.2  # share of the labelled training images on which learning rates are chosen
 Sets = tuple[ImageSet, ImageSet]
@@ -115,3 +118,17 @@ class ImageData(Data):
             }
             for name, (first, second) in embedded.items()
         }
+
+
+def epoch_of_views(
+    views_class: type[ImageViews], arm: Arm, images: ImageSet, size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the indices and new views of the batches of an epoch, of the arm's size; the same ones at every call."""
+    options: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in arm.views.items()
+    }
+    views: Any = views_class(size, **options)
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(images), generator=generator)
+    for indices in order[: len(order) // arm.batch_size * arm.batch_size].split(arm.batch_size):
+        yield indices, views(images.fetch(indices), generator=generator)

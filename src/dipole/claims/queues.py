@@ -5,10 +5,9 @@ from statistics import fmean
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 
 from dipole.claims.base import Arm
-from dipole.claims.images import ImageData
+from dipole.claims.images import ImageData, epoch_of_views
 from dipole.claims.settings import GREY_VIEWS, SMALL
 from dipole.data import ImageSet
 from dipole.diagnostics import proxy_accuracy, score_statistics, uniformity
@@ -39,17 +38,11 @@ def measure_proxy_task(method: Method, train: ImageSet, test: ImageSet, arm: Arm
     if isinstance(network, MoCHi):
         network.starts = (0, 0)
     size = cast(ImageData, arm.data).image_size
-    options = {name: tuple(value) if isinstance(value, list) else value for name, value in arm.views.items()}
-    views = MoCoV2Views(size, **cast(Any, options))
-    generator = torch.Generator().manual_seed(0)
-    torch.manual_seed(0)  # of what MoCHi draws
     found: dict[str, list[float]] = {}
-    with torch.no_grad():
-        order = torch.randperm(len(train), generator=generator)
-        for indices in order[: len(order) // arm.batch_size * arm.batch_size].split(arm.batch_size):
-            pair = views(train.fetch(indices), generator=generator)
-            queries = network.project(pair[:1])[0]
-            keys = F.normalize(network.project_keys(pair[1:])[0], dim=1)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # of what MoCHi draws
+        for _, pair in epoch_of_views(MoCoV2Views, arm, train, size):
+            queries, keys = network.embed_pair(pair)
             entries = network.queue.entries
             own = network.mix(queries).all if isinstance(network, MoCHi) else None
             scores = score_statistics(queries, keys, entries, temperature=TEMPERATURE).mean(dim=0)

@@ -56,7 +56,6 @@ def proxy_accuracy(
     positive = (queries * positives).sum(dim=1)
     found = []
     for rows in torch.arange(len(queries)).split(CHUNK):
-        # Computed the same way as the positive, so that equal vectors have equal scores.
         similarity = inner_products(queries[rows], negatives)
         if exclude is not None:
             similarity.masked_fill_(exclude[rows], -math.inf)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from dipole.card import Card
@@ -92,8 +91,7 @@ class FeatureTransform(MoCo):
 
     def loss_terms(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the loss of the queries of view 1 and statistics of scores, then enqueue the keys of view 2."""
-        queries = self.project(batch["views"][:1])[0]
-        keys = F.normalize(self.project_keys(batch["views"][1:])[0], dim=1)
+        queries, keys = self.embed_pair(batch["views"])
         draws = self.draw(len(queries), queries.shape[1])
         seen = transform_features(queries, keys, self.queue.entries, draws, post_norm=self.post_norm)
         loss = info_nce_loss(*seen, temperature=self.temperature, normalize=False)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from dipole.card import Card
@@ -99,8 +98,7 @@ class MoCHi(MoCo):
 
     def loss_terms(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the loss of the queries of view 1 and the proxy accuracy, then enqueue the keys of view 2."""
-        queries = self.project(batch["views"][:1])[0]
-        keys = F.normalize(self.project_keys(batch["views"][1:])[0], dim=1)
+        queries, keys = self.embed_pair(batch["views"])
         ids = self._ids(batch)
         exclude = None if ids is None or self.queue.ids is None else ids[:, None] == self.queue.ids
         mixed = self.mix(queries, exclude)

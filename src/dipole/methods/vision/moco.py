@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from dipole.card import Card
@@ -62,11 +63,14 @@ class MoCo(MomentumJointEmbedding):
 
     def loss_terms(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the loss of the queries of view 1, then enqueue the keys of view 2."""
-        queries = self.project(batch["views"][:1])[0]
-        keys = F.normalize(self.project_keys(batch["views"][1:])[0], dim=1)
+        queries, keys = self.embed_pair(batch["views"])
         loss = self.contrast(queries, keys, self.queue.entries)
         self.queue.enqueue(keys, gather=self.gather)
         return {"loss": loss}
+
+    def embed_pair(self, views: Float[Tensor, "2 n 3 h w"]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
+        """Return the queries (N, D) of view 1, and the unit keys (N, D) of view 2, which carry no gradient."""
+        return self.project(views[:1])[0], F.normalize(self.project_keys(views[1:])[0], dim=1)
 
     def contrast(self, queries: Tensor, keys: Tensor, queue: Tensor) -> Tensor:
         """Return InfoNCE of queries (N, D) and their keys (N, D) against the queue (M, D)."""
