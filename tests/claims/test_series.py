@@ -11,7 +11,7 @@ from dipole.claims.runner import run_claim
 from dipole.claims.series import ForecastData, before_test
 from dipole.data.timeseries import load_series
 from dipole.evaluation import ridge_forecast
-from dipole.runs.domains import timeseries
+from dipole.evaluation.long_series import horizons
 
 SMALL: dict[str, Any] = {"hidden": 4, "depth": 2, "features": 8, "longest_kernel": 4}
 DATA = ForecastData("toy-load", "load", 100)
@@ -62,4 +62,4 @@ def test_the_last_value_is_what_any_forecast_is_compared_with() -> None:
         torch.zeros_like(targets), targets, 24, train_end=task.train_end, validation_end=task.validation_end
     )
     assert found["MSE 24"] == pytest.approx(naive.naive_mse, rel=1e-4)
-    assert timeseries.horizons(task) == (24, 48, 168)
+    assert horizons(task) == (24, 48, 168)

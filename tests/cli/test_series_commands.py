@@ -116,7 +116,7 @@ def test_mistakes(
 def test_mistakes_with_a_run(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, out = str(folder / "run"), str(tmp_path / "e.parquet")
     for arguments, message in (
-        (["evaluate", run, "--protocol", "classification"], "is no data for 'classification'"),
+        (["evaluate", run, "--protocol", "classification"], "it is one long series: choose 'forecast'"),
         (["evaluate", run, "--data", "toy-patterns"], "holds many series"),
         (["evaluate", run, "--data", str(folder / "short.csv")], "has no column 'load'"),
         (["embed", run, "toy-patterns", "--out", out], "holds many series"),

@@ -61,9 +61,9 @@ def test_a_long_run_is_measured_now_and_then(tmp_path: Path, monkeypatch: pytest
     assert entries == [0, 3, 6]
 
 
-def test_evaluate(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dipole.runs.domains.graph, "SPLITS", 1)
-    monkeypatch.setattr(dipole.runs.domains.graph, "STEPS", 100)
+def test_evaluate(run: Run) -> None:
+    quick = evaluate(run.path, protocols=["linear"], options={"splits": 1, "steps": 100})
+    assert quick.settings["splits"] == 1
     result = evaluate(run.path)
     assert result.protocols == ("linear", "NMI", "ARI", "link AUC", "link AP")
     assert [row["encoder"] for row in result.rows] == ["trained", "untrained", "attributes"]
@@ -168,7 +168,7 @@ def test_a_graph_of_ones_own_without_classes(tmp_path: Path, capsys: pytest.Capt
     capsys.readouterr()
     assert main(["evaluate", run]) == 2
     told = capsys.readouterr().err
-    assert "left out: there are no two classes" in told
+    assert "there is nothing to evaluate by (linear: there are no two classes" in told
     assert "--loading.held_out" in told
 
 

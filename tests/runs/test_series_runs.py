@@ -12,8 +12,9 @@ import torch
 
 from dipole.data.timeseries import load_series
 from dipole.errors import InputError
+from dipole.evaluation.long_series import embed_set, horizons, past
 from dipole.runs import Run, RunConfig, load, train
-from dipole.runs.domains.timeseries import DOMAIN, embed_set, horizons, past
+from dipole.runs.domains.timeseries import DOMAIN
 from dipole.runs.embed import embed_to_parquet
 from dipole.runs.evaluate import evaluate
 from dipole.runs.look import report
@@ -92,7 +93,7 @@ def test_series_are_classified(runs: dict[str, Run]) -> None:
     assert result.protocols == ("accuracy",)
     assert [row["encoder"] for row in result.rows] == ["trained", "untrained", "raw values"]
     assert all(0 <= row["accuracy"] <= 1 for row in result.rows)
-    with pytest.raises(InputError, match="toy-patterns is no data for 'forecast': choose 'classification'"):
+    with pytest.raises(InputError, match="toy-patterns: there is nothing .* choose 'classification'"):
         evaluate(runs["patterns"].path, protocols=["forecast"])
 
 
@@ -104,7 +105,7 @@ def test_a_long_series_is_forecast(runs: dict[str, Run]) -> None:
     assert trained_row["MSE 24"] < naive["MSE 24"]
     assert naive["mean MSE"] == pytest.approx(sum(naive[f"MSE {h}"] for h in (24, 48, 168)) / 3)
     assert result.settings["targets"] == ["load", "temperature"]
-    with pytest.raises(InputError, match="toy-load is no data for 'classification'"):
+    with pytest.raises(InputError, match="toy-load: there is nothing .* choose 'forecast'"):
         evaluate(runs["load"].path, protocols=["classification"])
 
 

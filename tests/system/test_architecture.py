@@ -23,7 +23,7 @@ LAYERS = (
     "losses",
     "ops",
 )
-BELOW_ALL = {"card", "errors", "files"}
+BELOW_ALL = {"card", "discovery", "errors", "files"}
 ROOT = Path(dipole.__file__).parent
 
 

@@ -8,10 +8,11 @@ from typing import Any, cast
 from dipole.claims.base import Arm, Claim, Data, Metrics
 from dipole.claims.training import run_config
 from dipole.data.recommendation import Interactions, SequenceSet, load_interactions, split_sequences
+from dipole.evaluation.baselines.popularity import popularity_ranks
 from dipole.evaluation.ranking import ranking_metrics
 from dipole.methods.recommendation.base import SequentialRecommender
 from dipole.runs import load, train
-from dipole.runs.domains.recommendation import popularity_ranks, rank
+from dipole.runs.domains.recommendation import rank
 
 CUTOFFS = (10, 20)
 

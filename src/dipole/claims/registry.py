@@ -1,13 +1,12 @@
 """Claims by slug. A new file under `dipole/claims/` with a `CLAIM` is found by itself."""
 
-import difflib
 import importlib
 import pkgutil
 from functools import cache
 
 import dipole.claims
 from dipole.claims.base import Claim
-from dipole.errors import InputError
+from dipole.discovery import unknown
 
 
 @cache
@@ -38,7 +37,5 @@ def get_claim(slug: str) -> Claim:
     """
     known = claims()
     if slug not in known:
-        close = difflib.get_close_matches(slug, known, n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else f"There are {', '.join(known)}."
-        raise InputError(f"there is no claim {slug!r}. {hint}")
+        raise unknown("claim", slug, known)
     return known[slug]

@@ -8,9 +8,9 @@ from typing import cast
 from dipole.claims.base import Arm, Claim, Data, Metrics
 from dipole.claims.training import run_config
 from dipole.data.timeseries import ForecastTask, SeriesData, load_series, statistics
+from dipole.evaluation.long_series import error_columns, forecasts, horizons
 from dipole.methods.timeseries.embedding import SeriesEmbedding
 from dipole.runs import build_method, load, train
-from dipole.runs.domains.timeseries import error_columns, forecasts, horizons
 
 TUNING_HORIZONS = (24, 168, 720)
 

@@ -1,45 +1,73 @@
 """`dipole evaluate`."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from dipole.cli.parsing import parse, parser
+import jsonargparse
+
+from dipole.cli.parsing import parse, parser, taken, underscored
 from dipole.cli.tables import show
 
 WIDEST = 4  # numbers beside one another; more stand below one another
 HEADINGS = {"knn": "knn accuracy", "linear": "linear accuracy"}
-PROTOCOLS = (
-    "one or more with commas: knn, linear for images; sts, retrieval for text; retrieval, zero-shot, conditional for "
-    "several modalities; linear, clustering, links for graphs; forecast, classification for series; ranking, unseen "
-    "for recommendation; all by default"
+DESCRIPTION = (
+    "Measure the encoder of a run beside what it started from. --protocol NAME,NAME chooses protocols, those that the "
+    "data allow by default; `dipole evaluate RUN --protocol NAME --help` lists the options of one. Protocols: "
 )
 
 
 def run(arguments: Sequence[str]) -> None:
     """Evaluate a run and print the table."""
-    parser_ = parser("evaluate", "Measure the encoder of a run beside what it started from.")
-    parser_.add_argument("path", type=str, help="run directory")
-    parser_.add_argument("--protocol", type=str | None, default=None, help=PROTOCOLS)
-    parser_.add_argument("--data", type=str | None, default=None, help="other data than the run's")
-    parser_.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
+    names, arguments = taken("--protocol", underscored(arguments))
+    protocols = None if names is None else [name.strip() for name in names.split(",")]
+    parser_ = _parser(arguments, protocols)
     options = parse(parser_, arguments)
 
     from dipole.runs.evaluate import evaluate
 
     result = evaluate(
         options.path,
-        protocols=None if options.protocol is None else [name.strip() for name in options.protocol.split(",")],
+        protocols=protocols,
+        options=vars(options.protocol) if "protocol" in options else None,
         data=options.data,
         data_root=options.data_root,
         progress=True,
     )
     headings = [HEADINGS.get(name, name) for name in result.protocols]
     title = f"{options.path}: frozen features on {result.data}"
-    if len(headings) <= WIDEST:
-        rows = [[row["encoder"], *(row.get(name) for name in result.protocols)] for row in result.rows]
-        show(title, {"encoder": "left", **dict.fromkeys(headings, "right")}, rows)
-        return
-    rows = [
-        [heading, *(row.get(name) for row in result.rows)]
-        for heading, name in zip(headings, result.protocols, strict=True)
+    cells = [
+        [_cell(row.get(name), result.intervals.get(row["encoder"], {}).get(name)) for name in result.protocols]
+        for row in result.rows
     ]
-    show(title, {"": "left", **{str(row["encoder"]): "right" for row in result.rows}}, rows)
+    encoders = [str(row["encoder"]) for row in result.rows]
+    if len(headings) <= WIDEST:
+        rows: list[list[Any]] = [[name, *row] for name, row in zip(encoders, cells, strict=True)]
+        show(title, {"encoder": "left", **dict.fromkeys(headings, "right")}, rows)
+    else:
+        rows = [[heading, *row] for heading, row in zip(headings, zip(*cells, strict=True), strict=True)]
+        show(title, {"": "left", **dict.fromkeys(encoders, "right")}, rows)
+
+
+def _parser(arguments: Sequence[str], protocols: list[str] | None) -> jsonargparse.ArgumentParser:
+    """The parser, with the options of the protocol if a single one is chosen."""
+    from dipole.evaluation.protocols import get_protocol, names_of_protocols
+
+    result = parser("evaluate", DESCRIPTION + names_of_protocols())
+    result.add_argument("path", type=str, help="run directory")
+    result.add_argument("--data", type=str | None, default=None, help="other data than the run's")
+    result.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
+    path = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if path is not None and protocols is not None and len(protocols) == 1:
+        from dipole.methods.registry import get_method
+        from dipole.runs import Run
+
+        domain = get_method(Run.open(path).settings().name).domain
+        result.add_class_arguments(get_protocol(domain, protocols[0]), "protocol")
+    return result
+
+
+def _cell(value: float | None, interval: tuple[float, float] | None) -> Any:
+    """A value, with its interval if it has one."""
+    if value is None or interval is None:
+        return value
+    return f"{value:.4f} [{interval[0]:.4f}, {interval[1]:.4f}]"

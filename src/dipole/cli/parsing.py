@@ -50,6 +50,37 @@ def underscored(arguments: Sequence[str]) -> list[str]:
     return result
 
 
+def taken(flag: str, arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Take a flag that decides which others there are out of the arguments.
+
+    Args:
+        flag: with its dashes.
+        arguments: of the command.
+
+    Returns:
+        Its value, None if it is not there, and the other arguments.
+
+    Raises:
+        InputError: the flag has no value.
+
+    Example:
+        >>> taken("--protocol", ["runs/x", "--protocol", "knn", "--protocol.k=5"])
+        ('knn', ['runs/x', '--protocol.k=5'])
+    """
+    value, rest = None, []
+    remaining = iter(arguments)
+    for argument in remaining:
+        if argument == flag:
+            value = next(remaining, None)
+            if value is None:
+                raise InputError(f"{flag} needs a value.")
+        elif argument.startswith(flag + "="):
+            value = argument.partition("=")[2]
+        else:
+            rest.append(argument)
+    return value, rest
+
+
 def _suggestion(parser: jsonargparse.ArgumentParser, arguments: Sequence[str]) -> str:
     """The flag that was probably meant, if one is unknown."""
     known = [option for action in parser._actions for option in action.option_strings]

@@ -1,7 +1,7 @@
 """Several embeddings of the same data, side by side."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from jaxtyping import Int
@@ -10,6 +10,7 @@ from torch import Tensor
 from dipole.errors import InputError
 from dipole.evaluation.knn import TEMPERATURE, K, knn_accuracy
 from dipole.evaluation.linear_probe import linear_probe
+from dipole.evaluation.protocol import Picture
 
 PROTOCOLS = ("knn", "linear")
 
@@ -23,12 +24,16 @@ class Evaluation:
         rows: `{"encoder": name, protocol: accuracy, ...}`, accuracies 0 to 1.
         settings: what the numbers depend on.
         data: name of the data.
+        intervals: 95 % intervals of values that are means over draws, by encoder and column.
+        pictures: for the report.
     """
 
     protocols: tuple[str, ...]
     rows: tuple[dict[str, Any], ...]
     settings: dict[str, Any] = field(default_factory=dict)
     data: str = ""
+    intervals: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
+    pictures: tuple[Picture, ...] = ()
 
     def of(self, data: str) -> "Evaluation":
         """The same table with the name of the data that it is about."""
@@ -41,6 +46,8 @@ class Evaluation:
             "rows": [dict(row) for row in self.rows],
             "settings": self.settings,
             "data": self.data,
+            "intervals": self.intervals,
+            "pictures": [asdict(picture) for picture in self.pictures],
         }
 
 

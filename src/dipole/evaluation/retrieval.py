@@ -232,6 +232,29 @@ def evaluate_retrieval(
         >>> 0.1 < scores.mean["ndcg@10"] < 1
         True
     """
+    return retrieval_metrics(task.judgements, dense_run(task, encode, k=k, score=score), metrics)
+
+
+def dense_run(
+    task: RetrievalSet, encode: Callable[[list[str]], Tensor], *, k: int = DEPTH, score: str = "dot"
+) -> dict[str, dict[str, float]]:
+    """Find the best documents of every judged query by the embeddings of both.
+
+    Args:
+        task: see `dipole.data.text.load_retrieval`.
+        encode: as `evaluate_retrieval` takes it.
+        k: number of documents found for every query; a document with the id of the query is left out.
+        score: `"dot"` or `"cosine"`.
+
+    Returns:
+        Scores by the ids of query and document; of a query without judgements, nothing.
+
+    Example:
+        >>> from dipole.data.text import load_retrieval
+        >>> letters = lambda texts: torch.tensor([[float(text.count(c)) for c in "abcdefghijkl"] for text in texts])
+        >>> {len(found) for found in dense_run(load_retrieval("toy-retrieval"), letters, k=3).values()}
+        {3}
+    """
     names = task.judged_queries
     # One place more, because a document with the id of the query is left out.
     depth = k + 1
@@ -242,7 +265,7 @@ def evaluate_retrieval(
         found = [(task.document_ids[place], value) for place, value in zip(places, values, strict=True)]
         run[name] = dict([pair for pair in found if pair[0] != name][:k])
     run.update({name: {} for name in task.queries if name not in run})
-    return retrieval_metrics(task.judgements, run, metrics)
+    return run
 
 
 def _encode_documents(task: RetrievalSet, encode: Callable[[list[str]], Tensor]) -> Tensor:

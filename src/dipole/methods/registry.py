@@ -1,12 +1,9 @@
 """Methods by name. A new file under `dipole/methods/` is found by itself."""
 
-import difflib
-import importlib
-import pkgutil
 from functools import cache
 
 import dipole.methods
-from dipole.errors import InputError
+from dipole.discovery import classes_in, unknown
 from dipole.methods.base import Method
 
 
@@ -18,11 +15,7 @@ def methods() -> dict[str, type[Method]]:
         >>> "cacr" in methods()
         True
     """
-    found: dict[str, type[Method]] = {}
-    for module in pkgutil.walk_packages(dipole.methods.__path__, "dipole.methods."):
-        for value in vars(importlib.import_module(module.name)).values():
-            if isinstance(value, type) and issubclass(value, Method) and "card" in vars(value):
-                found[value.card.name] = value
+    found = {cls.card.name: cls for cls in classes_in(dipole.methods, Method, having="card")}
     return dict(sorted(found.items()))
 
 
@@ -38,7 +31,5 @@ def get_method(name: str) -> type[Method]:
     """
     known = methods()
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else "`dipole methods` lists them."
-        raise InputError(f"there is no method {name!r}. {hint}")
+        raise unknown("method", name, known, "`dipole methods` lists them.")
     return known[name]

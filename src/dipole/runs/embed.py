@@ -10,7 +10,8 @@ from torch import Tensor
 from dipole.errors import InputError
 from dipole.files import atomic_write
 from dipole.runs.domains import get_domain
-from dipole.runs.model import load, model_config
+from dipole.runs.loading import load
+from dipole.runs.model import model_config
 
 
 @dataclass(frozen=True)

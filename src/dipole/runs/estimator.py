@@ -16,7 +16,7 @@ from dipole.methods.base import Method
 from dipole.methods.registry import get_method
 from dipole.runs.config import RunConfig
 from dipole.runs.domains import get_domain
-from dipole.runs.model import load
+from dipole.runs.loading import load
 from dipole.runs.train import train
 
 AT_ONCE = 256  # samples that are embedded together

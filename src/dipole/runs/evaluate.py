@@ -1,20 +1,27 @@
 """Measure a trained encoder beside what it started from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from dipole.errors import InputError
 from dipole.evaluation import Evaluation
+from dipole.evaluation.baselines import baselines
+from dipole.evaluation.protocol import Protocol, measure_all
+from dipole.evaluation.protocols import get_protocol
+from dipole.evaluation.protocols import protocols as protocols_of
 from dipole.files import write_json
 from dipole.methods.registry import get_method
 from dipole.runs.directory import Run
 from dipole.runs.domains import get_domain
+from dipole.runs.loading import load
 
 
 def evaluate(
     path: str | Path,
     *,
     protocols: Sequence[str] | None = None,
+    options: Mapping[str, Any] | None = None,
     data: str | None = None,
     data_root: str | Path | None = None,
     progress: bool = False,
@@ -22,12 +29,14 @@ def evaluate(
     """Evaluate the frozen encoder of a run, and write `evaluation.json`.
 
     The same numbers are computed for the encoder as it was before training (same seed) and for plain features of the
-    data, so that it shows what training has added. Each domain has protocols of its own, which
-    `evaluate` of its class in `dipole.runs.domains` describes.
+    data, so that it shows what training has added. Protocols are found in `dipole.evaluation.protocols`, baselines in
+    `dipole.evaluation.baselines`.
 
     Args:
         path: the run directory.
-        protocols: some of the domain's, such as `"knn"` of images or `"ranking"` of recommenders; all if it is None.
+        protocols: some of the domain's, such as `"knn"` of images or `"ranking"` of recommenders; those that the data
+            allow if it is None.
+        options: of the one protocol that was chosen, such as `{"k": 20}`.
         data: other data than those of the run.
         data_root: folder of named data sets; that of the run if it is None.
         progress: show progress bars.
@@ -39,11 +48,55 @@ def evaluate(
         InputError: the run has no model, there is no such protocol, or the data cannot be evaluated against.
     """
     run = Run.open(path)
-    domain = get_domain(get_method(run.settings().name).domain)
-    chosen = tuple(protocols) if protocols else domain.protocols
-    unknown = sorted(set(chosen) - set(domain.protocols))
-    if unknown:
-        raise InputError(f"there is no protocol {unknown[0]!r}: choose from {', '.join(domain.protocols)}.")
-    result = domain.evaluate(run, chosen, data=data, data_root=data_root, progress=progress)
+    settings = run.settings()
+    domain = get_domain(get_method(settings.name).domain)
+    chosen = choose_protocols(domain.name, protocols, options)
+    trained = load(run.path)
+    methods, notes = {"trained": trained}, {}
+    try:
+        untrained = domain.untrained(trained, settings)
+        if untrained is not None:
+            methods["untrained"] = untrained
+    except InputError:
+        notes["untrained"] = "left out: its encoder cannot be opened any more"
+    material = domain.material(
+        methods, settings, data=data, data_root=data_root, protocols=list(chosen), progress=progress
+    )
+    material.notes |= notes
+    material.candidates |= {name: baseline(material) for name, baseline in baselines(domain.name).items()}
+    found = measure_all(chosen, material)
+    columns = dict.fromkeys(column for row in found.rows.values() for column in row)
+    result = Evaluation(
+        tuple(columns),
+        tuple({"encoder": name, **row} for name, row in found.rows.items()),
+        dict(found.settings),
+        found.data,
+        intervals={name: dict(each) for name, each in found.intervals.items()},
+        pictures=found.pictures,
+    )
     write_json(run.evaluation, result.to_dict())
     return result
+
+
+def choose_protocols(
+    domain: str, names: Sequence[str] | None, options: Mapping[str, Any] | None = None
+) -> dict[str, Protocol]:
+    """Return the protocols that were asked for, or those of a domain that run by default.
+
+    Args:
+        domain: of the method.
+        names: of protocols.
+        options: arguments of the one protocol that was asked for.
+
+    Raises:
+        InputError: there is no such protocol, or it refuses its options.
+
+    Example:
+        >>> list(choose_protocols("images", None))[:2]
+        ['knn', 'linear']
+    """
+    if options and len(names or ()) != 1:
+        raise InputError(f"{sorted(options)[0]} is an option of one protocol: name a single one with --protocol.")
+    if not names:
+        return {name: cls() for name, cls in protocols_of(domain).items() if cls.by_default}
+    return {name: get_protocol(domain, name)(**(options or {})) for name in names}

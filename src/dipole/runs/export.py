@@ -18,7 +18,8 @@ from dipole.methods.base import Method
 from dipole.methods.joint_embedding import JointEmbedding
 from dipole.methods.text.embedding import SentenceEmbedding
 from dipole.nn.text import StaticTextEncoder, TextEncoder
-from dipole.runs.model import load, model_config, model_folder
+from dipole.runs.loading import load
+from dipole.runs.model import model_config, model_folder
 
 TOLERANCE = 1e-3  # of the largest difference to PyTorch, relative to the largest value
 

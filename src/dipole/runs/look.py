@@ -15,7 +15,7 @@ from dipole.runs.directory import Run
 from dipole.runs.domains import get_domain
 from dipole.runs.domains.images import DOMAIN as IMAGES
 from dipole.runs.domains.images import sample_images
-from dipole.runs.model import load
+from dipole.runs.loading import load
 
 
 def report(path: str | Path, *, data_root: str | Path | None = None, progress: bool = False) -> Path:
@@ -35,7 +35,8 @@ def report(path: str | Path, *, data_root: str | Path | None = None, progress: b
     run = Run.open(path)
     name = run.settings().name
     domain = get_domain(get_method(name).domain)
-    return build_report(run.path, method=name, **domain.report_arguments(run, data_root=data_root, progress=progress))
+    shown = domain.report_arguments(load(run.path), run, data_root=data_root, progress=progress)
+    return build_report(run.path, method=name, **shown)
 
 
 def analyse_temperatures(

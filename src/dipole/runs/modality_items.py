@@ -1,36 +1,17 @@
 """The different contents of each modality of a set, embedded."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from dipole.data.multimodal import ModalitySet
+from dipole.evaluation.modal import Items
+from dipole.evaluation.zero_shot import class_embeddings
 from dipole.methods.multimodal.base import ModalityEmbedding
 from dipole.views.modalities import ModalityViews
-
-
-@dataclass
-class Items:
-    """Contents of a modality, each once: every caption of a cell is one, and so is a text that several rows share.
-
-    Attributes:
-        embeddings: (K, D), as the method compares them.
-        rows: for each row of the set, which of them stand in it; empty where the modality is missing.
-        shown: what a reader sees of each.
-        read: reads each once more, as the views take it: images and sounds are not kept in memory.
-    """
-
-    embeddings: Tensor
-    rows: list[list[int]]
-    shown: list[str]
-    read: list[Callable[[], Any]]
-
-    def first(self, row: int) -> Tensor:
-        """The embedding of the first content of a row; zero where there is none."""
-        return self.embeddings[self.rows[row][0]] if self.rows[row] else torch.zeros_like(self.embeddings[0])
 
 
 @torch.inference_mode()
@@ -138,3 +119,45 @@ def queries_of(method: ModalityEmbedding, given: dict[str, Tensor], target: str)
             return None
         parts.append(stand_in.float().cpu().expand(count, -1))
     return parts
+
+
+class ModalEncoder:
+    """A method as protocols of several modalities measure it.
+
+    Args:
+        method: in evaluation mode.
+        rows: whose contents are embedded, when they are first needed.
+        progress: show progress bars.
+    """
+
+    def __init__(self, method: ModalityEmbedding, rows: ModalitySet, progress: bool = False) -> None:
+        self.method, self.rows, self.progress = method, rows, progress
+        kinds = {name: facts["kind"] for name, facts in method.modalities.items()}
+        self.text = next((name for name, kind in kinds.items() if kind == "text"), None)
+
+    @cached_property
+    def items(self) -> dict[str, Items]:
+        """Embedded contents by modality."""
+        return embed_items(self.method, self.rows, progress=self.progress)
+
+    def queries(self, given: dict[str, Tensor], target: str) -> list[Tensor] | None:
+        """See `queries_of`."""
+        return queries_of(self.method, given, target)
+
+    def missing(self, name: str) -> Tensor | None:
+        """What stands for a missing modality."""
+        return self.method.missing_embedding(name)
+
+    def score(self, queries: Sequence[Tensor], candidates: Tensor) -> Tensor:
+        """Scores (N, K) of candidates for queries."""
+        return self.method.score(queries, candidates)
+
+    @torch.inference_mode()
+    def classes(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
+        """(C, D) embeddings of classes, averaged over templates."""
+        assert self.text is not None, "only asked for where there are texts"
+        prompts = [template.replace("{}", name) for name in names for template in templates]
+        views = self.method.build_views().only(self.text)
+        batch = views([{self.text: [prompt]} for prompt in prompts], self.method.tokenizers)
+        z = self.method.embed({self.text: batch["inputs"][self.text].to(self.method.device)}).float().cpu()
+        return class_embeddings(z.unflatten(0, (len(names), len(templates))))

@@ -12,7 +12,6 @@ from dipole.errors import InputError
 from dipole.files import atomic_write, read_json, write_json
 from dipole.methods.base import Method
 from dipole.methods.registry import get_method
-from dipole.runs.safety import refuse_pickles
 
 DESCRIPTION = "dipole.json"  # in the folder of a model: what it is and how it is built
 
@@ -60,34 +59,6 @@ def build_method(name: str, arguments: dict[str, Any], *, seed: int = 0, encoder
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return cls(**arguments)
-
-
-def load(path: str | Path, *, encoder: nn.Module | None = None) -> Method:
-    """Load the method of a run or of a model folder, ready to embed.
-
-    Args:
-        path: a run directory, or the `model` folder in it.
-        encoder: the module that the method was trained with, if it was not a named encoder.
-
-    Returns:
-        The method in evaluation mode.
-
-    Raises:
-        InputError: there is no model, a file is not whole, or a pickle lies in the folder.
-    """
-    from dipole.runs.domains import get_domain  # whose modules load models themselves
-
-    folder = model_folder(path)
-    refuse_pickles(path)
-    config = model_config(path)
-    try:
-        domain = get_domain(get_method(config["name"]).domain)
-        method = domain.load(folder, config, encoder)
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{folder / DESCRIPTION} does not describe a model of dipole ({error}).") from error
-    return method.eval()
 
 
 def load_model(folder: Path, config: dict[str, Any], encoder: nn.Module | None = None) -> Method:

@@ -15,7 +15,8 @@ from dipole.evaluation.ranking import top_items
 from dipole.methods.recommendation.base import SequentialRecommender
 from dipole.runs.directory import Run
 from dipole.runs.domains.recommendation import DOMAIN, states
-from dipole.runs.model import load, model_config
+from dipole.runs.loading import load
+from dipole.runs.model import model_config
 
 
 @dataclass(frozen=True)

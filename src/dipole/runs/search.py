@@ -16,7 +16,8 @@ from dipole.evaluation.retrieval import dense_search
 from dipole.files import atomic_write, read_json, write_json
 from dipole.methods.text.embedding import SentenceEmbedding
 from dipole.nn.text import encode_texts
-from dipole.runs.model import load, model_folder
+from dipole.runs.loading import load
+from dipole.runs.model import model_folder
 
 BLOCK = 8192  # texts embedded between two writes to the index
 

@@ -102,6 +102,18 @@ def _load_path(path: Path, column: str | None) -> TextSet:
     )
 
 
+def is_retrieval(data: str, root: str | Path | None = None) -> bool:
+    """Return whether a name or a folder is a task of retrieval.
+
+    Example:
+        >>> is_retrieval("toy-retrieval"), is_retrieval("toy-sts")
+        (True, False)
+    """
+    folders = [Path(data), *([] if root is None else [Path(root) / data])]
+    files = ("corpus.jsonl", "cran.qry.xml")
+    return data == TOY_RETRIEVAL or any((folder / file).is_file() for folder in folders for file in files)
+
+
 def _in_root(root: Path | None, name: str, place: str) -> Path:
     """A place below the data root."""
     if root is None:

@@ -12,10 +12,11 @@ import numpy as np
 from torch import Tensor, nn
 
 from dipole.errors import InputError
-from dipole.evaluation import Evaluation
+from dipole.evaluation.protocol import Material
 from dipole.methods.base import Method
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
+from dipole.runs.model import build_method, load_model, save_model
 
 
 @dataclass
@@ -39,12 +40,10 @@ class Domain(ABC):
     Attributes:
         name: as methods name it.
         default_data: a built-in set.
-        protocols: of `evaluate`, all of which run unless the caller chooses.
     """
 
     name: ClassVar[str]
     default_data: ClassVar[str]
-    protocols: ClassVar[tuple[str, ...]]
     # Arguments of a views' class that follow from the run and are no settings of their own.
     derived_view_options: ClassVar[tuple[str, ...]] = ("num_views",)
     # Arguments of a method that follow from the run likewise.
@@ -81,31 +80,45 @@ class Domain(ABC):
 
     def save(self, method: Method, config: RunConfig, folder: Path) -> None:
         """Write the model that people share."""
-        from dipole.runs.model import save_model
-
         save_model(method, folder, name=config.name, arguments=config.method, facts=self._shared_facts(config))
 
     def load(self, folder: Path, config: dict[str, Any], encoder: nn.Module | None) -> Method:
         """Load what `save` has written."""
-        from dipole.runs.model import load_model
-
         return load_model(folder, config, encoder)
 
     def _shared_facts(self, config: RunConfig) -> dict[str, Any]:
         """What `embed` must know beside the method."""
         return {}
 
+    def untrained(self, trained: Method, settings: RunConfig) -> Method | None:
+        """Return the method as it was before training (same seed); None where the trained one stands for it.
+
+        Raises:
+            InputError: it cannot be built any more.
+        """
+        return build_method(settings.name, settings.method, seed=settings.seed).eval()
+
     @abstractmethod
-    def evaluate(
+    def material(
         self,
-        run: Run,
-        protocols: Sequence[str],
+        methods: Mapping[str, Method],
+        settings: RunConfig,
         *,
         data: str | None = None,
         data_root: str | Path | None = None,
+        protocols: Sequence[str] = (),
         progress: bool = False,
-    ) -> Evaluation:
-        """Measure the frozen encoder of a run beside what it started from."""
+    ) -> Material:
+        """Return what protocols measure: the methods as candidates, and the data.
+
+        Args:
+            methods: `trained` and, if it can be built, `untrained`.
+            settings: of the run.
+            data: other data than those of the run.
+            data_root: folder of named data sets; that of the run if it is None.
+            protocols: that will be used; some data serve only some of them.
+            progress: show progress bars.
+        """
 
     @abstractmethod
     def embeddings(
@@ -122,7 +135,7 @@ class Domain(ABC):
 
     @abstractmethod
     def report_arguments(
-        self, run: Run, *, data_root: str | Path | None = None, progress: bool = False
+        self, method: Method, run: Run, *, data_root: str | Path | None = None, progress: bool = False
     ) -> dict[str, Any]:
         """Return what `build_report` shows beside the files of the run."""
 

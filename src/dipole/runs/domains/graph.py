@@ -12,25 +12,14 @@ from torch import Tensor
 from dipole.data.graph import GraphDataModule, GraphSet
 from dipole.diagnostics import GraphGeometryMonitor
 from dipole.errors import InputError
-from dipole.evaluation import Evaluation
-from dipole.evaluation.nodes import (
-    NodeSplit,
-    cluster_agreement,
-    link_scores,
-    node_accuracy,
-    random_node_split,
-    sample_non_edges,
-)
+from dipole.evaluation.materials import GraphMaterial
 from dipole.methods.base import Method
 from dipole.methods.graph.embedding import NodeEmbedding
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
-from dipole.runs.model import build_method, load
 from dipole.views.graph import detect_communities
 
-SPLITS = 5  # random ones, over which accuracies are averaged
-STEPS = 3000  # of a linear classifier
 MONITORED_NODES = 512
 MOST_NODES = 3000  # of a report
 MOST_COMMUNITIES = 30  # that have a colour of their own in a report
@@ -41,7 +30,6 @@ class Graph(Domain):
 
     name = "graph"
     default_data = "karate-club"
-    protocols = ("linear", "clustering", "links")
     derived_view_options = ()
     derived_method_options = ("num_features",)
 
@@ -88,56 +76,34 @@ class Graph(Domain):
         views = cast(Any, data.views)
         return [GraphGeometryMonitor(graph.graph.x, data.edges[0], nodes, views, labels, path=run.diagnostics)]
 
-    def evaluate(
+    def material(
         self,
-        run: Run,
-        protocols: Sequence[str],
+        methods: Mapping[str, Method],
+        settings: RunConfig,
         *,
         data: str | None = None,
         data_root: str | Path | None = None,
+        protocols: Sequence[str] = (),
         progress: bool = False,
-    ) -> Evaluation:
-        """Compare with the encoder as it was before training (same seed) and with the attributes themselves.
-
-        Classes: the accuracy of a softmax classifier on 10 % of the nodes, 10 % to choose it, mean over random splits;
-        also on the split of the graph, if it has one. Clusters: k-means. Links: edges that training did not see.
+    ) -> GraphMaterial:
+        """The graph, of which encoders see the edges that training has seen.
 
         Raises:
-            InputError: the graph has other attributes, or nothing that is asked for can be measured on it.
+            InputError: the graph has other attributes.
         """
-        settings = run.settings()
         module = self._module(settings, data, data_root)
         graph, (edges, held_out) = module.graph_set, module.edges
         inputs = {"x": graph.graph.x, "edge_index": edges}
-        methods = {
-            "trained": cast(NodeEmbedding, load(run.path)),
-            "untrained": build_method(settings.name, settings.method, seed=settings.seed).eval(),
-        }
-        columns = {name: embed_nodes(method, inputs) for name, method in methods.items()}
-        columns["attributes"] = graph.graph.x
-        rows: dict[str, dict[str, float]] = {name: {} for name in columns}
-        facts: dict[str, Any] = {"splits": SPLITS, "seed": settings.seed}
-        if graph.labels is None:
-            for protocol in ("linear", "clustering"):
-                if protocol in protocols:
-                    facts[protocol] = "left out: there are no two classes"
-        else:
-            for name, embeddings in columns.items():
-                if "linear" in protocols:
-                    rows[name] |= linear_accuracies(graph, embeddings, seed=settings.seed)
-                if "clustering" in protocols:
-                    rows[name] |= cluster_agreement(embeddings, graph.labels, seed=settings.seed)
-        if "links" in protocols and held_out.shape[1]:
-            all_edges = graph.graph.edge_index
-            others = sample_non_edges(all_edges, len(graph), held_out.shape[1], seed=settings.seed)
-            for name, embeddings in columns.items():
-                rows[name] |= link_scores(embeddings, held_out, others)
-        elif "links" in protocols:
-            facts["links"] = "left out: train with --loading.held_out 0.1 to hold edges out"
-        names = tuple(rows["trained"])
-        if not names:
-            raise InputError(f"{graph.name}: {'; '.join(f'{k} {facts[k]}' for k in protocols)}.")
-        return Evaluation(names, tuple({"encoder": name, **row} for name, row in rows.items()), facts).of(graph.name)
+        return GraphMaterial(
+            graph.name,
+            {name: _Encoder(method, inputs) for name, method in methods.items()},
+            settings.seed,
+            progress,
+            {"seed": settings.seed},
+            graph=graph,
+            edges=edges,
+            held_out=held_out,
+        )
 
     def embeddings(
         self,
@@ -165,13 +131,12 @@ class Graph(Domain):
         return {"loading": {"normalize": config.loading.get("normalize", True)}}
 
     def report_arguments(
-        self, run: Run, *, data_root: str | Path | None = None, progress: bool = False
+        self, method: Method, run: Run, *, data_root: str | Path | None = None, progress: bool = False
     ) -> dict[str, Any]:
         """Embeddings of some nodes, with their communities, their classes and the sizes of their neighbourhoods."""
         settings = run.settings()
         module = self._module(settings, None, data_root)
         graph, edges = module.graph_set, module.edges[0]
-        method = load(run.path)
         inputs = {"x": graph.graph.x, "edge_index": edges}
         seed = settings.views.get("community_seed", 0)
         community = detect_communities(edges, len(graph), method=settings.views.get("communities", "leiden"), seed=seed)
@@ -213,28 +178,15 @@ class Graph(Domain):
         return module
 
 
-def linear_accuracies(graph: GraphSet, embeddings: Tensor, *, seed: int) -> dict[str, float]:
-    """Return the accuracy of a linear classifier, `linear`, over random splits, and `public split` if there is one.
+class _Encoder:
+    """A method as protocols of graphs measure it."""
 
-    Args:
-        graph: with classes.
-        embeddings: (N, D).
-        seed: of the first split.
-    """
-    labels = graph.labels
-    assert labels is not None
-    seeds = [seed * SPLITS + number for number in range(SPLITS)]
-    splits = [random_node_split(labels, seed=one) for one in seeds]
-    found = [
-        node_accuracy(embeddings, labels, split, steps=STEPS, seed=one)
-        for one, split in zip(seeds, splits, strict=True)
-    ]
-    result = {"linear": sum(found) / len(found)}
-    masks = [graph.graph.get(mask) for mask in ("train_mask", "val_mask", "test_mask")]
-    if all(mask is not None and mask.ndim == 1 and bool(mask.any()) for mask in masks):
-        public = NodeSplit(*(torch.nonzero(mask & (labels >= 0)).flatten() for mask in masks))
-        result["public split"] = node_accuracy(embeddings, labels, public, steps=STEPS, seed=seed)
-    return result
+    def __init__(self, method: Method, inputs: Mapping[str, Tensor]) -> None:
+        self.method, self.inputs = method, inputs
+
+    def nodes(self) -> Tensor:
+        """Embeddings of all nodes."""
+        return embed_nodes(self.method, self.inputs)
 
 
 def class_names_of(graph: GraphSet) -> list[str | None]:

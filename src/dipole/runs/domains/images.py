@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from dipole.data import ImageDataModule, ImageSet, load_image_sets, load_images
 from dipole.diagnostics import GeometryMonitor
 from dipole.errors import InputError
-from dipole.evaluation import Evaluation, OnlineKNN, embed_image_set, evaluate_embeddings, raw_pixels
+from dipole.evaluation import OnlineKNN, embed_image_set
+from dipole.evaluation.materials import ImageMaterial
 from dipole.methods.base import Method
 from dipole.methods.joint_embedding import JointEmbedding
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
-from dipole.runs.model import build_method, load
 from dipole.views import resize
 
 MONITORED_IMAGES = 512
@@ -32,7 +32,6 @@ class Images(Domain):
 
     name = "images"
     default_data = "digits"
-    protocols = ("knn", "linear")
     derived_view_options = ("size", "num_views")
     derived_method_options = ("image_size", "num_classes")
 
@@ -94,37 +93,30 @@ class Images(Domain):
         """What images are resized to."""
         return {"image_size": config.image_size}
 
-    def evaluate(
+    def material(
         self,
-        run: Run,
-        protocols: Sequence[str],
+        methods: Mapping[str, Method],
+        settings: RunConfig,
         *,
         data: str | None = None,
         data_root: str | Path | None = None,
+        protocols: Sequence[str] = (),
         progress: bool = False,
-    ) -> Evaluation:
-        """Compare with the encoder as it was before training (same seed) and with the pixels themselves.
-
-        Raises:
-            InputError: the run has no model, or the data have no two classes.
-        """
-        settings = run.settings()
-        method = load(run.path)
+    ) -> ImageMaterial:
+        """Training and test images, resized as the encoder sees them."""
         train, test = load_image_sets(data or settings.data, data_root or settings.data_root, settings.image_size)
-        if train.num_classes < 2:
-            raise InputError(
-                f"{train.name} has no labels of two or more classes: there is nothing to evaluate against."
-            )
-        size = settings.image_size or train.default_size
-        untrained = build_method(settings.name, settings.method, seed=settings.seed).eval()
-        embeddings = {
-            "trained": embed_both(method, train, test, size, progress),
-            "untrained": embed_both(untrained, train, test, size, progress),
-            "raw pixels": (raw_pixels(train, size), raw_pixels(test, size)),
-        }
-        return evaluate_embeddings(
-            embeddings, train.labels["label"], test.labels["label"], protocols, seed=settings.seed
-        ).of(train.name)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return ImageMaterial(
+            train.name,
+            {name: method.to(device) for name, method in methods.items()},
+            settings.seed,
+            progress,
+            {"train_images": len(train), "test_images": len(test), "seed": settings.seed},
+            train=train,
+            test=test,
+            image_size=settings.image_size or train.default_size,
+            device=device,
+        )
 
     def embeddings(
         self,
@@ -159,11 +151,10 @@ class Images(Domain):
         return found
 
     def report_arguments(
-        self, run: Run, *, data_root: str | Path | None = None, progress: bool = False
+        self, method: Method, run: Run, *, data_root: str | Path | None = None, progress: bool = False
     ) -> dict[str, Any]:
         """Embeddings, thumbnails and labels of test images."""
         images = sample_images(run, data_root)
-        method = load(run.path)
         size = run.settings().image_size
         assert size is not None
         return {
@@ -181,18 +172,6 @@ def sample_images(run: Run, data_root: str | Path | None = None) -> ImageSet:
     settings = run.settings()
     _, test = load_image_sets(settings.data, data_root or settings.data_root, settings.image_size)
     return test.sample(MOST_IMAGES)
-
-
-def embed_both(
-    method: Method, train: ImageSet, test: ImageSet, image_size: int, progress: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Embed a training and a test set with a method in evaluation mode, on a GPU if there is one."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    method.to(device)
-    return (
-        embed_image_set(method.embed, train, image_size, device=device, progress=progress),
-        embed_image_set(method.embed, test, image_size, device=device, progress=progress),
-    )
 
 
 def _image_sets(source: str, data_root: str | Path | None, size: int) -> list[tuple[str | None, ImageSet]]:

@@ -1,6 +1,8 @@
 """Language models: judged responses to train on, likelihoods to measure by, adapters to share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,18 +16,17 @@ from dipole.data.language import JudgmentPairs, load_judgments
 from dipole.data.language.judgments import TOY
 from dipole.data.text import TextDataModule, TextSet
 from dipole.errors import InputError
-from dipole.evaluation import Evaluation
+from dipole.evaluation.materials import LanguageMaterial
+from dipole.evaluation.protocols.likelihood import LogLikelihoods
 from dipole.files import atomic_write, write_json
-from dipole.losses import inappropriate_tokens
 from dipole.methods.base import Method
 from dipole.methods.language.cut import CUT
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
-from dipole.runs.model import DESCRIPTION, build_method, load
+from dipole.runs.model import DESCRIPTION, build_method
 
 ADAPTER = "adapter_model.safetensors"
-KINDS = ("criticised tokens", "other tokens", "satisfactory responses")
 
 
 class Language(Domain):
@@ -33,7 +34,6 @@ class Language(Domain):
 
     name = "language"
     default_data = TOY
-    protocols = ("likelihood",)
     derived_view_options = ()
 
     @staticmethod
@@ -91,39 +91,33 @@ class Language(Domain):
             raise InputError(f"{folder / ADAPTER} does not hold the adapters of this model.")
         return method
 
-    def evaluate(
+    def untrained(self, trained: Method, settings: RunConfig) -> None:
+        """The model before training is the trained one without its adapters."""
+
+    def material(
         self,
-        run: Run,
-        protocols: Sequence[str],
+        methods: Mapping[str, Method],
+        settings: RunConfig,
         *,
         data: str | None = None,
         data_root: str | Path | None = None,
+        protocols: Sequence[str] = (),
         progress: bool = False,
-    ) -> Evaluation:
-        """Compare log likelihoods a token with those of the model before training, without a judgment in the prompt.
-
-        Criticised are the tokens of unsatisfactory responses that the model before training calls inappropriate, by
-        the λ of the run; they stay the same after training.
-        """
-        settings = run.settings()
-        method = cast(CUT, load(run.path))
-        # Judged where possible on what training has not seen.
+    ) -> LanguageMaterial:
+        """Judged responses, where possible such as training has not seen."""
+        method = cast(CUT, methods["trained"])
         source = data or (f"{TOY}-test" if settings.data == TOY else settings.data)
         root = data_root or settings.data_root
         judged = load_judgments(source, root, seed=settings.seed, **self.loading(settings))
         method.to("cuda" if torch.cuda.is_available() else "cpu")
-        pairs = self.pairs(method, settings)
-        with method.language_model.disable_adapter():
-            before = log_likelihoods(method, judged, pairs, batch_size=settings.batch_size)
-        after = log_likelihoods(method, judged, pairs, batch_size=settings.batch_size)
-        blamed = inappropriate_tokens(before.judged, before.plain, threshold=method.threshold)
-        rows = []
-        for name, found in (("trained", after), ("untrained", before)):
-            values = dict(zip(KINDS, (found.plain[blamed], found.plain[~blamed], found.satisfactory), strict=True))
-            rows.append({"encoder": name, **{kind: float(part.mean()) for kind, part in values.items() if len(part)}})
-        facts = {"unit": "mean log likelihood of a token", "criticised": float(blamed.double().mean())}
-        columns = tuple(kind for kind in KINDS if kind in rows[0])
-        return Evaluation(columns, tuple(rows), facts).of(judged.name)
+        read = partial(log_likelihoods, method, judged, self.pairs(method, settings), batch_size=settings.batch_size)
+        return LanguageMaterial(
+            judged.name,
+            {"trained": _Model(read), "untrained": _Model(read, method.language_model.disable_adapter)},
+            settings.seed,
+            progress,
+            threshold=method.threshold,
+        )
 
     def embeddings(
         self,
@@ -144,23 +138,26 @@ class Language(Domain):
         raise AssertionError("embed refuses")
 
     def report_arguments(
-        self, run: Run, *, data_root: str | Path | None = None, progress: bool = False
+        self, method: Method, run: Run, *, data_root: str | Path | None = None, progress: bool = False
     ) -> dict[str, Any]:
         """The name of the data; evaluation, curves and settings are read from the run."""
         return {"data": run.settings().data, "scores": False}
 
 
-class LogLikelihoods:
-    """Log likelihoods of tokens, of unsatisfactory responses after both prompts.
+class _Model:
+    """A language model as protocols measure it, in a context of its own if there is one."""
 
-    Args:
-        judged: (M,) of unsatisfactory responses after instruction and judgment.
-        plain: (M,) of the same tokens after the misaligned prompt.
-        satisfactory: (K,) of satisfactory responses.
-    """
+    def __init__(
+        self,
+        read: Callable[[], LogLikelihoods],
+        context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
+        self.read, self.context = read, context
 
-    def __init__(self, judged: Tensor, plain: Tensor, satisfactory: Tensor) -> None:
-        self.judged, self.plain, self.satisfactory = judged, plain, satisfactory
+    def log_likelihoods(self) -> LogLikelihoods:
+        """Log likelihoods of the tokens of all responses."""
+        with self.context():
+            return self.read()
 
 
 @torch.no_grad()

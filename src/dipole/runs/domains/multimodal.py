@@ -16,20 +16,20 @@ from dipole.data.multimodal import (
     load_rows,
     parse_modalities,
 )
+from dipole.data.multimodal.templates import read_templates
 from dipole.diagnostics.monitor import ModalityGeometryMonitor
 from dipole.errors import InputError
-from dipole.evaluation import Evaluation
+from dipole.evaluation.materials import ModalityMaterial
+from dipole.evaluation.modal import Items
 from dipole.methods.base import Method
 from dipole.methods.multimodal.base import ModalityEmbedding
 from dipole.nn.modalities import learns_tokenizer
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
-from dipole.runs.modality_evaluation import Measured, add_conditional, add_retrieval, add_zero_shot, read_templates
-from dipole.runs.modality_items import Items, embed_items
+from dipole.runs.modality_items import ModalEncoder, embed_items
 from dipole.runs.modality_model import load_modality_model, save_modality_model, set_tokenizers
 from dipole.runs.modality_searches import searches
-from dipole.runs.model import build_method, load
 
 MONITORED = 256  # rows
 MOST = 500  # rows of a report
@@ -40,7 +40,6 @@ class Multimodal(Domain):
 
     name = "multimodal"
     default_data = "shape-captions"
-    protocols = ("retrieval", "zero-shot", "conditional")
     derived_view_options = ("modalities", "max_lengths")
     derived_method_options = ("modalities", "encoders")
 
@@ -128,48 +127,37 @@ class Multimodal(Domain):
         """Load what `save` has written."""
         return load_modality_model(folder, config, encoder)
 
-    def evaluate(
+    def untrained(self, trained: Method, settings: RunConfig) -> Method:
+        """The method before training, with the same tokenizers."""
+        method = cast(ModalityEmbedding, super().untrained(trained, settings))
+        set_tokenizers(method, cast(ModalityEmbedding, trained).tokenizers)
+        return method
+
+    def material(
         self,
-        run: Run,
-        protocols: Sequence[str],
+        methods: Mapping[str, Method],
+        settings: RunConfig,
         *,
         data: str | None = None,
         data_root: str | Path | None = None,
+        protocols: Sequence[str] = (),
         progress: bool = False,
-    ) -> Evaluation:
-        """Compare with the encoders as they were before training, and with chance.
+    ) -> ModalityMaterial:
+        """Embedded contents of the test rows.
 
         Raises:
-            InputError: there are no test rows, or none of the protocols can be computed of them.
+            InputError: there are no test rows.
         """
-        settings = run.settings()
-        trained = cast(ModalityEmbedding, load(run.path))
-        rows = self._test_rows(settings, data, data_root, trained)
-        methods = {"trained": trained}
-        facts: dict[str, Any] = {"rows": len(rows)}
-        try:
-            untrained = cast(ModalityEmbedding, build_method(settings.name, settings.method, seed=settings.seed).eval())
-            set_tokenizers(untrained, trained.tokenizers)
-            methods["untrained"] = untrained
-        except InputError:
-            facts["untrained"] = "left out: one of its encoders cannot be opened any more"
-        templates = read_templates(self.loading(settings)["templates"])
-        measured = {name: Measured() for name in methods}
-        for name, method in methods.items():
-            items = embed_items(method, rows, progress=progress)
-            if "retrieval" in protocols:
-                add_retrieval(measured[name], method, items)
-            if "zero-shot" in protocols:
-                add_zero_shot(measured[name], method, items, rows.labels, templates)
-            if "conditional" in protocols:
-                add_conditional(measured[name], method, items, rows.labels)
-        if not measured["trained"].found:
-            raise InputError(f"{rows.name}: nothing of {', '.join(protocols)} can be computed of these rows.")
-        if "zero-shot" in protocols:
-            facts["templates"] = list(templates)
-        values = {**{name: each.found for name, each in measured.items()}, "chance": measured["trained"].chance}
-        table = tuple({"encoder": name, **row} for name, row in values.items())
-        return Evaluation(tuple(measured["trained"].found), table, facts).of(rows.name)
+        rows = self._test_rows(settings, data, data_root, cast(ModalityEmbedding, methods["trained"]))
+        return ModalityMaterial(
+            rows.name,
+            {name: ModalEncoder(cast(ModalityEmbedding, each), rows, progress) for name, each in methods.items()},
+            settings.seed,
+            progress,
+            rows=len(rows),
+            labels=None if rows.labels is None else list(rows.labels),
+            templates=read_templates(self.loading(settings)["templates"]),
+        )
 
     def embeddings(
         self,
@@ -206,11 +194,11 @@ class Multimodal(Domain):
         return found
 
     def report_arguments(
-        self, run: Run, *, data_root: str | Path | None = None, progress: bool = False
+        self, method: Method, run: Run, *, data_root: str | Path | None = None, progress: bool = False
     ) -> dict[str, Any]:
         """A map of all modalities together, and searches from each in each other."""
         settings = run.settings()
-        method = cast(ModalityEmbedding, load(run.path))
+        method = cast(ModalityEmbedding, method)
         rows = self._test_rows(settings, None, data_root, method).sample(MOST)
         items = embed_items(method, rows, progress=progress)
         return {**_map(items), "searches": searches(method, items), "data": rows.name}

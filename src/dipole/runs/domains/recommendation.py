@@ -19,16 +19,16 @@ from dipole.data.recommendation import (
 )
 from dipole.data.recommendation.registry import TOY
 from dipole.errors import InputError
-from dipole.evaluation import Evaluation
+from dipole.evaluation.materials import InteractionMaterial
 from dipole.evaluation.online_ranking import OnlineRanking, rank_next_items
-from dipole.evaluation.ranking import CUTOFFS, full_ranking, ranking_metrics, top_items
+from dipole.evaluation.ranking import full_ranking, top_items
 from dipole.methods.base import Method
 from dipole.methods.recommendation.base import SequentialRecommender
 from dipole.report.recommendations import Example, recommendation_section
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
-from dipole.runs.model import build_method, load, load_model, save_model
+from dipole.runs.model import load_model, save_model
 
 COLUMNS = ("user_column", "item_column", "time_column")
 MOST_ITEMS = 1500  # of a report
@@ -41,7 +41,6 @@ class Recommendation(Domain):
 
     name = "recommendation"
     default_data = TOY
-    protocols = ("ranking", "unseen")
     derived_view_options = ()
     derived_method_options = ("items",)
 
@@ -110,39 +109,35 @@ class Recommendation(Domain):
             raise InputError(f"{folder} names {len(method.catalogue)} items, and its model has {method.encoder.items}.")
         return method
 
-    def evaluate(
+    def material(
         self,
-        run: Run,
-        protocols: Sequence[str],
+        methods: Mapping[str, Method],
+        settings: RunConfig,
         *,
         data: str | None = None,
         data_root: str | Path | None = None,
+        protocols: Sequence[str] = (),
         progress: bool = False,
-    ) -> Evaluation:
-        """Rank the last item of every user among all items; beside the model before training and popularity.
+    ) -> InteractionMaterial:
+        """The last item of every user, to be ranked among all that training has seen.
 
-        By `ranking` everything is a candidate, as in RecBole; by `unseen`, only what the user has not used before.
+        Raises:
+            InputError: no user has three interactions.
         """
-        settings = run.settings()
-        method = cast(SequentialRecommender, load(run.path))
+        trained = cast(SequentialRecommender, methods["trained"])
         table = self._read(settings, data, data_root)
-        _, _, test = split_sequences(table.with_items(method.catalogue), max_length=method.encoder.max_length)
+        _, _, test = split_sequences(table.with_items(trained.catalogue), max_length=trained.encoder.max_length)
         if not len(test):
             raise InputError(f"{table.name}: no user has three interactions, so that one could be predicted.")
-        untrained = build_method(settings.name, settings.method, seed=settings.seed).eval()
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        models = {"trained": method.to(device), "untrained": untrained.to(device)}
-        rows: list[dict[str, Any]] = [{"encoder": name} for name in (*models, "popularity")]
-        for protocol in protocols:
-            seen = protocol == "unseen"
-            ranks = [rank(cast(SequentialRecommender, model), test, exclude_seen=seen) for model in models.values()]
-            ranks.append(popularity_ranks(test, exclude_seen=seen))
-            for row, found in zip(rows, ranks, strict=True):
-                metrics = ranking_metrics(found, CUTOFFS)
-                row |= {_column(name, seen): value for name, value in metrics.items() if not name.startswith("MRR")}
-        facts = {"users": len(test), "items": len(method.catalogue), "candidates": "all items"}
-        columns = tuple(name for name in rows[0] if name != "encoder")
-        return Evaluation(columns, tuple(rows), facts).of(table.name)
+        return InteractionMaterial(
+            table.name,
+            {name: _Encoder(cast(SequentialRecommender, method.to(device))) for name, method in methods.items()},
+            settings.seed,
+            progress,
+            {"users": len(test), "items": len(trained.catalogue), "candidates": "all items"},
+            test=test,
+        )
 
     def embeddings(
         self,
@@ -171,11 +166,11 @@ class Recommendation(Domain):
         return Embeddings(batches(), skipped, f"{source}: no user has used an item that training has seen.")
 
     def report_arguments(
-        self, run: Run, *, data_root: str | Path | None = None, progress: bool = False
+        self, method: Method, run: Run, *, data_root: str | Path | None = None, progress: bool = False
     ) -> dict[str, Any]:
         """Embeddings of the most frequent items, and recommendations for some users beside what they took."""
         settings = run.settings()
-        method = cast(SequentialRecommender, load(run.path))
+        method = cast(SequentialRecommender, method)
         table = self._read(settings, data_root=data_root)
         counts = np.bincount(table.item, minlength=len(table.items) + 1)[1:]
         frequent = np.sort(np.argsort(-counts, kind="stable")[:MOST_ITEMS]) + 1
@@ -189,6 +184,17 @@ class Recommendation(Domain):
         }
 
 
+class _Encoder:
+    """A method as protocols of recommendation measure it."""
+
+    def __init__(self, method: SequentialRecommender) -> None:
+        self.method = method
+
+    def rank_items(self, test: SequenceSet, exclude_seen: bool) -> Tensor:
+        """Ranks of the next items."""
+        return rank(self.method, test, exclude_seen=exclude_seen)
+
+
 def rank(method: SequentialRecommender, sequences: SequenceSet, *, exclude_seen: bool = False) -> Tensor:
     """Rank the next items with a method, see `rank_next_items`."""
     return rank_next_items(method.embed, method.encoder.item_embedding.weight, sequences, exclude_seen=exclude_seen)
@@ -200,18 +206,6 @@ def states(method: SequentialRecommender, table: Interactions, users: np.ndarray
     rows = whole_histories(table, users, method.encoder.max_length)
     device = method.encoder.item_embedding.weight.device
     return method.embed({name: value.to(device) for name, value in rows.items()})  # type: ignore[attr-defined]
-
-
-def popularity_ranks(test: SequenceSet, *, exclude_seen: bool = False) -> Tensor:
-    """Ranks of the next items if everybody is recommended what was used most, these items not counted."""
-    table = test.interactions
-    held_out = np.zeros(len(table), dtype=bool)
-    held_out[test.rows.target] = True
-    counts = np.bincount(table.item[~held_out], minlength=len(table.items) + 1)
-    indices = torch.arange(len(test))
-    exclude = test.seen(indices) if exclude_seen else None
-    popularity = torch.from_numpy(counts).float()[:, None]
-    return full_ranking(torch.ones(len(test), 1), popularity, test.fetch(indices)["target"], exclude=exclude)
 
 
 @torch.inference_mode()
@@ -233,11 +227,6 @@ def _examples(method: SequentialRecommender, table: Interactions, test: Sequence
         )
         for row, length in enumerate(rows["length"].tolist())
     ]
-
-
-def _column(name: str, unseen: bool) -> str:
-    """Heading of a metric."""
-    return f"{name}, unseen" if unseen else name
 
 
 def _max_length(method: Mapping[str, Any]) -> int:

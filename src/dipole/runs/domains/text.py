@@ -1,7 +1,6 @@
 """Texts: views in the loading processes, STS and retrieval beside the encoder before training and BM25."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,27 +8,21 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from dipole.data.text import TextDataModule, TextSet, load_retrieval, load_sts, load_texts
-from dipole.diagnostics import TextGeometryMonitor, alignment, uniformity
-from dipole.errors import InputError
-from dipole.evaluation import Evaluation
-from dipole.evaluation.bm25 import bm25_run
-from dipole.evaluation.retrieval import evaluate_retrieval, retrieval_metrics
-from dipole.evaluation.sts import evaluate_sts
+from dipole.data.text import RetrievalSet, TextDataModule, TextSet, load_texts
+from dipole.diagnostics import TextGeometryMonitor
+from dipole.evaluation.materials import TextMaterial
+from dipole.evaluation.retrieval import dense_run
 from dipole.methods.base import Method
 from dipole.methods.text.embedding import SentenceEmbedding
 from dipole.nn.text import encode_texts
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
-from dipole.runs.model import build_method, load
 from dipole.runs.text_model import load_text_model, save_text_model
 
 MONITORED_TEXTS = 256
 MOST_TEXTS = 1500  # of a report
 SORTED_TOGETHER = 64  # batches whose texts are sorted by length together
-RETRIEVAL_METRICS = ("ndcg@10", "recall@100", "mrr@10")
-SIMILAR = 4  # pairs with a higher gold score are positives of the alignment, as in SimCSE
 
 
 class Text(Domain):
@@ -37,7 +30,6 @@ class Text(Domain):
 
     name = "text"
     default_data = "toy-sentences"
-    protocols = ("sts", "retrieval")
     derived_view_options = ("num_views", "max_length")
 
     @staticmethod
@@ -91,40 +83,28 @@ class Text(Domain):
         """Load what `save` has written."""
         return load_text_model(folder, config, encoder)
 
-    def evaluate(
+    def material(
         self,
-        run: Run,
-        protocols: Sequence[str],
+        methods: Mapping[str, Method],
+        settings: RunConfig,
         *,
         data: str | None = None,
         data_root: str | Path | None = None,
+        protocols: Sequence[str] = (),
         progress: bool = False,
-    ) -> Evaluation:
-        """Compare with the encoder as it was before training, and with BM25 in retrieval.
-
-        STS is read from `data` or from `sts/` in the data root, retrieval from `data` or from `cranfield/` in the data
-        root; without them the built-in sets are taken.
-        """
-        settings = run.settings()
-        root = data_root or settings.data_root
-        methods = {"trained": cast(SentenceEmbedding, load(run.path))}
-        facts = {"sts": "Spearman, all", "similarity": methods["trained"].similarity}
-        try:
-            untrained = build_method(settings.name, settings.method, seed=settings.seed).eval()
-            methods["untrained"] = cast(SentenceEmbedding, untrained)
-        except InputError:
-            facts["untrained"] = "left out: its encoder cannot be opened any more"
-        columns: dict[str, dict[str, float]] = {name: {} for name in methods}
-        sources: list[str] = []
-        if "sts" in protocols:
-            sources.append(_add_sts(columns, methods, _sts_source(data, root, "retrieval" in protocols), progress))
-        if "retrieval" in protocols:
-            sources.append(
-                _add_retrieval(columns, methods, _retrieval_source(data, root, "sts" in protocols), root, progress)
-            )
-        names = list(dict.fromkeys(name for row in columns.values() for name in row))
-        rows = tuple({"encoder": name, **row} for name, row in columns.items())
-        return Evaluation(tuple(names), rows, facts).of(", ".join(sources))
+    ) -> TextMaterial:
+        """Encoders; the protocols read their own tasks."""
+        encoders = {name: _Encoder(cast(SentenceEmbedding, each), progress) for name, each in methods.items()}
+        return TextMaterial(
+            settings.data,
+            dict(encoders),
+            settings.seed,
+            progress,
+            {"similarity": encoders["trained"].method.similarity},
+            data=data,
+            data_root=data_root or settings.data_root,
+            shared=len(protocols) > 1,
+        )
 
     def embeddings(
         self,
@@ -159,7 +139,7 @@ class Text(Domain):
         return found
 
     def report_arguments(
-        self, run: Run, *, data_root: str | Path | None = None, progress: bool = False
+        self, method: Method, run: Run, *, data_root: str | Path | None = None, progress: bool = False
     ) -> dict[str, Any]:
         """Embeddings of some training texts, with the texts and what the table says about their classes."""
         settings = run.settings()
@@ -167,7 +147,7 @@ class Text(Domain):
             settings.data, data_root or settings.data_root, column=settings.loading.get("column")
         ).sample(MOST_TEXTS)
         records = texts.fetch(torch.arange(len(texts)))
-        method = cast(SentenceEmbedding, load(run.path))
+        method = cast(SentenceEmbedding, method)
         lines = [_shown(record) for record in records]
         labels, class_names = _classes(texts, records)
         return {
@@ -179,78 +159,20 @@ class Text(Domain):
         }
 
 
-def _add_sts(
-    columns: dict[str, dict[str, float]], methods: Mapping[str, SentenceEmbedding], source: str, progress: bool
-) -> str:
-    """Add Spearman's correlation of every task, their mean, and alignment and uniformity; return what was read."""
-    tasks = load_sts(source)
-    graded = next((task for task in tasks if task.name == "STS-B"), tasks[-1])
-    for name, method in methods.items():
-        scores = evaluate_sts(tasks, partial(_encode, method, progress=progress))
-        row = columns[name]
-        row.update({task: score.spearman.all for task, score in scores.items()})
-        if len(scores) > 1:
-            row["mean STS"] = sum(score.spearman.all for score in scores.values()) / len(scores)
-        pairs = list(graded.subsets.values())
-        first, second = (
-            _encode(method, [text for pair in pairs for text in side(pair)])
-            for side in (lambda pair: pair.first, lambda pair: pair.second)
-        )
-        similar = torch.cat([torch.as_tensor(pair.gold) for pair in pairs]) > SIMILAR
-        if bool(similar.any()):
-            row["alignment"] = float(alignment(first[similar], second[similar]))
-        row["uniformity"] = float(uniformity(torch.cat([first, second]).unique(dim=0)))
-    return ", ".join(task.name for task in tasks)
+class _Encoder:
+    """A method as protocols of texts measure it."""
 
+    def __init__(self, method: SentenceEmbedding, progress: bool) -> None:
+        self.method, self.progress = method, progress
 
-def _add_retrieval(
-    columns: dict[str, dict[str, float]],
-    methods: Mapping[str, SentenceEmbedding],
-    source: str,
-    root: str | Path | None,
-    progress: bool,
-) -> str:
-    """Add the metrics of retrieval, of BM25 too; return what was read."""
-    task = load_retrieval(source, root)
-    for name, method in methods.items():
-        scores = evaluate_retrieval(
-            task,
-            partial(_encode, method, progress=progress),
-            RETRIEVAL_METRICS,
-            score=method.similarity,
-        )
-        columns[name].update({metric: float(scores.mean[metric]) for metric in RETRIEVAL_METRICS})
-    lexical = retrieval_metrics(task.judgements, bm25_run(task), RETRIEVAL_METRICS)
-    columns["BM25"] = {metric: float(lexical.mean[metric]) for metric in RETRIEVAL_METRICS}
-    return task.name
+    def encode(self, texts: list[str]) -> Tensor:
+        """Embeddings (N, D), computed on a GPU if there is one."""
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return encode_texts(self.method.encoder, texts, device=device, progress=self.progress)
 
-
-def _encode(method: SentenceEmbedding, texts: list[str], *, progress: bool = False) -> Tensor:
-    """Embeddings on a GPU if there is one."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return encode_texts(method.encoder, texts, device=device, progress=progress)
-
-
-def _sts_source(data: str | None, root: str | Path | None, shared: bool) -> str:
-    """Where the pairs of sentences are; `data` may be meant for the other protocol."""
-    if data is not None and not (shared and _is_retrieval(data, root)):
-        below = Path(root or ".") / data
-        return str(below) if not Path(data).exists() and below.is_dir() else data
-    return str(root) if root is not None and (Path(root) / "sts").is_dir() else "toy-sts"
-
-
-def _retrieval_source(data: str | None, root: str | Path | None, shared: bool) -> str:
-    """Where the documents and queries are; `data` may be meant for the other protocol."""
-    if data is not None and (not shared or _is_retrieval(data, root)):
-        return data
-    return "cranfield" if root is not None and (Path(root) / "cranfield").is_dir() else "toy-retrieval"
-
-
-def _is_retrieval(data: str, root: str | Path | None) -> bool:
-    """Whether a name or a folder is a task of retrieval."""
-    folders = [Path(data), *([] if root is None else [Path(root) / data])]
-    files = ("corpus.jsonl", "cran.qry.xml")
-    return data == "toy-retrieval" or any((folder / file).is_file() for folder in folders for file in files)
+    def search(self, task: RetrievalSet) -> dict[str, dict[str, float]]:
+        """The best documents of every query."""
+        return dense_run(task, self.encode, score=self.method.similarity)
 
 
 def _shown(record: Mapping[str, Any]) -> str:

@@ -12,20 +12,15 @@ from torch import Tensor
 from dipole.data.timeseries import ForecastTask, SeriesData, SeriesDataModule, SeriesSet, load_series
 from dipole.data.timeseries.arrays import make_sets
 from dipole.data.timeseries.toy import TOY_LOAD
-from dipole.errors import InputError
-from dipole.evaluation import Evaluation, Forecast, ridge_forecast
-from dipole.evaluation.svm import svm_classification
+from dipole.evaluation.long_series import embed_set, forecasts, horizons, past, represent, scaled_targets
+from dipole.evaluation.materials import SeriesMaterial
 from dipole.methods.base import Method
 from dipole.methods.timeseries.embedding import SeriesEmbedding
 from dipole.report import ForecastPlot
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
-from dipole.runs.model import build_method, load
 
-HORIZONS = (24, 48, 168, 336, 720)
-QUARTER_HOURLY_HORIZONS = (24, 48, 96, 288, 672)
-PAST = 200  # steps that a representation to forecast from sees
 MOST_SERIES, MOST_STEPS = 1500, 500  # of a report
 
 
@@ -34,7 +29,6 @@ class TimeSeries(Domain):
 
     name = "timeseries"
     default_data = TOY_LOAD
-    protocols = ("forecast", "classification")
     derived_view_options = ()
     derived_method_options = ("channels",)
 
@@ -85,31 +79,34 @@ class TimeSeries(Domain):
         """Read series as a run does."""
         return load_series(data, root, target=options["target"], covariates=options["covariates"])
 
-    def evaluate(
+    def untrained(self, trained: Method, settings: RunConfig) -> Method:
+        """The method before training, with the scale of the training part."""
+        method = cast(SeriesEmbedding, super().untrained(trained, settings))
+        method.scale_by(cast(SeriesEmbedding, trained).mean, cast(SeriesEmbedding, trained).deviation)
+        return method
+
+    def material(
         self,
-        run: Run,
-        protocols: Sequence[str],
+        methods: Mapping[str, Method],
+        settings: RunConfig,
         *,
         data: str | None = None,
         data_root: str | Path | None = None,
+        protocols: Sequence[str] = (),
         progress: bool = False,
-    ) -> Evaluation:
-        """Compare with the encoder as it was before training, and with the last value or the values themselves.
-
-        A long series is forecast, series with classes are classified.
-
-        Raises:
-            InputError: the data do not fit the protocol or the model.
-        """
-        settings = run.settings()
+    ) -> SeriesMaterial:
+        """Series with classes, or a long one to forecast."""
         source = self._load(data or settings.data, data_root or settings.data_root, self.loading(settings))
-        methods = {"trained": cast(SeriesEmbedding, load(run.path)), "untrained": untrained(run)}
-        if source.forecast is not None and "forecast" in protocols:
-            return forecast_table(methods, source.forecast, name=source.name)
-        if source.forecast is None and "classification" in protocols:
-            return classification_table(methods, source)
-        fitting = "forecast" if source.forecast is not None else "classification"
-        raise InputError(f"{source.name} is no data for {protocols[0]!r}: choose {fitting!r}.")
+        encoders = {name: _Encoder(cast(SeriesEmbedding, method)) for name, method in methods.items()}
+        trained = cast(SeriesEmbedding, methods["trained"])
+        return SeriesMaterial(
+            source.name,
+            dict(encoders),
+            settings.seed,
+            progress,
+            data=source,
+            scaled=lambda values: trained.scaled(values.to(trained.device)).cpu(),
+        )
 
     def embeddings(
         self,
@@ -136,12 +133,12 @@ class TimeSeries(Domain):
         return found
 
     def report_arguments(
-        self, run: Run, *, data_root: str | Path | None = None, progress: bool = False
+        self, method: Method, run: Run, *, data_root: str | Path | None = None, progress: bool = False
     ) -> dict[str, Any]:
         """Embeddings of test series with their classes, or of steps of a long series, and forecasts of it."""
         settings = run.settings()
         data = self._load(settings.data, data_root or settings.data_root, self.loading(settings))
-        method = cast(SeriesEmbedding, load(run.path))
+        method = cast(SeriesEmbedding, method)
         if data.forecast is None:
             shown = data.test or data.train
             count = min(len(shown), MOST_SERIES)
@@ -169,61 +166,22 @@ class TimeSeries(Domain):
         }
 
 
-def untrained(run: Run) -> SeriesEmbedding:
-    """Return the method of a run as it was before training, with the scale of the training part."""
-    settings = run.settings()
-    trained = cast(SeriesEmbedding, load(run.path))
-    method = cast(SeriesEmbedding, build_method(settings.name, settings.method, seed=settings.seed).eval())
-    method.scale_by(trained.mean, trained.deviation)
-    return method
+class _Encoder:
+    """A method as protocols of series measure it."""
 
+    def __init__(self, method: SeriesEmbedding) -> None:
+        self.method = method
 
-@torch.no_grad()
-def represent(method: SeriesEmbedding, task: ForecastTask) -> Tensor:
-    """Return representations (N, T, D) of the steps of all parts to forecast from, on a GPU if there is one."""
-    method.to("cuda" if torch.cuda.is_available() else "cpu")
-    return method.represent_causally(task.values[:, : task.test_end].to(method.device), padding=past(task)).cpu()
+    def forecast_errors(
+        self, task: ForecastTask, chosen: Sequence[int]
+    ) -> tuple[dict[int, tuple[float, float]], list[float]]:
+        """MSE and MAE by horizon, and the α that was chosen for each."""
+        found = forecasts(self.method, task, chosen)
+        return {h: (each.mse, each.mae) for h, each in found.items()}, [each.alpha for each in found.values()]
 
-
-def past(task: ForecastTask) -> int:
-    """Return how many steps a representation sees before its own: 200, or a quarter of a short training part."""
-    return min(PAST, task.train_end // 4)
-
-
-def horizons(task: ForecastTask) -> tuple[int, ...]:
-    """Return the field's horizons that fit into every part of a series; its largest whole quarter if none does."""
-    times = task.times
-    quarter_hourly = times is not None and bool(times[1] - times[0] == 15 * 60)
-    shortest = min(
-        task.train_end - past(task), task.validation_end - task.train_end, task.test_end - task.validation_end
-    )
-    fitting = tuple(h for h in (QUARTER_HOURLY_HORIZONS if quarter_hourly else HORIZONS) if h < shortest)
-    return fitting or (max(1, shortest // 4),)
-
-
-def scaled_targets(method: SeriesEmbedding, task: ForecastTask) -> Tensor:
-    """Return the columns to forecast (N, T, C), in deviations of the training part."""
-    return method.scaled(task.values.to(method.device)).cpu()[:, :, task.covariates :]
-
-
-def forecasts(
-    method: SeriesEmbedding, task: ForecastTask, chosen: Sequence[int], representations: Tensor | None = None
-) -> dict[int, Forecast]:
-    """Forecast scaled targets at several horizons, from representations (N, T, D) if they are known already."""
-    representations = represent(method, task) if representations is None else representations
-    targets = scaled_targets(method, task)[:, : representations.shape[1]]
-    return {
-        horizon: ridge_forecast(
-            representations,
-            targets,
-            horizon,
-            train_end=task.train_end,
-            validation_end=task.validation_end,
-            test_end=task.test_end,
-            skip=past(task),
-        )
-        for horizon in chosen
-    }
+    def embed_series(self, series: SeriesSet) -> Tensor:
+        """Embeddings of whole series."""
+        return embed_set(self.method, series)
 
 
 def forecast_plots(method: SeriesEmbedding, task: ForecastTask, representations: Tensor) -> list[ForecastPlot]:
@@ -250,69 +208,9 @@ def forecast_plots(method: SeriesEmbedding, task: ForecastTask, representations:
     return found
 
 
-def forecast_table(methods: Mapping[str, SeriesEmbedding], task: ForecastTask, *, name: str) -> Evaluation:
-    """Return MSE and MAE of every horizon and their means, in units of the training part's deviation."""
-    chosen = horizons(task)
-    errors: dict[str, dict[str, float]] = {}
-    alphas: dict[str, list[float]] = {}
-    for encoder, method in methods.items():
-        found = forecasts(method, task, chosen)
-        errors[encoder] = error_columns({h: (each.mse, each.mae) for h, each in found.items()})
-        errors["last value"] = error_columns({h: (each.naive_mse, each.naive_mae) for h, each in found.items()})
-        alphas[encoder] = [each.alpha for each in found.values()]
-    columns = tuple(next(iter(errors.values())))
-    rows = tuple({"encoder": encoder, **errors[encoder]} for encoder in (*methods, "last value"))
-    facts = {"targets": list(task.targets), "unit": "deviations of the training part", "past": past(task)}
-    return Evaluation(columns, rows, {**facts, "alphas": alphas}).of(name)
-
-
-def error_columns(found: Mapping[int, tuple[float, float]]) -> dict[str, float]:
-    """Return MSE and MAE by horizon, and their means.
-
-    Example:
-        >>> error_columns({24: (1.0, 2.0)})
-        {'MSE 24': 1.0, 'MAE 24': 2.0, 'mean MSE': 1.0, 'mean MAE': 2.0}
-    """
-    columns: dict[str, float] = {}
-    for horizon, (mse, mae) in found.items():
-        columns |= {f"MSE {horizon}": mse, f"MAE {horizon}": mae}
-    for place, error in enumerate(("MSE", "MAE")):
-        columns[f"mean {error}"] = sum(pair[place] for pair in found.values()) / len(found)
-    return columns
-
-
-def classification_table(methods: Mapping[str, SeriesEmbedding], data: SeriesData) -> Evaluation:
-    """Return the accuracy of a support vector machine on embeddings, and on the values themselves."""
-    if data.test is None or data.train.labels is None or data.test.labels is None or data.train.num_classes < 2:
-        raise InputError(f"{data.name} has no labels of two or more classes: there is nothing to evaluate against.")
-    embedded = {name: (embed_set(method, data.train), embed_set(method, data.test)) for name, method in methods.items()}
-    steps = max(part.values.shape[1] for part in (data.train, data.test))
-    embedded["raw values"] = (_flat(methods["trained"], data.train, steps), _flat(methods["trained"], data.test, steps))
-    rows, costs = [], {}
-    for name, (train, test) in embedded.items():
-        result = svm_classification(train, data.train.labels, test, data.test.labels)
-        rows.append({"encoder": name, "accuracy": result.accuracy})
-        costs[name] = result.cost
-    facts = {"train_series": len(data.train), "test_series": len(data.test), "cost": costs}
-    return Evaluation(("accuracy",), tuple(rows), facts).of(data.name)
-
-
-@torch.no_grad()
-def embed_set(method: SeriesEmbedding, series: SeriesSet, batch_size: int = 64) -> Tensor:
-    """Return embeddings (N, D) of whole series, on a GPU if there is one."""
-    method.to("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.cat([method.embed(part.to(method.device)).cpu() for part in series.values.split(batch_size)])
-
-
 def step_name(task: ForecastTask, step: int) -> str:
     """Return the time of a step, or its number."""
     return str(step) if task.times is None else str(task.times[step])
-
-
-def _flat(method: SeriesEmbedding, series: SeriesSet, steps: int) -> Tensor:
-    """Scaled values side by side, 0 where there is none."""
-    values = method.scaled(series.values.to(method.device)).cpu().nan_to_num()
-    return torch.nn.functional.pad(values, (0, 0, 0, steps - values.shape[1])).flatten(1)
 
 
 def _steps(

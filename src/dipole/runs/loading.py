@@ -1,0 +1,38 @@
+"""Load what a run has trained, whatever its domain."""
+
+from pathlib import Path
+
+from torch import nn
+
+from dipole.errors import InputError
+from dipole.methods.base import Method
+from dipole.methods.registry import get_method
+from dipole.runs.domains import get_domain
+from dipole.runs.model import DESCRIPTION, model_config, model_folder
+from dipole.runs.safety import refuse_pickles
+
+
+def load(path: str | Path, *, encoder: nn.Module | None = None) -> Method:
+    """Load the method of a run or of a model folder, ready to embed.
+
+    Args:
+        path: a run directory, or the `model` folder in it.
+        encoder: the module that the method was trained with, if it was not a named encoder.
+
+    Returns:
+        The method in evaluation mode.
+
+    Raises:
+        InputError: there is no model, a file is not whole, or a pickle lies in the folder.
+    """
+    folder = model_folder(path)
+    refuse_pickles(path)
+    config = model_config(path)
+    try:
+        domain = get_domain(get_method(config["name"]).domain)
+        method = domain.load(folder, config, encoder)
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{folder / DESCRIPTION} does not describe a model of dipole ({error}).") from error
+    return method.eval()
