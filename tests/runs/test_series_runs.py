@@ -93,7 +93,7 @@ def test_series_are_classified(runs: dict[str, Run]) -> None:
     assert result.protocols == ("accuracy",)
     assert [row["encoder"] for row in result.rows] == ["trained", "untrained", "raw values"]
     assert all(0 <= row["accuracy"] <= 1 for row in result.rows)
-    with pytest.raises(InputError, match="toy-patterns: there is nothing .* choose 'classification'"):
+    with pytest.raises(InputError, match=r"toy-patterns: there is nothing .* choose 'classification'"):
         evaluate(runs["patterns"].path, protocols=["forecast"])
 
 
@@ -105,7 +105,7 @@ def test_a_long_series_is_forecast(runs: dict[str, Run]) -> None:
     assert trained_row["MSE 24"] < naive["MSE 24"]
     assert naive["mean MSE"] == pytest.approx(sum(naive[f"MSE {h}"] for h in (24, 48, 168)) / 3)
     assert result.settings["targets"] == ["load", "temperature"]
-    with pytest.raises(InputError, match="toy-load: there is nothing .* choose 'forecast'"):
+    with pytest.raises(InputError, match=r"toy-load: there is nothing .* choose 'forecast'"):
         evaluate(runs["load"].path, protocols=["classification"])
 
 
