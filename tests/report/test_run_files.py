@@ -51,6 +51,17 @@ def test_the_best_value_is_marked_and_shares_have_bars(run_dir: Path) -> None:
     assert found["rows"][0]["cells"] == [{"text": "–", "share": None, "best": False}]
 
 
+def test_pictures_and_intervals_are_read(tmp_path: Path) -> None:
+    (tmp_path / "evaluation.json").write_text(
+        '{"protocols": ["a"], "rows": [{"encoder": "x", "a": 0.5}], "intervals": {"x": {"a": [0.25, 0.75]}}, '
+        '"pictures": [{"title": "t", "lead": "l", "figure": {"data": []}}]}'
+    )
+    found = read_evaluation(tmp_path / "evaluation.json")
+    assert found is not None
+    assert found["rows"][0]["cells"][0]["text"] == "0.500 [0.250, 0.750]"
+    assert found["pictures"] == [{"title": "t", "lead": "l", "figure": {"data": []}}]
+
+
 def test_the_smallest_error_is_the_best(tmp_path: Path) -> None:
     rows = '[{"encoder": "a", "mean MSE": 0.5, "MAE 24": 0.1}, {"encoder": "b", "mean MSE": 0.4, "MAE 24": 0.2}]'
     (tmp_path / "evaluation.json").write_text(f'{{"protocols": ["mean MSE", "MAE 24"], "rows": {rows}}}')

@@ -21,6 +21,12 @@ def run(arguments: Sequence[str]) -> None:
     names, arguments = taken("--protocol", underscored(arguments))
     protocols = None if names is None else [name.strip() for name in names.split(",")]
     parser_ = _parser(arguments, protocols)
+    # `--ways 5` is short for `--protocol.ways 5`.
+    known = parser_._option_string_actions
+    arguments = [
+        f"--protocol.{argument[2:]}" if f"--protocol.{argument[2:].partition('=')[0]}" in known else argument
+        for argument in arguments
+    ]
     options = parse(parser_, arguments)
 
     from dipole.runs.evaluate import evaluate
@@ -58,10 +64,11 @@ def _parser(arguments: Sequence[str], protocols: list[str] | None) -> jsonargpar
     result.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
     path = next((argument for argument in arguments if not argument.startswith("-")), None)
     if path is not None and protocols is not None and len(protocols) == 1:
-        from dipole.methods.registry import get_method
         from dipole.runs import Run
+        from dipole.runs.domains import domain_of
 
-        domain = get_method(Run.open(path).settings().name).domain
+        settings = Run.open(path).settings()
+        domain = domain_of(settings.name, settings.method).name
         result.add_class_arguments(get_protocol(domain, protocols[0]), "protocol")
     return result
 
@@ -70,4 +77,4 @@ def _cell(value: float | None, interval: tuple[float, float] | None) -> Any:
     """A value, with its interval if it has one."""
     if value is None or interval is None:
         return value
-    return f"{value:.4f} [{interval[0]:.4f}, {interval[1]:.4f}]"
+    return f"{value:.4f} ± {(interval[1] - interval[0]) / 2:.3f}"

@@ -6,7 +6,7 @@ from typing import Any
 
 import jsonargparse
 
-from dipole.cli.parsing import parse, parser, underscored
+from dipole.cli.parsing import parse, parser, taken, underscored
 from dipole.cli.tables import show
 from dipole.errors import InputError
 
@@ -47,7 +47,8 @@ def run(arguments: Sequence[str]) -> None:
 
     from lightning.pytorch.utilities import rank_zero_only
 
-    from dipole.runs import Run, RunConfig, train
+    from dipole.runs import Run, train
+    from dipole.runs.stages import saved_stages, stages_of, train_stages
 
     if name is None and "--resume" in flags and "--config" not in flags:
         # The run itself says what it is.
@@ -55,28 +56,56 @@ def run(arguments: Sequence[str]) -> None:
         resumed.add_argument("--out", type=str, required=True)
         resumed.add_argument("--resume", action="store_true")
         out = parse(resumed, flags).out
-        result = train(Run.open(out).settings(), out, resume=True)
+        stages = saved_stages(out)
+        if stages is not None:
+            result = train_stages(stages, out, resume=True)
+        else:
+            result = train(Run.open(out).settings(), out, resume=True)
     else:
         settings = _settings(name, flags)
-        parser_ = _parser(settings["name"], settings)
-        options = parse(parser_, flags).as_dict()
-        out, resume = options.pop("out"), options.pop("resume")
-        options.pop("config")
-        unasked = {key: entry.default for key, entry in inspect.signature(trainer_options).parameters.items()}
-        options["trainer"] = {key: value for key, value in options["trainer"].items() if value != unasked[key]}
-        result = train(RunConfig(name=settings["name"], **options), out, resume=resume)
+        found = [_config(each, flags) for each in stages_of(settings) or [settings]]
+        configs, (out, resume) = [config for config, _ in found], found[0][1]
+        if "stages" in settings:
+            result = train_stages(configs, out, resume=resume)
+        else:
+            result = train(configs[0], out, resume=resume)
     # Every process of a distributed run comes here; one tells the result.
     rank_zero_only(_summary)(result)
+
+
+def _config(settings: dict[str, Any], flags: list[str]) -> tuple[Any, tuple[str, bool]]:
+    """The settings of a run with the flags over them, and `--out` and `--resume`."""
+    from dipole.methods.registry import get_method
+    from dipole.methods.wrapping import Wrapping, base_of
+    from dipole.runs import RunConfig
+
+    name = settings["name"]
+    if issubclass(get_method(name), Wrapping):
+        named, flags = taken("--method.base", flags)
+        given = settings.get("method", {})
+        if named is not None and named != (base_of(get_method(name), given) or (None,))[0]:
+            given = {**given, "base": named}
+        settings = {**settings, "method": given}
+    base = base_of(get_method(name), settings.get("method", {}))
+    options = parse(_parser(name, settings, base), flags).as_dict()
+    place = options.pop("out"), options.pop("resume")
+    options.pop("config")
+    if base is not None:
+        options["method"]["base"] = {"name": base[0], **options["method"].get("base", {})}
+    unasked = {key: entry.default for key, entry in inspect.signature(trainer_options).parameters.items()}
+    options["trainer"] = {key: value for key, value in options["trainer"].items() if value != unasked[key]}
+    return RunConfig(name=name, **options), place
 
 
 def _settings(name: str | None, flags: list[str]) -> dict[str, Any]:
     """The defaults that a recipe and a file of settings give."""
     from dipole.runs.config import read_settings, recipes
+    from dipole.runs.stages import merged
 
     config = _value_of("--config", flags)
     if name is None and config is None:
         if "--help" in flags or "-h" in flags:
-            _parser(None, {}).print_help()
+            _parser(None, {}, None).print_help()
             raise SystemExit(0)
         known = ", ".join(recipes())
         raise InputError(f"name a recipe or a method: `dipole train NAME`. Recipes: {known}.")
@@ -87,10 +116,7 @@ def _settings(name: str | None, flags: list[str]) -> dict[str, Any]:
         settings = _recipe(name, _value_of("--data", flags) or given.get("data"))
         if given.get("name", settings["name"]) != settings["name"]:
             raise InputError(f"--config {config} is for {given['name']!r}, not for {settings['name']!r}.")
-        settings = {
-            key: {**settings.get(key, {}), **value} if isinstance(value, dict) else value
-            for key, value in {**settings, **given}.items()
-        }
+        settings = merged(settings, given)
     if "name" not in settings:
         raise InputError(f"--config {config} does not name a method: add a line such as 'name: simclr'.")
     return settings
@@ -119,8 +145,10 @@ def _value_of(flag: str, flags: list[str]) -> str | None:
     return None
 
 
-def _parser(name: str | None, settings: dict[str, Any]) -> jsonargparse.ArgumentParser:
-    """The parser for one method, with the settings as defaults."""
+def _parser(
+    name: str | None, settings: dict[str, Any], base: tuple[str, dict[str, Any]] | None
+) -> jsonargparse.ArgumentParser:
+    """The parser for one method and the one that it wraps, with the settings as defaults."""
     result = parser(f"train {name or 'NAME'}", DESCRIPTION)
     result.add_argument("--config", type=str | None, default=None, help="file of settings, e.g. a run's config.yaml")
     result.add_argument("--out", type=str, required=True, help="run directory to write")
@@ -132,20 +160,20 @@ def _parser(name: str | None, settings: dict[str, Any]) -> jsonargparse.Argument
     result.add_argument("--seed", type=int, default=0, help="of everything that is drawn")
     result.add_argument("--num_workers", type=int, default=0, help="processes that read data")
     result.add_argument("--precision", type=str, default="auto", help="auto, 32-true, bf16-mixed, 16-mixed or 64-true")
+    result.add_argument("--init_from", type=str | None, default=None, help="a run whose weights training starts from")
     if name is None:
         return result
     from dipole.methods.registry import get_method
-    from dipole.runs.domains import get_domain
+    from dipole.runs.domains import domain_of
 
     method = get_method(name)
-    domain = get_domain(method.domain)
+    domain = domain_of(name, settings.get("method", {}))
     if domain.name == "images":
         result.add_argument("--image_size", type=int | None, default=None, help="pixels; the data set's own by default")
-    # The encoder may be a module in Python; on the command line it is a name.
-    result.add_class_arguments(method, "method", skip={*domain.derived_method_options, "encoder"})
-    if "encoder" in method.arguments():
-        default = method.arguments()["encoder"].default
-        result.add_argument("--method.encoder", type=str, default=default, help="name or path of an encoder")
+    _add_method(result, method, "method", set(domain.derived_method_options))
+    if base is not None:
+        method = get_method(base[0])
+        _add_method(result, method, "method.base", set(domain.derived_method_options))
     if hasattr(method, "views_class"):
         result.add_class_arguments(method.views_class, "views", skip=set(domain.derived_view_options))
     result.add_function_arguments(domain.loading_options, "loading")
@@ -155,15 +183,27 @@ def _parser(name: str | None, settings: dict[str, Any]) -> jsonargparse.Argument
         given.pop("image_size", None)  # stands in the settings of every run
     if "method" in given:
         given["method"] = {k: v for k, v in given["method"].items() if k not in domain.derived_method_options}
+        if base is not None:
+            given["method"]["base"] = {k: v for k, v in base[1].items() if k not in domain.derived_method_options}
     try:
         result.parse_object({"out": "", **given})  # set_defaults would take any value
     except jsonargparse.ArgumentError as error:
         raise InputError(f"the settings do not fit {name}: {error}") from error
-    for key, value in given.items():
+    own = given.get("method", {}).pop("base", {}) if base is not None else {}
+    for key, value in {**given, "method.base": own}.items():
         result.set_defaults(
             {f"{key}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {key: value}
         )
     return result
+
+
+def _add_method(result: jsonargparse.ArgumentParser, method: Any, place: str, derived: set[str]) -> None:
+    """Add the arguments of a method, without what the data decide and without the method that it wraps."""
+    # The encoder may be a module in Python; on the command line it is a name.
+    result.add_class_arguments(method, place, skip={*derived, "encoder", "base"} & set(method.arguments()))
+    if "encoder" in method.arguments():
+        default = method.arguments()["encoder"].default
+        result.add_argument(f"--{place}.encoder", type=str, default=default, help="name or path of an encoder")
 
 
 def _summary(result: Any) -> None:

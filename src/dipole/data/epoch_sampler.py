@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sized
 
-import torch
 from jaxtyping import Int64
 from torch import Tensor
 from torch.utils.data.distributed import DistributedSampler
 
 from dipole import ops
 from dipole.data.randomness import keyed_generator
+from dipole.data.samplers import Order, Shuffled
 from dipole.errors import InputError
 
 
@@ -22,6 +22,7 @@ class EpochSampler(DistributedSampler[int]):
 
     Args:
         data: what is sampled from; only its length matters.
+        order: of an epoch; every sample once, shuffled, if it is None.
         seed: 0 or more.
         num_replicas: number of processes; that of the running process group by default.
         rank: index of this process.
@@ -37,7 +38,14 @@ class EpochSampler(DistributedSampler[int]):
         ([0, 1, 2, 3, 4], True)
     """
 
-    def __init__(self, data: Sized, seed: int = 0, num_replicas: int | None = None, rank: int | None = None) -> None:
+    def __init__(
+        self,
+        data: Sized,
+        seed: int = 0,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        order: Order | None = None,
+    ) -> None:
         if seed < 0:
             raise InputError(f"seed is {seed}: expected 0 or more.")
         super().__init__(
@@ -47,15 +55,15 @@ class EpochSampler(DistributedSampler[int]):
             seed=seed,
             drop_last=True,
         )
-        self.num_samples = len(data) // self.num_replicas
+        self.drawn = Shuffled(len(data)) if order is None else order
+        self.num_samples = len(self.drawn) // self.num_replicas
         self.total_size = self.num_samples * self.num_replicas
 
     def order(self) -> Int64[Tensor, " n"]:
         """Return the order of this process in the present epoch."""
         # Hashed together: seed 0 at epoch 1 is not seed 1 at epoch 0, as it is in the base class.
         generator = keyed_generator(self.seed, self.epoch)
-        order = torch.randperm(len(self.dataset), generator=generator)  # type: ignore[arg-type]
-        return order[self.rank : self.total_size : self.num_replicas]
+        return self.drawn.draw(generator)[self.rank : self.total_size : self.num_replicas]
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.order().tolist())

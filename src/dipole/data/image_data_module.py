@@ -15,6 +15,7 @@ from dipole.data.epoch_sampler import EpochSampler
 from dipole.data.image_set import ImageSet
 from dipole.data.randomness import keyed_generator
 from dipole.data.registry import load_image_sets
+from dipole.data.samplers import Sampling
 from dipole.errors import InputError
 
 Batch = dict[str, Tensor]
@@ -80,6 +81,7 @@ class ImageDataModule(LightningDataModule):
         self.seed = seed
         self._image_size = image_size
         self.views = views
+        self.sampling: Sampling | None = None
 
     @property
     def views(self) -> Callable[..., Tensor] | None:
@@ -149,7 +151,8 @@ class ImageDataModule(LightningDataModule):
         Raises:
             InputError: there are fewer than two images for each process.
         """
-        sampler = EpochSampler(self.train_set, self.seed)
+        order = None if self.sampling is None else self.sampling(self.train_set, self.batch_size * ops.world_size())
+        sampler = EpochSampler(self.train_set, self.seed, order=order)
         if len(sampler) < 2:
             raise InputError(
                 f"{self.train_set.name} has {len(self.train_set)} training images for {ops.world_size()} processes: "

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from dipole import ops
 from dipole.data.epoch_sampler import EpochSampler
 from dipole.data.randomness import keyed_generator
+from dipole.data.samplers import Sampling
 from dipole.errors import InputError
 
 Batch = dict[str, Any]
@@ -85,6 +86,7 @@ class RecordDataModule(LightningDataModule):
         self.tokenizer = tokenizer
         self.num_workers = num_workers
         self.seed = seed
+        self.sampling: Sampling | None = None
 
     @property
     def train_set(self) -> RecordSet:
@@ -99,7 +101,8 @@ class RecordDataModule(LightningDataModule):
             InputError: there are fewer than two records for each process, or a column that the views need is missing.
         """
         records = self.train_set
-        sampler = _PlaceSampler(records, self.seed)
+        order = None if self.sampling is None else self.sampling(records, self.batch_size * ops.world_size())
+        sampler = _PlaceSampler(records, self.seed, order=order)
         if self.trainer is not None:
             # In a run that resumes, workers begin to fetch before Lightning tells the sampler the epoch.
             sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]

@@ -15,7 +15,8 @@ class Picture:
     Args:
         title: of the plot.
         lead: one or two sentences below the title.
-        figure: `data` and `layout`, as plotly takes them; JSON can hold them.
+        figure: `data`, traces as plotly takes them; `x` and `y`, titles of the axes; `xaxis` and `yaxis`, what else
+            is said of them. The page gives colours and fonts. All of it is text and numbers, nothing is markup.
     """
 
     title: str

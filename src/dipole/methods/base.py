@@ -6,9 +6,11 @@ from typing import Any, ClassVar
 
 import lightning
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from dipole.card import Card
+from dipole.data.samplers import Order
 from dipole.errors import InputError
 from dipole.methods.optimization import (
     OptimizerName,
@@ -66,6 +68,9 @@ class Method(lightning.LightningModule):
             raise InputError(f"learning_rate_min_ratio is {learning_rate_min_ratio}: expected a share from 0 to 1.")
         check_at_least(warmup_epochs, 0, "warmup_epochs")
         check_at_least(schedule_cycles, 1, "schedule_cycles")
+        # Epochs between two refreshes; 0 for none.
+        self.refresh_every = 0
+        self.refreshed: dict[str, Tensor] = {}
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
@@ -87,6 +92,40 @@ class Method(lightning.LightningModule):
     def embed(self, inputs: Any) -> Tensor:
         """Return embeddings (N, D) for inference. Call `.eval()` first."""
         raise NotImplementedError(f"{type(self).__name__} does not define embed(inputs).")
+
+    def sampling(self, training_set: Any, batch_size: int) -> Order | None:
+        """Return the order in which an epoch draws the samples; None for a shuffled one.
+
+        Args:
+            training_set: with its `labels`, if the domain has any.
+            batch_size: samples in a batch of all processes together.
+        """
+        return None
+
+    def refresh_embed(self, inputs: Any) -> Tensor:
+        """Return the embeddings (N, F) that `refresh` sees; those of `embed` unless a method says otherwise."""
+        return self.embed(inputs)
+
+    def refresh(self, embeddings: Float[Tensor, "n f"], index: Int64[Tensor, "n"]) -> dict[str, Tensor]:
+        """Look at the whole training set between epochs and return what the next epochs go by.
+
+        It is called before the first epoch and then after every `refresh_every` epochs, in evaluation mode, on every
+        process with the same arguments. What it returns stands in `refreshed` and in the checkpoint; numbers among it
+        are logged.
+
+        Args:
+            embeddings: of `refresh_embed`, on the CPU.
+            index: which sample each row is: 0 … N − 1.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define refresh(embeddings, index).")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the last refresh has found."""
+        checkpoint["refreshed"] = self.refreshed
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it back."""
+        self.refreshed = checkpoint.get("refreshed", {})
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor | None:
         """Log the terms of the loss and return what Lightning minimises."""
@@ -147,4 +186,6 @@ class Method(lightning.LightningModule):
             for name, parameter in inspect.signature(base.__init__).parameters.items():
                 if name != "self" and parameter.kind is not parameter.VAR_KEYWORD:
                     found.setdefault(name, parameter)
+            if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(base.__init__).parameters.values()):
+                break  # what its bases take, it does not hand on
         return found

@@ -106,6 +106,7 @@ def build_report(
         found = find_neighbours(embeddings, labels.get(main) if main else None, samples, neighbours, seed)
     sprite = _sprite(images, mapped, found)
     map_data = _map(embeddings, mapped, names, sprite, main, seed)
+    evaluation = read_evaluation(run_dir / "evaluation.json")
     context = {
         "title": " on ".join(part for part in (method or run_dir.resolve().name, data) if part),
         "run": shlex.quote(str(run_dir)),
@@ -120,7 +121,7 @@ def build_report(
         "settings": read_settings(run_dir / "config.yaml"),
         "curves": curves,
         "diagnostics": diagnostics,
-        "evaluation": read_evaluation(run_dir / "evaluation.json"),
+        "evaluation": evaluation,
         "map": map_data,
         "gallery": None if found is None else _gallery(found, names, sprite, main),
         "searches": searches,
@@ -134,6 +135,7 @@ def build_report(
                 "scores": diagnostics,
                 "map": map_data,
                 "forecasts": [forecast.to_dict() for forecast in forecasts],
+                "pictures": [] if evaluation is None else [each["figure"] for each in evaluation["pictures"]],
             }
         ),
     }

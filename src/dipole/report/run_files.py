@@ -119,7 +119,7 @@ def read_diagnostics(path: Path) -> dict[str, Any] | None:
 
 
 def read_evaluation(path: Path) -> dict[str, Any] | None:
-    """Read `evaluation.json` as `protocols`, `rows` (encoder, values, best flags) and `settings`."""
+    """Read `evaluation.json` as `protocols`, `rows` (encoder, values, best flags), `settings` and `pictures`."""
     if not path.is_file():
         return None
     content = read_json(path)
@@ -127,7 +127,12 @@ def read_evaluation(path: Path) -> dict[str, Any] | None:
         protocols = [str(name) for name in content["protocols"]]
         table = [(str(row["encoder"]), [_number(row.get(name)) for name in protocols]) for row in content["rows"]]
         settings = [(name.replace("_", " "), value) for name, value in _flatten(content.get("settings", {}))]
-    except (KeyError, TypeError, AttributeError) as error:
+        pictures = [
+            {"title": str(each["title"]), "lead": str(each["lead"]), "figure": dict(each["figure"])}
+            for each in content.get("pictures", [])
+        ]
+        intervals = {str(row): dict(each) for row, each in content.get("intervals", {}).items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is not what `dipole evaluate` writes ({error!r}). Evaluate again.") from error
     columns = zip(protocols, zip(*(values for _, values in table), strict=True), strict=True)
     best = [
@@ -138,13 +143,13 @@ def read_evaluation(path: Path) -> dict[str, Any] | None:
         {
             "encoder": encoder,
             "cells": [
-                _cell(value, top, bar=not _lower_is_better(name))
+                _cell(value, top, intervals.get(encoder, {}).get(name), bar=not _lower_is_better(name))
                 for name, value, top in zip(protocols, values, best, strict=True)
             ],
         }
         for encoder, values in table
     ]
-    return {"protocols": protocols, "rows": rows, "settings": settings}
+    return {"protocols": protocols, "rows": rows, "settings": settings, "pictures": pictures}
 
 
 def _lower_is_better(protocol: str) -> bool:
@@ -152,9 +157,13 @@ def _lower_is_better(protocol: str) -> bool:
     return protocol in LOWER_IS_BETTER or bool(ERRORS & set(protocol.split()))
 
 
-def _cell(value: float | None, best: float | None, *, bar: bool) -> dict[str, Any]:
-    """A value of the table with the length of its bar, where it is a share of 1."""
+def _cell(value: float | None, best: float | None, interval: Any, *, bar: bool) -> dict[str, Any]:
+    """A value of the table, with its interval and the length of its bar, where it is a share of 1."""
     if value is None:
         return {"text": "–", "share": None, "best": False}
     share = f"{100 * value:.1f}%" if bar and 0 <= value <= 1 else None
-    return {"text": f"{value:.3f}", "share": share, "best": value == best}
+    bounds = [_number(bound) for bound in interval] if isinstance(interval, list | tuple) else []
+    text = f"{value:.3f}"
+    if len(bounds) == 2 and None not in bounds:
+        text += f" [{bounds[0]:.3f}, {bounds[1]:.3f}]"
+    return {"text": text, "share": share, "best": value == best}

@@ -35,6 +35,7 @@ class RunConfig:
         views: arguments of its views' class.
         loading: how data are read, for fields that have a choice.
         trainer: arguments of Lightning's Trainer, such as `devices` and `strategy`.
+        init_from: a run whose weights training starts from, as far as names and shapes agree.
     """
 
     name: str
@@ -50,6 +51,7 @@ class RunConfig:
     views: dict[str, Any] = field(default_factory=dict)
     loading: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
+    init_from: str | None = None
 
     def __post_init__(self) -> None:
         for entry in fields(self):
@@ -99,7 +101,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path} does not hold settings: expected lines such as 'name: simclr'.")
     content.pop("provenance", None)
-    unknown = sorted(set(content) - {entry.name for entry in fields(RunConfig)})
+    unknown = sorted(set(content) - {entry.name for entry in fields(RunConfig)} - {"stages"})
     if unknown:
         raise InputError(f"{path} has the unknown setting {unknown[0]!r}.")
     if not isinstance(content.get("name", ""), str):

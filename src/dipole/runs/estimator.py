@@ -13,9 +13,8 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from dipole.errors import InputError
 from dipole.methods.base import Method
-from dipole.methods.registry import get_method
 from dipole.runs.config import RunConfig
-from dipole.runs.domains import get_domain
+from dipole.runs.domains import domain_of
 from dipole.runs.loading import load
 from dipole.runs.train import train
 
@@ -83,7 +82,7 @@ class ContrastiveTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         array = self._array(X)
         self.n_features_in_ = _width(array)
         self._ndim = array.ndim
-        domain = get_domain(get_method(self.method).domain)
+        domain = domain_of(self.method, self.options or {})
         config = RunConfig(
             self.method,
             data="array",

@@ -11,9 +11,8 @@ from dipole.evaluation.protocol import Protocol, measure_all
 from dipole.evaluation.protocols import get_protocol
 from dipole.evaluation.protocols import protocols as protocols_of
 from dipole.files import write_json
-from dipole.methods.registry import get_method
 from dipole.runs.directory import Run
-from dipole.runs.domains import get_domain
+from dipole.runs.domains import domain_of
 from dipole.runs.loading import load
 
 
@@ -49,7 +48,7 @@ def evaluate(
     """
     run = Run.open(path)
     settings = run.settings()
-    domain = get_domain(get_method(settings.name).domain)
+    domain = domain_of(settings.name, settings.method)
     chosen = choose_protocols(domain.name, protocols, options)
     trained = load(run.path)
     methods, notes = {"trained": trained}, {}

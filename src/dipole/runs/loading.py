@@ -6,8 +6,7 @@ from torch import nn
 
 from dipole.errors import InputError
 from dipole.methods.base import Method
-from dipole.methods.registry import get_method
-from dipole.runs.domains import get_domain
+from dipole.runs.domains import domain_of
 from dipole.runs.model import DESCRIPTION, model_config, model_folder
 from dipole.runs.safety import refuse_pickles
 
@@ -29,7 +28,7 @@ def load(path: str | Path, *, encoder: nn.Module | None = None) -> Method:
     refuse_pickles(path)
     config = model_config(path)
     try:
-        domain = get_domain(get_method(config["name"]).domain)
+        domain = domain_of(config["name"], config["method"])
         method = domain.load(folder, config, encoder)
     except InputError:
         raise

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -9,10 +10,10 @@ from dipole.diagnostics import temperature_sweep
 from dipole.diagnostics.sweep import TemperatureRow
 from dipole.errors import InputError
 from dipole.methods.joint_embedding import JointEmbedding
-from dipole.methods.registry import get_method
+from dipole.methods.wrapping import unwrapped
 from dipole.report import build_report
 from dipole.runs.directory import Run
-from dipole.runs.domains import get_domain
+from dipole.runs.domains import domain_of
 from dipole.runs.domains.images import DOMAIN as IMAGES
 from dipole.runs.domains.images import sample_images
 from dipole.runs.loading import load
@@ -34,7 +35,7 @@ def report(path: str | Path, *, data_root: str | Path | None = None, progress: b
     """
     run = Run.open(path)
     name = run.settings().name
-    domain = get_domain(get_method(name).domain)
+    domain = domain_of(name, run.settings().method)
     shown = domain.report_arguments(load(run.path), run, data_root=data_root, progress=progress)
     return build_report(run.path, method=name, **shown)
 
@@ -60,7 +61,7 @@ def analyse_temperatures(
     """
     run = Run.open(path)
     method = load(run.path)
-    if not isinstance(method, JointEmbedding):
+    if not isinstance(unwrapped(method), JointEmbedding):
         raise InputError(
             f"{type(method).__name__} does not compare views of images: there are no penalties to analyse."
         )
@@ -70,5 +71,5 @@ def analyse_temperatures(
     with torch.inference_mode():
         generator = torch.Generator().manual_seed(seed)
         pair = views(images.fetch(torch.arange(len(images))), generator=generator)[:2]
-        first, second = method.project(pair)
+        first, second = cast(JointEmbedding, method).project(pair)
     return temperature_sweep(first, second, images.labels.get("label"), temperatures)

@@ -12,6 +12,7 @@ from dipole.errors import InputError
 from dipole.files import atomic_write, read_json, write_json
 from dipole.methods.base import Method
 from dipole.methods.registry import get_method
+from dipole.methods.wrapping import base_of
 
 DESCRIPTION = "dipole.json"  # in the folder of a model: what it is and how it is built
 
@@ -55,10 +56,13 @@ def build_method(name: str, arguments: dict[str, Any], *, seed: int = 0, encoder
     unknown = sorted(set(arguments) - set(cls.arguments()))
     if unknown:
         raise InputError(f"{name} has no argument {unknown[0]!r}: `dipole train {name} --help` lists them.")
-    arguments = {**arguments, **({} if encoder is None else {"encoder": encoder})}
+    base = base_of(cls, arguments)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return cls(**arguments)
+        if base is not None:
+            own = {key: value for key, value in arguments.items() if key != "base"}
+            return cls(**{**own, "base": build_method(*base, seed=seed, encoder=encoder)})
+        return cls(**{**arguments, **({} if encoder is None else {"encoder": encoder})})
 
 
 def load_model(folder: Path, config: dict[str, Any], encoder: nn.Module | None = None) -> Method:

@@ -4,12 +4,13 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch import nn
+from torch import Tensor, nn
 
 from dipole.errors import InputError
 from dipole.methods.base import Method
@@ -19,9 +20,11 @@ from dipole.runs.callbacks import LastCheckpoint, MetricsFile, ProgressBar, Step
 from dipole.runs.checkpoint import SafeCheckpointIO, default_precision
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
-from dipole.runs.domains import get_domain
+from dipole.runs.domains import Domain, domain_of
+from dipole.runs.initialise import initialise
 from dipole.runs.memory import keep_freed_memory
 from dipole.runs.model import build_method
+from dipole.runs.refresh import Refresh
 
 
 def train(
@@ -62,15 +65,22 @@ def train(
         ['dipole.json', 'model.safetensors']
     """
     cls = get_method(config.name)
-    domain = get_domain(cls.domain)
+    domain = domain_of(config.name, config.method)
     data = domain.data_module(config, sets)
     config = domain.resolve(config, cls, data, encoder_given=encoder is not None)
     run = Run(Path(out))
     method = build_method(config.name, config.method, seed=config.seed, encoder=encoder)
+    if config.init_from is not None:
+        initialise(method, config.init_from)
     domain.attach_views(method, data, config)
+    if hasattr(data, "sampling"):
+        data.sampling = method.sampling
     callbacks: list[lightning.Callback] = [StepRandomness(config.seed)]
     if monitor:
         callbacks += domain.monitors(method, data, run)
+    if method.refresh_every:
+        embed = partial(_embed_training, domain, data)
+        callbacks.append(Refresh(embed, len(data.train_set), progress))  # type: ignore[attr-defined]
     callbacks.append(MetricsFile(run.metrics))
     if progress:
         callbacks.append(ProgressBar())
@@ -98,6 +108,13 @@ def train(
     if trainer.is_global_zero:
         domain.save(method, config, run.model)
     return run
+
+
+def _embed_training(
+    domain: Domain, data: lightning.LightningDataModule, method: Method, index: Tensor, progress: bool
+) -> Tensor:
+    """Embeddings of training samples, for a refresh."""
+    return domain.embed_training(method, data, index, progress)
 
 
 def _trainer(config: RunConfig, callbacks: list[lightning.Callback]) -> lightning.Trainer:

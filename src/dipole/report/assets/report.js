@@ -276,6 +276,27 @@
     ], layout(axis("", { nticks: 5 }), axis("", { nticks: 4 })), still)));
   }
 
+  // ----- pictures of protocols
+
+  // Every text of a figure as text.
+  function plain(value) {
+    if (typeof value === "string") return escaped(value);
+    if (Array.isArray(value)) return value.map(plain);
+    if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, plain(one)]));
+    return value;
+  }
+
+  function drawPictures() {
+    data.pictures.map(plain).forEach((figure, at) => keep(() => Plotly.react(
+      `plot-picture-${at}`, figure.data,
+      layout(axis(figure.x || "", figure.xaxis), axis(figure.y || "", figure.yaxis), {
+        colorway: COLOURS.map(onPage), showlegend: figure.data.length > 1, hovermode: "closest", barmode: "overlay",
+        legend: { orientation: "h", y: -0.25, yanchor: "top", x: 0.5, xanchor: "center", font: { size: 12.5 } },
+      }), still,
+    )));
+  }
+
+  if (data.pictures.length) drawPictures();
   if (data.map) drawMap();
   if (data.scores) drawScores();
   if (data.curves && data.curves.length) drawCurves();

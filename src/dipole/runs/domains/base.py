@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from dipole.errors import InputError
 from dipole.evaluation.protocol import Material
 from dipole.methods.base import Method
+from dipole.methods.registry import get_method
+from dipole.methods.wrapping import base_of
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.model import build_method, load_model, save_model
@@ -73,6 +75,16 @@ class Domain(ABC):
     def monitors(self, method: Method, data: lightning.LightningDataModule, run: Run) -> list[lightning.Callback]:
         """Return callbacks that follow the quality and the geometry of the embeddings."""
         return []
+
+    def embed_training(
+        self, method: Method, data: lightning.LightningDataModule, index: Tensor, progress: bool = False
+    ) -> Tensor:
+        """Return the embeddings (N, F) of some training samples that `Method.refresh` is to see, on the CPU.
+
+        Raises:
+            InputError: methods of this domain cannot be refreshed.
+        """
+        raise InputError(f"methods of {self.name} have no look at the whole training set between epochs.")
 
     def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:
         """Return settings that the data decide; those that are arguments of the method are set there too."""
@@ -149,6 +161,13 @@ class Domain(ABC):
         """
         known = {name for name, entry in cls.arguments().items() if entry.kind is not entry.VAR_POSITIONAL}
         _refuse_unknown(config.method, known, f"{config.name} has no argument", f"`dipole train {config.name} --help`")
+        base = base_of(cls, config.method)
+        if base is not None:
+            inner = replace(config, name=base[0], method=base[1])
+            inner = self.resolve(inner, get_method(base[0]), data, encoder_given=encoder_given)
+            defaults = {n: listed(e.default) for n, e in cls.arguments().items() if e.default is not e.empty}
+            own = {**defaults, **config.method, "base": {"name": base[0], **inner.method}}
+            return replace(inner, name=config.name, method=own)
         facts = self.facts(data)
         method = {
             **{n: listed(entry.default) for n, entry in cls.arguments().items() if entry.default is not entry.empty},

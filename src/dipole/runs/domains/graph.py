@@ -126,6 +126,13 @@ class Graph(Domain):
         found.batches = iter([(columns, embed_nodes(method, inputs))])
         return found
 
+    def embed_training(
+        self, method: Method, data: lightning.LightningDataModule, index: Tensor, progress: bool = False
+    ) -> Tensor:
+        """Embeddings of nodes."""
+        assert isinstance(data, GraphDataModule)
+        return embed_nodes(method, {"x": data.graph_set.graph.x, "edge_index": data.edges[0]})[index]
+
     def _shared_facts(self, config: RunConfig) -> dict[str, Any]:
         """How attributes are read."""
         return {"loading": {"normalize": config.loading.get("normalize", True)}}

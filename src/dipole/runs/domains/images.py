@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
@@ -18,6 +18,7 @@ from dipole.evaluation import OnlineKNN, embed_image_set
 from dipole.evaluation.materials import ImageMaterial
 from dipole.methods.base import Method
 from dipole.methods.joint_embedding import JointEmbedding
+from dipole.methods.wrapping import unwrapped
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
@@ -71,11 +72,12 @@ class Images(Domain):
         Raises:
             InputError: an argument that the views do not have.
         """
-        if not isinstance(method, JointEmbedding):
+        if not isinstance(unwrapped(method), JointEmbedding):
             return None
         assert config.image_size is not None, "resolve() sets it"
-        options = self.view_options(type(method), config)
-        return method.views_class(size=config.image_size, num_views=method.num_views, **options)
+        options = self.view_options(type(unwrapped(method)), config)
+        joint = cast(JointEmbedding, method)
+        return joint.views_class(size=config.image_size, num_views=joint.num_views, **options)
 
     def monitors(self, method: Method, data: lightning.LightningDataModule, run: Run) -> list[lightning.Callback]:
         """kNN accuracy, if there are labels, and the geometry of the embeddings of some test images."""
@@ -83,11 +85,19 @@ class Images(Domain):
         found: list[lightning.Callback] = []
         if "knn" in data.evaluations:
             found.append(OnlineKNN())
-        if isinstance(method, JointEmbedding) and data.views is not None and len(data.test_set) > 1:
+        if isinstance(unwrapped(method), JointEmbedding) and data.views is not None and len(data.test_set) > 1:
             shown = data.test_set.sample(MONITORED_IMAGES)
             images = shown.fetch(torch.arange(len(shown)))
             found.append(GeometryMonitor(images, data.views, shown.labels.get("label"), path=run.diagnostics))
         return found
+
+    def embed_training(
+        self, method: Method, data: lightning.LightningDataModule, index: Tensor, progress: bool = False
+    ) -> Tensor:
+        """Embeddings of training images without augmentation."""
+        assert isinstance(data, ImageDataModule)
+        images = data.train_set.select(index)
+        return embed_image_set(method.refresh_embed, images, data.image_size, device=method.device, progress=progress)
 
     def _shared_facts(self, config: RunConfig) -> dict[str, Any]:
         """What images are resized to."""

@@ -75,6 +75,18 @@ class Text(Domain):
         records = shown.fetch(torch.arange(len(shown)))
         return [TextGeometryMonitor(records, cast(Any, data.views), data.tokenizer, path=run.diagnostics)]
 
+    def embed_training(
+        self, method: Method, data: lightning.LightningDataModule, index: Tensor, progress: bool = False
+    ) -> Tensor:
+        """Embeddings of the main texts of training records."""
+        assert isinstance(data, TextDataModule)
+        encoder = cast(SentenceEmbedding, method).encoder
+        parts = [
+            encode_texts(encoder, [_shown(record) for record in data.train_set.fetch(part)], device=method.device)
+            for part in index.split(SORTED_TOGETHER * 64)
+        ]
+        return torch.cat(parts)
+
     def save(self, method: Method, config: RunConfig, folder: Path) -> None:
         """Write a folder that sentence-transformers opens as well."""
         save_text_model(cast(SentenceEmbedding, method), folder, name=config.name, arguments=config.method)
