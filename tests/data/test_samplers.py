@@ -74,10 +74,16 @@ def test_balanced_classes_come_equally_often(labels: list[int], seed: int) -> No
 
 def test_an_order_follows_labels_that_change() -> None:
     state = {"labels": torch.tensor([0, 0, 1, 1])}
-    order = OneLabel(lambda: state["labels"], 2)
+    order = OneLabel(lambda: state["labels"], 2, size=4)
     assert all(len(batch.unique()) == 1 for batch in state["labels"][order.draw(generator())].split(2))
     state["labels"] = torch.tensor([0, 1, 0, 1])
     assert all(len(batch.unique()) == 1 for batch in state["labels"][order.draw(generator())].split(2))
+
+
+def test_a_size_is_needed_where_labels_come_later() -> None:
+    for make in (lambda: OneLabel(lambda: LABELS, 2), lambda: ClassBalanced(lambda: LABELS)):
+        with pytest.raises(InputError, match="how many indices"):
+            make()
 
 
 def test_episodes() -> None:

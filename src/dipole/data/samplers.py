@@ -66,6 +66,7 @@ class OneLabel(Order):
     Args:
         labels: (N,), or what returns them at the start of an epoch; samples with a negative label are left out.
         batch_size: samples in a batch of all processes together.
+        size: indices in an epoch, whole batches of them; N if None, and to be given where labels are returned.
 
     Raises:
         InputError: there are no samples with a label.
@@ -76,10 +77,10 @@ class OneLabel(Order):
         True
     """
 
-    def __init__(self, labels: Labels, batch_size: int) -> None:
+    def __init__(self, labels: Labels, batch_size: int, size: int | None = None) -> None:
         check_at_least(batch_size, 1, "batch_size")
         self.labels, self.batch_size = labels, batch_size
-        self.batches = max(1, len(_now(labels)) // batch_size)
+        self.batches = max(1, _count(labels, size) // batch_size)
 
     def __len__(self) -> int:
         return self.batches * self.batch_size
@@ -104,7 +105,7 @@ class ClassBalanced(Order):
 
     Args:
         labels: (N,), or what returns them; samples with a negative label are left out.
-        size: indices in an epoch; N if None.
+        size: indices in an epoch; N if None, and to be given where they are returned.
 
     Raises:
         InputError: there are no samples with a label.
@@ -117,7 +118,7 @@ class ClassBalanced(Order):
 
     def __init__(self, labels: Labels, size: int | None = None) -> None:
         self.labels = labels
-        self.size = len(_now(labels)) if size is None else size
+        self.size = _count(labels, size)
 
     def __len__(self) -> int:
         return self.size
@@ -155,7 +156,8 @@ class Episodes(Order):
         for name, value in (("ways", ways), ("samples", samples), ("episodes", episodes)):
             check_at_least(value, 1, name)
         self.labels, self.ways, self.samples, self.episodes = labels, ways, samples, episodes
-        self._groups()
+        if isinstance(labels, Tensor):
+            self._groups()
 
     def __len__(self) -> int:
         return self.episodes * self.ways * self.samples
@@ -230,7 +232,7 @@ class Weighted(Order):
 
     Args:
         weights: (N,) of 0 or more, or what returns them.
-        size: indices in an epoch; N if None.
+        size: indices in an epoch; N if None, and to be given where they are returned.
 
     Raises:
         InputError: no weight is above 0, or one is negative or not finite.
@@ -242,7 +244,7 @@ class Weighted(Order):
 
     def __init__(self, weights: Float[Tensor, "n"] | Callable[[], Tensor], size: int | None = None) -> None:
         self.weights = weights
-        self.size = len(_now(weights)) if size is None else size
+        self.size = _count(weights, size)
 
     def __len__(self) -> int:
         return self.size
@@ -255,6 +257,13 @@ class Weighted(Order):
         # torch.multinomial takes at most 2²⁴ categories.
         places = torch.rand(self.size, dtype=torch.float64, generator=generator) * weights.sum()
         return torch.searchsorted(weights.cumsum(0), places, right=True).clamp_max(len(weights) - 1)
+
+
+def _count(values: Tensor | Callable[[], Tensor], size: int | None) -> int:
+    """Number of indices: what is returned later may not be there yet."""
+    if size is None and not isinstance(values, Tensor):
+        raise InputError("say with size=… how many indices an epoch has where labels or weights are not known yet.")
+    return len(values) if size is None and isinstance(values, Tensor) else int(size or 0)
 
 
 def _now(values: Tensor | Callable[[], Tensor]) -> Tensor:

@@ -38,15 +38,16 @@ class Refresh(lightning.Callback):
             self._refresh(pl_module)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Look again, unless no epoch follows."""
+        """Log what the epoch went by, and look again, unless no epoch follows."""
+        state = pl_module.refreshed
+        numbers = {f"refresh/{name}": value.float() for name, value in state.items() if value.ndim == 0}
+        pl_module.log_dict(numbers, on_epoch=True, sync_dist=True)
         epoch = trainer.current_epoch + 1
         if pl_module.refresh_every and epoch % pl_module.refresh_every == 0 and epoch < (trainer.max_epochs or 0):
-            state = self._refresh(pl_module)
-            numbers = {f"refresh/{name}": value.float() for name, value in state.items() if value.ndim == 0}
-            pl_module.log_dict(numbers, on_epoch=True, sync_dist=True)
+            self._refresh(pl_module)
 
     @torch.no_grad()
-    def _refresh(self, method: Method) -> dict[str, Tensor]:
+    def _refresh(self, method: Method) -> None:
         """Embed everything, and let the method look at it."""
         with undisturbed(method):
             own = torch.arange(ops.rank(), self.size, ops.world_size())
@@ -65,4 +66,3 @@ class Refresh(lightning.Callback):
             if not bool(embedded.isfinite().all()):
                 raise InputError("embeddings of the training set are not finite: lower the learning rate.")
             method.refreshed = method.refresh(embedded, index[order])
-        return method.refreshed

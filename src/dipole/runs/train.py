@@ -165,7 +165,9 @@ def _check(run: Run, config: RunConfig, resume: bool) -> None:
         InputError: the directory is in use, is finished, or was made with other settings.
     """
     if not resume:
-        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+        # The last of several stages is trained beside those before it.
+        staged = {"stages", "stages.yaml"} if (run.path / "stages.yaml").is_file() else set()
+        if run.path.exists() and (not run.path.is_dir() or {path.name for path in run.path.iterdir()} - staged):
             raise InputError(f"{run.path} exists already: add --resume to continue it, or choose another --out.")
         return
     saved = Run.open(run.path).settings()
