@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.ops.checks import check_at_least
+from dipole.ops.door import public
 
 TRAIN_SHARE = VALIDATION_SHARE = 0.1
 LEARNING_RATE = 0.01
@@ -23,6 +24,7 @@ class NodeSplit(NamedTuple):
     test: Tensor
 
 
+@public
 def random_node_split(
     labels: Int[Tensor, "n"],
     *,
@@ -56,6 +58,7 @@ def random_node_split(
     return NodeSplit(*order.split([*sizes, len(known) - sum(sizes)]))
 
 
+@public
 def node_accuracy(
     embeddings: Float[Tensor, "n d"],
     labels: Int[Tensor, "n"],
@@ -119,6 +122,7 @@ def node_accuracy(
     return best[1]
 
 
+@public
 def cluster_agreement(embeddings: Float[Tensor, "n d"], labels: Int[Tensor, "n"], *, seed: int = 0) -> dict[str, float]:
     """Cluster embeddings by k-means with as many clusters as classes, and compare with the classes.
 
@@ -153,6 +157,7 @@ def cluster_agreement(embeddings: Float[Tensor, "n d"], labels: Int[Tensor, "n"]
     }
 
 
+@public
 def link_scores(
     embeddings: Float[Tensor, "n d"], edges: Int[Tensor, "2 e"], others: Int[Tensor, "2 f"]
 ) -> dict[str, float]:
@@ -185,6 +190,7 @@ def link_scores(
     return {"link AUC": float(roc_auc_score(*pair)), "link AP": float(average_precision_score(*pair))}
 
 
+@public
 def sample_non_edges(
     edge_index: Int[Tensor, "2 e"], num_nodes: int, count: int, *, seed: int = 0
 ) -> Int[Tensor, "2 f"]:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from dipole.data.text import RetrievalSet
 from dipole.errors import InputError
 from dipole.ops.checks import check_choice, check_embeddings
+from dipole.ops.door import public
 
 Run = Mapping[str, Mapping[str, float]]
 METRICS = ("ndcg@10", "recall@100", "mrr@10", "map")
@@ -36,6 +37,7 @@ class RetrievalScores:
     not_scored: tuple[str, ...]
 
 
+@public
 def retrieval_metrics(
     judgements: Mapping[str, Mapping[str, int]],
     run: Run,
@@ -130,6 +132,7 @@ def _check_run(relevant: Mapping[str, Mapping[str, int]], run: Run) -> None:
             raise InputError(f"the run holds NaN or infinite scores for query {query!r}: look at the encoder's output.")
 
 
+@public
 @torch.no_grad()
 def dense_search(
     queries: Float[Tensor, "q d"],
@@ -204,6 +207,7 @@ def _string_ranks(ids: Sequence[str] | None, count: int) -> np.ndarray:
     return ranks
 
 
+@public
 def evaluate_retrieval(
     task: RetrievalSet,
     encode: Callable[[list[str]], Tensor],
