@@ -47,11 +47,19 @@ def public(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]
     """
     signature = inspect.signature(function)
     names = tuple(signature.parameters)
-    of_tensors = {name: "Tensor" in str(parameter.annotation) for name, parameter in signature.parameters.items()}
+    of_tensors = {
+        name: "Tensor" in str(parameter.annotation) and "Callable" not in str(parameter.annotation)
+        for name, parameter in signature.parameters.items()
+    }
     scalars = {
         name
         for name, parameter in signature.parameters.items()
         if of_tensors[name] and "float" in str(parameter.annotation).replace("Float", "").replace("jaxtyping", "")
+    }
+    sequences = {
+        name
+        for name, parameter in signature.parameters.items()
+        if any(word in str(parameter.annotation) for word in ("Sequence", "list[", "Iterable", "tuple["))
     }
     name_of = getattr(function, "__name__", "function")
 
@@ -61,11 +69,11 @@ def public(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]
             return function(*args, **kwargs)
         try:
             values = [
-                _admitted(value, name, of_tensors.get(name, False), name in scalars)
+                _admitted(value, name, of_tensors.get(name, False), name in scalars, name in sequences)
                 for name, value in zip(names, args, strict=False)
             ] + list(args[len(names) :])
             named = {
-                name: _admitted(value, name, of_tensors.get(name, False), name in scalars)
+                name: _admitted(value, name, of_tensors.get(name, False), name in scalars, name in sequences)
                 for name, value in kwargs.items()
             }
             result = function(*values, **named)  # type: ignore[arg-type]
@@ -74,10 +82,13 @@ def public(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]
         except MISFIT as error:
             if type(error).__module__.startswith("jaxtyping"):
                 raise
-            came = ", ".join(
-                f"{name} {_shown(value)}" for name, value in [*zip(names, args, strict=False), *kwargs.items()]
-            )
+            given = [*zip(names, args, strict=False), *kwargs.items()]
+            came = ", ".join(f"{name} {_shown(value)}" for name, value in given)
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise InputError(f"{name_of} cannot use its arguments ({came}): {reason}") from error
+        for name, value in (*zip(names, args, strict=False), *kwargs.items()):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError(f"{name} is {value}: expected a finite number.")
         if not traced():
             _check_result(result, name_of)
         return result
@@ -85,26 +96,25 @@ def public(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]
     return checked
 
 
-def _admitted(value: Any, name: str, of_tensors: bool, scalar: bool) -> Any:
+def _admitted(value: Any, name: str, of_tensors: bool, scalar: bool, several: bool = False) -> Any:
     """The argument as the function takes it."""
     if isinstance(value, Tensor):
         if value.layout != torch.strided or value.is_meta or value.is_complex():
             kind = "sparse" if value.layout != torch.strided else "on the device 'meta'" if value.is_meta else "complex"
             raise InputError(f"{name} is {kind}: expected a dense real tensor with values; call .to_dense() or .real.")
         return value.reshape(()) if scalar and value.ndim and value.numel() == 1 else value
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise InputError(f"{name} is {value}: expected a finite number.")
-        return value
-    if not of_tensors or value is None or isinstance(value, (str, int, torch.nn.Module)):
+    if not of_tensors or value is None or isinstance(value, (str, int, float, torch.nn.Module)):
         return value
     if isinstance(value, Mapping):
         return {key: _admitted(entry, f"{name}[{key!r}]", True, scalar) for key, entry in value.items()}
-    if isinstance(value, tuple) and any(isinstance(entry, (Tensor, np.ndarray)) for entry in value):
-        entries = [_admitted(entry, name, True, scalar) for entry in value]
-        return type(value)(*entries) if hasattr(value, "_fields") else tuple(entries)
-    if isinstance(value, (list, tuple)) and any(isinstance(entry, Tensor) for entry in value):
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
         return value
+    if isinstance(value, (list, tuple)) and (
+        several or any(isinstance(entry, (Tensor, np.ndarray)) for entry in value)
+    ):
+        return type(value)(
+            _admitted(e, name, True, scalar) if isinstance(e, (Tensor, np.ndarray)) else e for e in value
+        )
     if isinstance(value, (np.ndarray, np.generic, list, tuple)):
         return _admitted(_as_tensor(value, name), name, True, scalar)
     return value
