@@ -120,6 +120,7 @@ def test_second_derivatives() -> None:
         assert torch.autograd.gradgradcheck(function, (z, keys, scale))
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*")
 def test_transforms_of_functions_give_the_same_derivatives() -> None:
     z, tangent = rows(4, 0).detach(), rows(4, 1).detach()
     leaf = z.clone().requires_grad_()

@@ -3,7 +3,8 @@
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -18,6 +19,15 @@ Result = TypeVar("Result")
 # Errors by which torch, numpy and Python say that arguments do not fit together.
 MISFIT = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError, ZeroDivisionError)
 UNLIMITED = {"pairwise_logsumexp", "pairwise_logsumexp_both", "weighted_knn_log_scores"}  # −inf says: nothing is left
+
+
+class _State(threading.local):
+    """Whether a public function is at work: what it calls has been checked by it."""
+
+    inside = False
+
+
+_STATE = _State()
 
 
 def traced() -> bool:
@@ -65,8 +75,9 @@ def public(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]
 
     @functools.wraps(function)
     def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or _STATE.inside:
             return function(*args, **kwargs)
+        _STATE.inside = True
         try:
             values = [
                 _admitted(value, name, of_tensors.get(name, False), name in scalars, name in sequences)
@@ -76,7 +87,7 @@ def public(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]
                 name: _admitted(value, name, of_tensors.get(name, False), name in scalars, name in sequences)
                 for name, value in kwargs.items()
             }
-            result = function(*values, **named)  # type: ignore[arg-type]
+            result = function(*values, **named)
         except (InputError, torch.OutOfMemoryError):
             raise
         except MISFIT as error:
@@ -86,14 +97,34 @@ def public(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]
             came = ", ".join(f"{name} {_shown(value)}" for name, value in given)
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise InputError(f"{name_of} cannot use its arguments ({came}): {reason}") from error
+        finally:
+            _STATE.inside = False
         for name, value in (*zip(names, args, strict=False), *kwargs.items()):
             if isinstance(value, float) and not math.isfinite(value):
                 raise InputError(f"{name} is {value}: expected a finite number.")
         if not traced():
-            _check_result(result, name_of)
+            try:
+                _check_result(result, name_of)
+            except InputError:
+                check_finite(zip(names, args, strict=False))
+                check_finite(kwargs.items())
+                raise
         return result
 
     return checked
+
+
+def check_finite(arguments: Iterable[tuple[str, Any]]) -> None:
+    """Refuse tensors that hold NaN or infinity.
+
+    Raises:
+        InputError: one does; the message names it.
+    """
+    for name, value in arguments:
+        if isinstance(value, Tensor) and value.is_floating_point() and not bool(value.isfinite().all()):
+            raise InputError(
+                f"{name} contains NaN or infinite values: look at the encoder's output and the learning rate."
+            )
 
 
 def _admitted(value: Any, name: str, of_tensors: bool, scalar: bool, several: bool = False) -> Any:
@@ -156,6 +187,9 @@ def _check_result(result: Any, name: str) -> None:
     if isinstance(result, tuple):
         for part in result:
             _check_result(part, name)
+    elif isinstance(result, float):
+        if not math.isfinite(result):
+            raise InputError(f"{name} has no finite result for these values: its arguments are too large or too small.")
     elif isinstance(result, Tensor) and result.is_floating_point() and not result.is_meta:
         detached = result.detach()
         if math.isfinite(float(detached.sum())):
