@@ -5,7 +5,7 @@ import inspect
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -64,7 +64,7 @@ def public(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]
     scalars = {
         name
         for name, parameter in signature.parameters.items()
-        if of_tensors[name] and "float" in str(parameter.annotation).replace("Float", "").replace("jaxtyping", "")
+        if any(getattr(kind, "dim_str", None) == "" for kind in (parameter.annotation, *get_args(parameter.annotation)))
     }
     sequences = {
         name
