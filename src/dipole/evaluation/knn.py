@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
-from torch.nn import functional as F
 
 from dipole.errors import InputError
 from dipole.evaluation.checks import check_problem
+from dipole.losses.common import unit_rows
 from dipole.ops.checks import check_temperature
 from dipole.ops.door import public
 
@@ -115,7 +115,7 @@ def _votes(
 
 def _unit_rows(embeddings: Tensor) -> Tensor:
     """Rows of length one, in at least single precision."""
-    return F.normalize(embeddings if embeddings.dtype == torch.float64 else embeddings.float(), dim=1)
+    return unit_rows(embeddings)
 
 
 @public

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dipole.errors import InputError
+from dipole.losses.common import unit_rows
 from dipole.ops.checks import check_at_least
 from dipole.ops.door import public
 
@@ -183,7 +184,7 @@ def link_scores(
 
     if edges.shape[1] == 0 or others.shape[1] == 0:
         raise InputError(f"{edges.shape[1]} edges and {others.shape[1]} other pairs: links need some of each.")
-    unit = F.normalize(embeddings.float(), dim=1)
+    unit = unit_rows(embeddings.float())
     scores = torch.cat([(unit[first] * unit[second]).sum(dim=1) for first, second in (edges, others)])
     truth = torch.cat([torch.ones(edges.shape[1]), torch.zeros(others.shape[1])])
     pair = truth.numpy(), scores.cpu().numpy()

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
-from torch.nn import functional as F
 
 from dipole.data.text import RetrievalSet
 from dipole.errors import InputError
+from dipole.losses.common import unit_rows
 from dipole.ops.checks import check_choice, check_embeddings
 from dipole.ops.door import public
 
@@ -173,9 +173,7 @@ def dense_search(
             f"k={k}, {None if ids is None else len(ids)} ids for {len(corpus)} documents: expected k of 1 or more and "
             "one id each."
         )
-    q, documents = (
-        (F.normalize(x.float(), dim=1) if score == "cosine" else x.float()).cpu().numpy() for x in (queries, corpus)
-    )
+    q, documents = ((unit_rows(x.float()) if score == "cosine" else x.float()).cpu().numpy() for x in (queries, corpus))
     k, rank = min(k, len(corpus)), _string_ranks(ids, len(corpus))
     scores = np.empty((len(q), k), np.float32)
     rows = np.empty((len(q), k), np.int64)
