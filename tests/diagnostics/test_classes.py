@@ -1,3 +1,5 @@
+import inspect
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -32,6 +34,6 @@ def test_distinct_labels_leave_nothing_to_average() -> None:
 
 def test_wrong_input_is_refused() -> None:
     with pytest.raises(InputError, match=r"labels has shape \(2,\): expected \(3,\)"):
-        tolerance.__wrapped__(torch.eye(3), torch.arange(2))
+        inspect.unwrap(tolerance)(torch.eye(3), torch.arange(2))
     with pytest.raises(InputError, match="2 or more"):
         tolerance(torch.eye(1), torch.arange(1))

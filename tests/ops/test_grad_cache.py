@@ -64,9 +64,16 @@ def test_no_pass_sees_more_than_a_chunk() -> None:
     module, seen = encoder(), []
     module.register_forward_pre_hook(lambda _, rows: seen.append(len(rows[0])))
     loss = GradCache(module, 4)(inputs().detach()).sum()
-    assert seen == [4, 4, 2]
+    assert seen == [4, 3, 3]
     loss.backward()
-    assert sorted(seen) == [2, 2, 4, 4, 4, 4]
+    assert sorted(seen) == [3, 3, 3, 3, 4, 4]
+
+
+def test_a_chunk_of_one_row_has_no_batch_statistics() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    assert GradCache(module, 4)(torch.randn(9, 3)).shape == (9, 2)
+    with pytest.raises(InputError, match="leave a chunk of one row"):
+        GradCache(module, 2)(torch.randn(5, 3))
 
 
 def test_without_gradients_every_chunk_is_encoded_once() -> None:

@@ -154,12 +154,12 @@ def test_logits_whose_exponentials_overflow_float32(scale: float) -> None:
     assert all(slope.isfinite().all() for slope in torch.autograd.grad(torch.cat(results).sum(), leaves))
 
 
-def test_a_second_derivative_is_refused() -> None:
-    z, weight = rows(4, 0), torch.ones(4, dtype=torch.float64, requires_grad=True)
-    found, _ = pairwise_logsumexp_both(z, rows(5, 1))
-    (gradient,) = torch.autograd.grad((weight * found).sum(), z, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()
+@pytest.mark.parametrize("scale", [MODERATE, LARGE])
+def test_second_derivatives(scale: float) -> None:
+    scales = torch.tensor(scale, dtype=torch.float64, requires_grad=True)
+    leaves = (rows(4, 0, 3).detach().requires_grad_(), rows(5, 1, 3).detach().requires_grad_(), scales)
+    exclude = torch.arange(4)
+    assert torch.autograd.gradgradcheck(lambda *x: pairwise_logsumexp_both(*x, exclude=exclude), leaves, atol=1e-3)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dipole.ops import pairwise_logsumexp, pairwise_softmax_mean
+from dipole.ops import pairwise_logsumexp, pairwise_softmax_mean, softmax_retrieval
 from dipole.ops.pairwise import _LogSumExp, _SymmetricLogSumExp
 from dipole.ops.tiles import bounded
 from ops.dense import tiles_of
@@ -105,8 +105,27 @@ def test_only_the_inputs_that_ask_get_a_gradient(wanted: int) -> None:
         torch.testing.assert_close(every[wanted].grad, expected)
 
 
-def test_a_second_derivative_is_refused() -> None:
-    z, weight = rows(4, 0), torch.ones(4, dtype=torch.float64, requires_grad=True)
-    (gradient,) = torch.autograd.grad((weight * pairwise_logsumexp(z, z, 1.0)).sum(), z, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()
+def test_second_derivatives() -> None:
+    scale = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    z, keys = rows(4, 0).detach().requires_grad_(), rows(5, 1).detach().requires_grad_()
+    own = torch.arange(4)
+    weight = torch.tensor([0.0, -1.0, 0.5, 2.0], dtype=torch.float64)
+    for function in (
+        lambda z, keys, scale: pairwise_logsumexp(z, z, scale, exclude=own, log_weight=weight),
+        lambda z, keys, scale: pairwise_logsumexp(z, keys, scale, exclude=own),
+        lambda z, keys, scale: pairwise_softmax_mean(z, keys, scale, torch.exp, exclude=own),
+        lambda z, keys, scale: softmax_retrieval(z, z, scale, groups=[1, 3]),
+        lambda z, keys, scale: softmax_retrieval(z, keys, scale),
+    ):
+        assert torch.autograd.gradgradcheck(function, (z, keys, scale))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*")
+def test_transforms_of_functions_give_the_same_derivatives() -> None:
+    z, tangent = rows(4, 0).detach(), rows(4, 1).detach()
+    leaf = z.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(pairwise_logsumexp(leaf, leaf, 2.0).sum(), leaf)
+    loss = lambda x: pairwise_logsumexp(x, x, 2.0).sum()  # noqa: E731
+    torch.testing.assert_close(torch.func.grad(loss)(z), expected)
+    _, along = torch.func.jvp(loss, (z,), (tangent,))
+    torch.testing.assert_close(along, (expected * tangent).sum())

@@ -9,8 +9,10 @@ from torch import Tensor
 from dipole.diagnostics.rows import check_two_samples, similarity_rows
 from dipole.losses.common import unit_rows
 from dipole.ops.checks import check_embeddings
+from dipole.ops.door import public
 
 
+@public
 @torch.no_grad()
 def ajne_statistic(x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """Compute Ajne's statistic `A_N = N / 4 − Σ_{i<j} arccos(x_i · x_j) / (π N)`.

@@ -10,8 +10,10 @@ from dipole.diagnostics.rows import check_labels, check_two_samples
 from dipole.errors import InputError
 from dipole.losses.common import unit_rows
 from dipole.ops.checks import check_embeddings
+from dipole.ops.door import public
 
 
+@public
 def tolerance(
     x: Float[Tensor, "n d"], labels: Int[Tensor, "n"], form: Literal["conditional", "indicator"] = "conditional"
 ) -> Float[Tensor, ""] | None:

@@ -8,8 +8,10 @@ from dipole.diagnostics.rows import check_two_samples
 from dipole.errors import InputError
 from dipole.losses.common import accumulate
 from dipole.ops.checks import check_embeddings
+from dipole.ops.door import public
 
 
+@public
 def covariance_eigenvalues(x: Float[Tensor, "n d"]) -> Float[Tensor, "d"]:
     """Compute the eigenvalues of the covariance matrix of embeddings, the largest first.
 
@@ -35,6 +37,7 @@ def covariance_eigenvalues(x: Float[Tensor, "n d"]) -> Float[Tensor, "d"]:
     return values
 
 
+@public
 def effective_eigenvalues(x: Float[Tensor, "n d"], threshold: float = 0.99) -> int:
     """Count the largest eigenvalues of the covariance that are needed for a share of their sum.
 

@@ -11,6 +11,7 @@ from dipole.diagnostics.hypersphere import alignment, uniformity
 from dipole.diagnostics.rank import effective_rank
 from dipole.diagnostics.scores import Scores, score_distributions
 from dipole.losses.common import unit_rows
+from dipole.ops.door import public
 
 
 class Moments(TypedDict):
@@ -40,6 +41,7 @@ class Geometry(TypedDict):
     histogram: Histogram
 
 
+@public
 @torch.no_grad()
 def geometry(
     x: Float[Tensor, "n d"], y: Float[Tensor, "n d"], labels: Int[Tensor, "n"] | None = None, bins: int = 50

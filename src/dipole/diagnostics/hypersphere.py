@@ -15,8 +15,10 @@ from dipole.errors import InputError
 from dipole.losses.common import unit_rows
 from dipole.ops import pairwise_logsumexp
 from dipole.ops.checks import check_embeddings, check_same_rows
+from dipole.ops.door import public
 
 
+@public
 def alignment(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"], alpha: float = 2.0) -> Float[Tensor, ""]:
     """Compute how far apart the two views of a sample lie: `mean_i ‖x_i − y_i‖^α` (Wang–Isola, eq. 4).
 
@@ -44,6 +46,7 @@ def alignment(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"], alpha: float = 2
     return torch.linalg.vector_norm(unit_rows(x) - unit_rows(y), dim=1).pow(alpha).mean()
 
 
+@public
 def uniformity(x: Float[Tensor, "n d"], t: float = 2.0, include_self: bool = False) -> Float[Tensor, ""]:
     """Compute the uniformity loss `L_unif = log mean_{i≠j} exp(−t ‖x_i − x_j‖²)` (Wang–Isola, eq. 5).
 

@@ -10,8 +10,10 @@ from torch import Tensor
 from dipole.errors import InputError
 from dipole.losses.common import unit_rows
 from dipole.ops.checks import check_choice, check_embeddings
+from dipole.ops.door import public
 
 
+@public
 @torch.no_grad()
 def isotropy(
     hidden_states: Sequence[Tensor], *, reduction: Literal["pooled", "sequence_mean"] = "pooled"

@@ -13,8 +13,10 @@ from dipole.diagnostics.rows import check_labels
 from dipole.losses.common import inner_products, unit_rows
 from dipole.negatives.mixing import CHUNK, hardest_of_bank
 from dipole.ops.checks import check_embeddings, check_same_rows
+from dipole.ops.door import public
 
 
+@public
 @torch.no_grad()
 def proxy_accuracy(
     queries: Float[Tensor, "n d"],
@@ -67,6 +69,7 @@ def proxy_accuracy(
     return torch.cat(found).to(positive.dtype).mean()
 
 
+@public
 @torch.no_grad()
 def false_negative_share(
     queries: Float[Tensor, "n d"],

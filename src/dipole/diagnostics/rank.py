@@ -6,8 +6,10 @@ from torch import Tensor
 
 from dipole.losses.common import accumulate
 from dipole.ops.checks import check_embeddings
+from dipole.ops.door import public
 
 
+@public
 def effective_rank(x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """Compute the exponential of the entropy of the singular values: `exp(−Σ_k p_k log p_k)`, `p_k = σ_k / Σ σ`.
 

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from dipole.errors import InputError
 from dipole.losses.common import accumulate
+from dipole.ops.door import public
 
 Text = str | Sequence[Hashable]
 
 
+@public
 def rep_n(texts: Sequence[Text], n: int, *, official: bool = False) -> float:
     """Compute rep-n: `100 (1 − distinct n-grams / all n-grams)`, distinct within a text, both summed over the texts.
 
@@ -47,6 +49,7 @@ def rep_n(texts: Sequence[Text], n: int, *, official: bool = False) -> float:
     return round(value, 2) if official else value
 
 
+@public
 def diversity(texts: Sequence[Text], *, official: bool = False) -> float:
     """Compute `Π_{n=2..4} (1 − rep-n / 100)`: 1 without any repetition, near 0 for loops.
 
@@ -64,6 +67,7 @@ def diversity(texts: Sequence[Text], *, official: bool = False) -> float:
     return math.prod(1 - rep_n(texts, n, official=official) / 100 for n in (2, 3, 4))
 
 
+@public
 @torch.no_grad()
 def coherence(
     model: nn.Module,

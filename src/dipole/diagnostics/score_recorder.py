@@ -16,10 +16,12 @@ from dipole.files import atomic_write
 from dipole.losses.common import unit_rows
 from dipole.ops import pairwise_logsumexp
 from dipole.ops.checks import check_at_least, check_embeddings, check_same_rows, check_temperature
+from dipole.ops.door import public
 
 COLUMNS = ("neg_mean", "neg_var", "pos", "exp_neg_mean", "exp_pos")
 
 
+@public
 @torch.no_grad()
 def score_statistics(
     queries: Float[Tensor, "n d"],
@@ -148,6 +150,7 @@ class ScoreRecorder:
         self.records = []
 
 
+@public
 def score_curves(records: list[Tensor]) -> ScoreCurves:
     """Aggregate records (N, 5) of iterations to curves.
 
@@ -161,6 +164,7 @@ def score_curves(records: list[Tensor]) -> ScoreCurves:
     return ScoreCurves(neg_mean, neg_var, pos_mean, variance, exp_neg, exp_pos)
 
 
+@public
 def score_gradients(
     positives: Float[Tensor, "n"], negatives: Float[Tensor, "n m"], *, temperature: float
 ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n m"]]:
@@ -191,6 +195,7 @@ def score_gradients(
     return -shares[:, 1:].sum(dim=1) / temperature, shares[:, 1:] / temperature
 
 
+@public
 def gradient_landscape(
     positive_scores: Float[Tensor, "p"],
     negative_variances: Float[Tensor, "v"],

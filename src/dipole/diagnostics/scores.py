@@ -10,6 +10,7 @@ from dipole.diagnostics.rows import check_two_samples, similarity_rows
 from dipole.errors import InputError
 from dipole.losses.common import unit_rows
 from dipole.ops.checks import check_same_rows
+from dipole.ops.door import public
 
 
 class Scores(NamedTuple):
@@ -28,6 +29,7 @@ class ScoreDistributions(NamedTuple):
     edges: Float[Tensor, "edges"]
 
 
+@public
 @torch.no_grad()
 def score_distributions(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"], bins: int = 50) -> ScoreDistributions:
     """Compute the distribution of the cosine scores of positives `⟨x_i, y_i⟩` and of negatives `⟨x_i, y_j⟩`, j ≠ i.

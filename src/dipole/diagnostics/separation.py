@@ -10,6 +10,7 @@ from dipole.diagnostics.rows import check_two_samples, similarity_rows
 from dipole.errors import InputError
 from dipole.losses.common import unit_rows
 from dipole.ops.checks import check_same_rows
+from dipole.ops.door import public
 
 
 class LocalSeparation(NamedTuple):
@@ -24,6 +25,7 @@ class LocalSeparation(NamedTuple):
         return self.positive_similarity - self.top_negative_similarity[0]
 
 
+@public
 def local_separation(x: Float[Tensor, "n d"], views: Float[Tensor, "n d"], k: int = 10) -> LocalSeparation:
     """Compare the similarity of positives with that of the k nearest negatives.
 

@@ -14,6 +14,7 @@ from dipole.diagnostics.separation import local_separation
 from dipole.errors import InputError
 from dipole.losses.common import unit_rows
 from dipole.ops.checks import check_temperature
+from dipole.ops.door import public
 
 
 class TemperatureRow(TypedDict):
@@ -46,6 +47,7 @@ class _PenaltyStatistics:
         self.penalty += torch.bincount(cell.flatten(), r.flatten().double(), minlength=len(self.penalty))
 
 
+@public
 @torch.no_grad()
 def temperature_sweep(
     x: Float[Tensor, "n d"],

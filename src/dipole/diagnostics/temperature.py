@@ -16,8 +16,10 @@ from torch import Tensor
 from dipole.errors import InputError
 from dipole.losses.common import accumulate
 from dipole.ops.checks import check_temperature
+from dipole.ops.door import public
 
 
+@public
 def penalties(s: Float[Tensor, "n n"], temperature: float) -> Float[Tensor, "n n"]:
     """Compute `P_ij = exp(s_ij/τ) / Σ_k exp(s_ik/τ)`, the share of pair (i, j) in the denominator.
 
@@ -41,6 +43,7 @@ def penalties(s: Float[Tensor, "n n"], temperature: float) -> Float[Tensor, "n n
     return (accumulate(s) / temperature).softmax(dim=1)
 
 
+@public
 def loss_gradients(s: Float[Tensor, "n n"], temperature: float) -> Float[Tensor, "n n"]:
     """Compute the gradient of `Σ_i L_i` by the similarities in closed form (eqs. 3, 4).
 
@@ -68,6 +71,7 @@ def loss_gradients(s: Float[Tensor, "n n"], temperature: float) -> Float[Tensor,
     return repulsion - torch.diag(repulsion.sum(dim=1))
 
 
+@public
 def relative_penalty(
     s_neg: Float[Tensor, "n m"], temperature: float, keep: Bool[Tensor, "n m"] | None = None
 ) -> Float[Tensor, "n m"]:
@@ -104,6 +108,7 @@ def relative_penalty(
     return shares.masked_fill(~keep, 0)
 
 
+@public
 def penalty_entropy(r: Float[Tensor, "n m"]) -> Float[Tensor, "n"]:
     """Compute the entropy `H(r_i) = −Σ_j r_ij log r_ij` in nats; it grows strictly with the temperature.
 
@@ -128,6 +133,7 @@ def penalty_entropy(r: Float[Tensor, "n m"]) -> Float[Tensor, "n"]:
     return torch.special.entr(accumulate(r)).sum(dim=1)
 
 
+@public
 def loss_at_zero_temperature(s: Float[Tensor, "n n"], temperature: float) -> Float[Tensor, "n"]:
     """Compute what the loss tends to as τ → 0⁺: `(1/τ) max(max_{k≠i} s_ik − s_ii, 0)`, a triplet loss without margin.
 
@@ -154,6 +160,7 @@ def loss_at_zero_temperature(s: Float[Tensor, "n n"], temperature: float) -> Flo
     return (s.amax(dim=1) - s.diagonal()) / temperature
 
 
+@public
 def loss_at_infinite_temperature(s: Float[Tensor, "n n"], temperature: float) -> Float[Tensor, "n"]:
     """Compute what the loss tends to as τ → ∞: `−((N−1)/(Nτ)) s_ii + (1/(Nτ)) Σ_{k≠i} s_ik + log N`.
 
@@ -188,6 +195,7 @@ class PenaltyProfile(NamedTuple):
     relative: Float[Tensor, "n n"]  # |repulsion| as shares of each row; 0 in rows that repel nothing
 
 
+@public
 def penalty_of(loss_closure: Callable[[Tensor], Tensor], s: Float[Tensor, "n n"]) -> PenaltyProfile:
     """Differentiate any loss by the similarities, to see which negatives it penalises and how strongly.
 

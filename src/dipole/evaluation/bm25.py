@@ -5,11 +5,13 @@ import numpy as np
 from dipole.data.text import RetrievalSet
 from dipole.errors import InputError
 from dipole.evaluation.retrieval import DEPTH
+from dipole.ops.door import public
 
 _TOKEN = r"[a-z0-9]+"
 _CHUNK = 256
 
 
+@public
 def bm25_run(task: RetrievalSet, *, k: int = DEPTH, k1: float = 0.9, b: float = 0.4) -> dict[str, dict[str, float]]:
     """Rank the documents of every query by the words that they share.
 

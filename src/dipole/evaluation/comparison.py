@@ -11,6 +11,7 @@ from dipole.errors import InputError
 from dipole.evaluation.knn import TEMPERATURE, K, knn_accuracy
 from dipole.evaluation.linear_probe import linear_probe
 from dipole.evaluation.protocol import Picture
+from dipole.ops.door import public
 
 PROTOCOLS = ("knn", "linear")
 
@@ -51,6 +52,7 @@ class Evaluation:
         }
 
 
+@public
 def evaluate_embeddings(
     embeddings: Mapping[str, tuple[Tensor, Tensor]],
     train_labels: Int[Tensor, " n"],

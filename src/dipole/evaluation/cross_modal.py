@@ -7,11 +7,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dipole.errors import InputError
+from dipole.ops.door import public
 
 CHUNK = 1024  # queries that are scored at a time
 KS = (1, 5, 10)
 
 
+@public
 def retrieval_ranks(
     score: Callable[[slice], Float[Tensor, "q k"]], relevant: Sequence[Sequence[int]]
 ) -> Int[Tensor, "n"]:
@@ -48,6 +50,7 @@ def retrieval_ranks(
     return torch.cat(ranks)
 
 
+@public
 def recall_at(ranks: Int[Tensor, "n"], k: int) -> float:
     """Compute the share of queries whose best relevant key is among the first k, 0 to 1.
 
@@ -60,6 +63,7 @@ def recall_at(ranks: Int[Tensor, "n"], k: int) -> float:
     return float((ranks < k).double().mean())
 
 
+@public
 def related(first: Sequence[Sequence[int]], second: Sequence[Sequence[int]]) -> list[list[int]]:
     """Relate the items of two modalities through the rows that they stand in.
 

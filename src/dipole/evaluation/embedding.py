@@ -8,8 +8,10 @@ from torch import Tensor
 
 from dipole.data.image_set import ImageSet
 from dipole.errors import InputError
+from dipole.ops.door import public
 
 
+@public
 @torch.no_grad()
 def embed_image_set(
     embed: Callable[[Tensor], Tensor],
@@ -67,6 +69,7 @@ def embed_image_set(
     return torch.cat(rows)
 
 
+@public
 def raw_pixels(image_set: ImageSet, image_size: int) -> Float[Tensor, "n d"]:
     """The pixels themselves as embeddings (N, 3·S·S): what any encoder should beat.
 

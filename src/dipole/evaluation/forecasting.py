@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.ops.checks import check_at_least
+from dipole.ops.door import public
 
 ALPHAS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 MOST_ROWS = 100_000
@@ -28,6 +29,7 @@ class Forecast(NamedTuple):
     naive_mae: float
 
 
+@public
 def ridge_forecast(
     representations: Float[Tensor, "n t d"],
     targets: Float[Tensor, "n t c"],

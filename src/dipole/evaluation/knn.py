@@ -5,11 +5,12 @@ from collections.abc import Iterator
 import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
-from torch.nn import functional as F
 
 from dipole.errors import InputError
 from dipole.evaluation.checks import check_problem
+from dipole.losses.common import unit_rows
 from dipole.ops.checks import check_temperature
+from dipole.ops.door import public
 
 K = 200
 TEMPERATURE = 0.07
@@ -17,6 +18,7 @@ TEMPERATURE = 0.07
 _CHUNK_ENTRIES = 2**25
 
 
+@public
 @torch.no_grad()
 def weighted_knn(
     train_embeddings: Float[Tensor, "n d"],
@@ -57,6 +59,7 @@ def weighted_knn(
     return torch.cat([classes[scores.argmax(dim=1)] for scores, _ in votes]).long()
 
 
+@public
 @torch.no_grad()
 def weighted_knn_log_scores(
     train_embeddings: Float[Tensor, "n d"],
@@ -112,9 +115,10 @@ def _votes(
 
 def _unit_rows(embeddings: Tensor) -> Tensor:
     """Rows of length one, in at least single precision."""
-    return F.normalize(embeddings if embeddings.dtype == torch.float64 else embeddings.float(), dim=1)
+    return unit_rows(embeddings)
 
 
+@public
 def knn_accuracy(
     train_embeddings: Float[Tensor, "n d"],
     train_labels: Int[Tensor, " _"],

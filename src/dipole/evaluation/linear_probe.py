@@ -12,6 +12,7 @@ from torch import Tensor
 from dipole.data.splits import stratified_split
 from dipole.errors import InputError
 from dipole.evaluation.checks import check_problem
+from dipole.ops.door import public
 
 REGULARISATIONS = (1.0, 0.1, 0.01, 1e-3, 1e-4)
 _FALLBACK = 0.01  # where no class has a second sample to validate on
@@ -35,6 +36,7 @@ class LinearProbeResult:
     validation_accuracy: float | None
 
 
+@public
 def linear_probe(
     train_embeddings: Float[Tensor, "n d"],
     train_labels: Int[Tensor, " _"],

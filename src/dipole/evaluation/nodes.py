@@ -8,7 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dipole.errors import InputError
+from dipole.losses.common import unit_rows
 from dipole.ops.checks import check_at_least
+from dipole.ops.door import public
 
 TRAIN_SHARE = VALIDATION_SHARE = 0.1
 LEARNING_RATE = 0.01
@@ -23,6 +25,7 @@ class NodeSplit(NamedTuple):
     test: Tensor
 
 
+@public
 def random_node_split(
     labels: Int[Tensor, "n"],
     *,
@@ -56,6 +59,7 @@ def random_node_split(
     return NodeSplit(*order.split([*sizes, len(known) - sum(sizes)]))
 
 
+@public
 def node_accuracy(
     embeddings: Float[Tensor, "n d"],
     labels: Int[Tensor, "n"],
@@ -119,6 +123,7 @@ def node_accuracy(
     return best[1]
 
 
+@public
 def cluster_agreement(embeddings: Float[Tensor, "n d"], labels: Int[Tensor, "n"], *, seed: int = 0) -> dict[str, float]:
     """Cluster embeddings by k-means with as many clusters as classes, and compare with the classes.
 
@@ -153,6 +158,7 @@ def cluster_agreement(embeddings: Float[Tensor, "n d"], labels: Int[Tensor, "n"]
     }
 
 
+@public
 def link_scores(
     embeddings: Float[Tensor, "n d"], edges: Int[Tensor, "2 e"], others: Int[Tensor, "2 f"]
 ) -> dict[str, float]:
@@ -178,13 +184,14 @@ def link_scores(
 
     if edges.shape[1] == 0 or others.shape[1] == 0:
         raise InputError(f"{edges.shape[1]} edges and {others.shape[1]} other pairs: links need some of each.")
-    unit = F.normalize(embeddings.float(), dim=1)
+    unit = unit_rows(embeddings.float())
     scores = torch.cat([(unit[first] * unit[second]).sum(dim=1) for first, second in (edges, others)])
     truth = torch.cat([torch.ones(edges.shape[1]), torch.zeros(others.shape[1])])
     pair = truth.numpy(), scores.cpu().numpy()
     return {"link AUC": float(roc_auc_score(*pair)), "link AP": float(average_precision_score(*pair))}
 
 
+@public
 def sample_non_edges(
     edge_index: Int[Tensor, "2 e"], num_nodes: int, count: int, *, seed: int = 0
 ) -> Int[Tensor, "2 f"]:

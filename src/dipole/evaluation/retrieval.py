@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
-from torch.nn import functional as F
 
 from dipole.data.text import RetrievalSet
 from dipole.errors import InputError
+from dipole.losses.common import unit_rows
 from dipole.ops.checks import check_choice, check_embeddings
+from dipole.ops.door import public
 
 Run = Mapping[str, Mapping[str, float]]
 METRICS = ("ndcg@10", "recall@100", "mrr@10", "map")
@@ -36,6 +37,7 @@ class RetrievalScores:
     not_scored: tuple[str, ...]
 
 
+@public
 def retrieval_metrics(
     judgements: Mapping[str, Mapping[str, int]],
     run: Run,
@@ -130,6 +132,7 @@ def _check_run(relevant: Mapping[str, Mapping[str, int]], run: Run) -> None:
             raise InputError(f"the run holds NaN or infinite scores for query {query!r}: look at the encoder's output.")
 
 
+@public
 @torch.no_grad()
 def dense_search(
     queries: Float[Tensor, "q d"],
@@ -170,9 +173,7 @@ def dense_search(
             f"k={k}, {None if ids is None else len(ids)} ids for {len(corpus)} documents: expected k of 1 or more and "
             "one id each."
         )
-    q, documents = (
-        (F.normalize(x.float(), dim=1) if score == "cosine" else x.float()).cpu().numpy() for x in (queries, corpus)
-    )
+    q, documents = ((unit_rows(x.float()) if score == "cosine" else x.float()).cpu().numpy() for x in (queries, corpus))
     k, rank = min(k, len(corpus)), _string_ranks(ids, len(corpus))
     scores = np.empty((len(q), k), np.float32)
     rows = np.empty((len(q), k), np.int64)
@@ -204,6 +205,7 @@ def _string_ranks(ids: Sequence[str] | None, count: int) -> np.ndarray:
     return ranks
 
 
+@public
 def evaluate_retrieval(
     task: RetrievalSet,
     encode: Callable[[list[str]], Tensor],

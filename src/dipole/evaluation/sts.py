@@ -11,6 +11,7 @@ from torch import Tensor
 from dipole.data.text import STSTask
 from dipole.errors import InputError
 from dipole.ops.checks import check_same_rows
+from dipole.ops.door import public
 
 Encode = Callable[[list[str]], Tensor]
 _ROWS = 2**14
@@ -41,6 +42,7 @@ class STSScores:
     pearson: Correlation
 
 
+@public
 @torch.no_grad()
 def sts_scores(subsets: Mapping[str, tuple[Tensor, Tensor, Tensor]]) -> STSScores:
     """Correlate the cosines of pairs of embeddings with gold scores, as SentEval does.
@@ -76,6 +78,7 @@ def sts_scores(subsets: Mapping[str, tuple[Tensor, Tensor, Tensor]]) -> STSScore
     return STSScores(_join(_spearman, cosines, golds), _join(_pearson, cosines, golds))
 
 
+@public
 @torch.no_grad()
 def evaluate_sts(tasks: Sequence[STSTask], encode: Encode) -> dict[str, STSScores]:
     """Encode the sentences of all tasks, each once, and score every task.

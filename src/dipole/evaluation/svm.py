@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dipole.evaluation.checks import check_problem
+from dipole.ops.door import public
 
 COSTS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3, 1e4)
 NO_MARGIN = 1e8  # in place of an infinite cost, which scikit-learn refuses
@@ -30,6 +31,7 @@ class SVMResult:
     predicted: np.ndarray
 
 
+@public
 def svm_classification(
     train_embeddings: Float[Tensor, "n d"],
     train_labels: Int[Tensor, " n"],

@@ -11,8 +11,10 @@ from dipole.losses.common import inner_products, unit_rows
 from dipole.losses.symile import multilinear_inner_product
 from dipole.negatives import nearest
 from dipole.ops.checks import check_embeddings, check_same_rows
+from dipole.ops.door import public
 
 
+@public
 def class_embeddings(templates: Float[Tensor, "c t d"]) -> Float[Tensor, "c d"]:
     """Compute the classifier of a two-tower model: normalise, take the mean over templates, normalise again.
 
@@ -37,6 +39,7 @@ def class_embeddings(templates: Float[Tensor, "c t d"]) -> Float[Tensor, "c d"]:
     return unit_rows(unit_rows(templates).mean(dim=1))
 
 
+@public
 def zero_shot_scores(embeddings: Float[Tensor, "n d"], classes: Float[Tensor, "c d"]) -> Float[Tensor, "n c"]:
     """Compute the cosine of every embedding with every class; the highest is the prediction.
 
@@ -51,6 +54,7 @@ def zero_shot_scores(embeddings: Float[Tensor, "n d"], classes: Float[Tensor, "c
     return inner_products(unit_rows(embeddings), unit_rows(classes))
 
 
+@public
 def top_k_accuracy(scores: Float[Tensor, "n c"], labels: Int[Tensor, "n"], k: int = 1) -> float:
     """Compute the share of rows whose label is among the k highest scores, 0 to 1.
 
@@ -78,6 +82,7 @@ def top_k_accuracy(scores: Float[Tensor, "n c"], labels: Int[Tensor, "n"], k: in
     return float((best == labels[:, None]).any(dim=1).double().mean())
 
 
+@public
 def matching_accuracy(queries: Float[Tensor, "n d"], keys: Float[Tensor, "n d"]) -> float:
     """Compute the share of queries whose own key is the most similar one of all, by cosine, 0 to 1.
 
@@ -96,6 +101,7 @@ def matching_accuracy(queries: Float[Tensor, "n d"], keys: Float[Tensor, "n d"])
     return float((nearest(queries, keys) == torch.arange(len(queries), device=queries.device)).double().mean())
 
 
+@public
 def multilinear_scores(queries: Sequence[Tensor] | Tensor, candidates: Float[Tensor, "c d"]) -> Float[Tensor, "n c"]:
     """Score candidates of one modality for queries that are made of the others, by the multilinear inner product.
 
@@ -122,6 +128,7 @@ def multilinear_scores(queries: Sequence[Tensor] | Tensor, candidates: Float[Ten
     return inner_products(product, candidates)
 
 
+@public
 def pairwise_scores(queries: Sequence[Tensor] | Tensor, candidates: Float[Tensor, "c d"]) -> Float[Tensor, "n c"]:
     """Score candidates as `multilinear_scores` does, by the sum of the inner products of all pairs of modalities.
 

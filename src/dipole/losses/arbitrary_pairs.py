@@ -16,6 +16,7 @@ from dipole.losses.info_nce import info_nce_loss
 from dipole.ops import gather as gather_rows
 from dipole.ops import gather_mean, world_size
 from dipole.ops.checks import check_at_least, check_choice, check_embeddings, check_temperature
+from dipole.ops.door import public
 
 GatedSimilarity = Literal["masked_cosine", "prenormalised"]
 PairReduction = Literal["micro", "macro", "macro_valid", "none"]
@@ -24,6 +25,7 @@ TILE_ENTRIES = 1 << 21  # similarities that stand in memory at a time
 FEW_POSITIVES = 1e-6  # what the authors' macro mean adds to the number of an anchor's positives
 
 
+@public
 def arbitrary_pair_loss(
     z: Float[Tensor, "n d"],
     keys: Float[Tensor, "m d"],
@@ -145,6 +147,7 @@ def _reduce_pairs(sums: Tensor, counts: Tensor, gather: bool, reduction: PairRed
     return values.sum() / total.clamp_min(1 / world_size())
 
 
+@public
 def gated_similarity(
     z: Float[Tensor, "n d"],
     keys: Float[Tensor, "m d"],
@@ -191,6 +194,7 @@ class PairMasks(NamedTuple):
     negative: Bool[Tensor, "n m"]
 
 
+@public
 def pair_masks(labels: Int[Tensor, "n"], partner_labels: Int[Tensor, "n"], key_labels: Int[Tensor, "m"]) -> PairMasks:
     """Say which keys have the partner's class (positive), and which have neither class of the pair (negative).
 
@@ -203,6 +207,7 @@ def pair_masks(labels: Int[Tensor, "n"], partner_labels: Int[Tensor, "n"], key_l
     return PairMasks(positive, ~positive & (labels[:, None] != key_labels))
 
 
+@public
 def sample_partner_labels(
     labels: Int[Tensor, "n"],
     pairs: PartnerLabels = "arbitrary",
@@ -240,6 +245,7 @@ def sample_partner_labels(
     return (labels + step.to(labels.device)) % num_classes
 
 
+@public
 def pair_probabilities(
     distances: Float[Tensor, "*b p"], *, alpha: float = 0.0, max_level: float = float("inf")
 ) -> Float[Tensor, "*b p"]:
@@ -272,6 +278,7 @@ def pair_probabilities(
     return logits.masked_fill(~near, -torch.inf).softmax(dim=-1)
 
 
+@public
 def hydra_moco_loss(
     queries: Float[Tensor, "2 n d"],
     keys: Float[Tensor, "2 n d"],

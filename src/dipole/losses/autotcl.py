@@ -13,11 +13,13 @@ from dipole.errors import InputError
 from dipole.losses.common import accumulate, unit_rows
 from dipole.losses.info_nce import info_nce_loss
 from dipole.ops.checks import check_at_least, check_choice, check_embeddings, check_same_rows, check_temperature
+from dipole.ops.door import public
 
 TimePooling = Literal["max", "mean"]
 FEWEST_SEGMENTS = 4  # with three, the end ones would have no negative
 
 
+@public
 def pool_time(z: Float[Tensor, "n t d"], pooling: TimePooling = "max") -> Float[Tensor, "n d"]:
     """Pool representations of steps into one of the series.
 
@@ -33,6 +35,7 @@ def pool_time(z: Float[Tensor, "n t d"], pooling: TimePooling = "max") -> Float[
     return z.amax(dim=1) if pooling == "max" else z.mean(dim=1)
 
 
+@public
 def global_info_nce_loss(
     z: Float[Tensor, "n t d"],
     z_view: Float[Tensor, "n t d"],
@@ -74,6 +77,7 @@ def global_info_nce_loss(
     return info_nce_loss(pooled, pooled_view, temperature=temperature)
 
 
+@public
 def local_info_nce_loss(
     z: Float[Tensor, "n t d"],
     *,
@@ -142,6 +146,7 @@ def local_info_nce_loss(
     return (logits.logsumexp(dim=2) - logits[:, index, positive]).mean()
 
 
+@public
 def multi_kernel_mmd(
     x: Float[Tensor, "n d"], y: Float[Tensor, "n d"], *, kernels: int = 5, ratio: float = 2.0
 ) -> Float[Tensor, ""]:
@@ -186,6 +191,7 @@ def multi_kernel_mmd(
     return (kernel * sign * sign[:, None]).sum() / len(x) ** 2
 
 
+@public
 def linear_mmd(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """Compute the discrepancy of two samples with a linear kernel, `‖mean x − mean y‖²`.
 
@@ -200,6 +206,7 @@ def linear_mmd(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"]) -> Float[Tensor
     return (accumulate(x).mean(dim=0) - accumulate(y).mean(dim=0)).square().sum()
 
 
+@public
 def mask_size_penalty(kept: Float[Tensor, "n t c"], *, threshold: float = 0.4) -> Float[Tensor, ""]:
     """Compute `max(0, mean_{n,t} Σ_c w_{ntc} − threshold)`: how much more is kept than is free.
 
@@ -216,6 +223,7 @@ def mask_size_penalty(kept: Float[Tensor, "n t c"], *, threshold: float = 0.4) -
     return (accumulate(kept).sum(dim=2).mean() - threshold).relu()
 
 
+@public
 def temporal_consistency(
     kept: Float[Tensor, "n t c"],
     anchors: Int[Tensor, "pairs"],

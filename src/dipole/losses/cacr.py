@@ -14,12 +14,14 @@ from dipole.errors import InputError
 from dipole.losses.common import gathered_keys, unit_rows
 from dipole.ops import gather_mean, pairwise_softmax_mean
 from dipole.ops.checks import check_at_least, check_choice, check_views
+from dipole.ops.door import public
 
 Weighting = Literal["full", "none", "uniform_positives", "uniform_negatives"]
 Cost = Literal["euclidean", "rbf"]
 DebiasSign = Literal["corrected", "official"]
 
 
+@public
 def cacr_loss(
     views: Float[Tensor, "v n d"],
     *,
@@ -109,6 +111,7 @@ def cacr_loss(
     return alpha * attraction + repulsion
 
 
+@public
 def contrastive_attraction(
     views: Float[Tensor, "v n d"], t_positive: float, *, detach_weights: bool = False
 ) -> Float[Tensor, ""]:
@@ -125,6 +128,7 @@ def contrastive_attraction(
     return ((weights.detach() if detach_weights else weights) * distances).sum(dim=-1).mean()
 
 
+@public
 def contrastive_repulsion(
     views: Float[Tensor, "v n d"],
     t_negative: float,
@@ -200,6 +204,7 @@ def _debiased(cost: Tensor, positive: Tensor, beta: float, share: float | None, 
     return (cost + share * correction) / (1 - share)
 
 
+@public
 def attraction_weights(distances: Float[Tensor, "*n k"], t_positive: float) -> Float[Tensor, "*n k"]:
     """Compute `w⁺ = softmax(t⁺ d²)` over the positives: the far ones weigh more.
 
@@ -210,6 +215,7 @@ def attraction_weights(distances: Float[Tensor, "*n k"], t_positive: float) -> F
     return torch.softmax(t_positive * distances, dim=-1)
 
 
+@public
 def repulsion_weights(distances: Float[Tensor, "*n m"], t_negative: float) -> Float[Tensor, "*n m"]:
     """Compute `w⁻ = softmax(−t⁻ d²)` over the negatives: the near ones weigh more.
 
@@ -227,6 +233,7 @@ class CACRWeights(NamedTuple):
     negative: Float[Tensor, "p n m"]  # of the pairs of views x < y: columns skip the own sample
 
 
+@public
 @torch.no_grad()
 def cacr_weights(
     views: Float[Tensor, "v n d"], *, t_positive: float = 1.0, t_negative: float = 1.0, normalize: bool = True

@@ -14,8 +14,10 @@ from dipole.losses.cacr import Cost, attraction_weights, lift_keys, lift_queries
 from dipole.losses.common import gathered_keys, unit_rows
 from dipole.ops import pairwise_logsumexp, pairwise_softmax_mean
 from dipole.ops.checks import check_at_least, check_choice, check_embeddings, check_temperature, check_views
+from dipole.ops.door import public
 
 
+@public
 def cacr_queue_loss(
     queries: Float[Tensor, "v n d"],
     keys: Float[Tensor, "v n d"],
@@ -107,6 +109,7 @@ def _negatives(
     return pairwise_logsumexp(lifted, lifted_keys, -t_negative, exclude=exclude), distance
 
 
+@public
 def cacr_momentum_loss(
     queries: Float[Tensor, "v n d"],
     key: Float[Tensor, "n d"],
@@ -166,6 +169,7 @@ def cacr_momentum_loss(
     return values.mean() if reduction == "mean" else values.sum()
 
 
+@public
 @torch.no_grad()
 def momentum_query_weights(
     queries: Float[Tensor, "v n d"], key: Float[Tensor, "n d"], temperature: float
@@ -179,6 +183,7 @@ def momentum_query_weights(
     return torch.softmax((queries - key).square().sum(dim=-1) / temperature, dim=0)
 
 
+@public
 def cacr_momentum_views_loss(
     queries: Float[Tensor, "v n d"],
     keys: Float[Tensor, "k n d"],

@@ -16,8 +16,10 @@ from dipole.losses.common import Reduction, both_directions, contrasted_rows, ga
 from dipole.losses.info_nce import check_has_negatives, check_label_smoothing
 from dipole.ops import pairwise_logsumexp
 from dipole.ops.checks import check_choice, check_embeddings, check_same_rows, check_temperature, check_views
+from dipole.ops.door import public
 
 
+@public
 def clip_loss(
     image: Float[Tensor, "n d"],
     text: Float[Tensor, "n d"],
@@ -74,6 +76,7 @@ def clip_loss(
     return reduce((denominators.queries + denominators.keys) / 2 - positive / temperature, reduction)
 
 
+@public
 def multi_text_clip_loss(
     image: Float[Tensor, "n d"],
     texts: Float[Tensor, "v n d"],
@@ -140,6 +143,7 @@ def multi_text_clip_loss(
     return reduce((torch.stack(to_text).mean(dim=0) + torch.stack(to_image).mean(dim=0)) / 2, reduction)
 
 
+@public
 def pairwise_clip_loss(
     modalities: Float[Tensor, "m n d"],
     *,

@@ -14,8 +14,10 @@ from dipole.losses.common import Reduction, both_directions, contrasted_rows, ga
 from dipole.losses.info_nce import check_has_negatives, info_nce_loss
 from dipole.ops import pairwise_logsumexp, softmax_retrieval
 from dipole.ops.checks import check_at_least, check_choice, check_same_rows, check_temperature
+from dipole.ops.door import public
 
 
+@public
 def info_loob_loss(
     anchors: Float[Tensor, "n d"],
     candidates: Float[Tensor, "n d"],
@@ -68,6 +70,7 @@ def info_loob_loss(
     return reduce(values * temperature if scale_by_temperature else values, reduction)
 
 
+@public
 def cloob_loss(
     image: Float[Tensor, "n d"],
     text: Float[Tensor, "n d"],

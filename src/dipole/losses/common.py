@@ -1,5 +1,6 @@
 """What every loss does first and last: normalise, gather, reduce."""
 
+import math
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -8,8 +9,10 @@ from torch import Tensor
 from dipole.errors import InputError
 from dipole.ops import gather as gather_rows
 from dipole.ops import pairwise_logsumexp_both, rank, world_size
+from dipole.ops.derivatives import second_derivatives
+from dipole.ops.door import traced
 
-SHORTEST = 1e-12  # below this length a row is not scaled to 1
+SHORTEST = 1e-12  # below this the norm of gated keys has no gradient
 Reduction = Literal["mean", "sum", "none"]
 
 
@@ -19,36 +22,72 @@ def accumulate(x: Tensor) -> Tensor:
 
 
 def unit_rows(x: Tensor, normalize: bool = True) -> Tensor:
-    """Scale the last axis to length 1, or leave it if the caller has done so."""
+    """Scale the last axis to length 1, or leave it if the caller has done so; rows of any length keep their direction.
+
+    A row of zeros stays, and its gradient is 0.
+    """
     x = accumulate(x)
     if not normalize:
         return x
-    unit: Tensor = _UnitRows.apply(x)[0]
+    if traced():
+        return _plain_unit_rows(x)
+    unit: Tensor = _UnitRows.apply(x)
     return unit
 
 
+def _plain_unit_rows(x: Tensor) -> Tensor:
+    """`unit_rows` by operations that any transform of PyTorch knows."""
+    peak = x.detach().abs().amax(dim=-1, keepdim=True)
+    zero = peak == 0
+    # Squares of the largest floats overflow, those of the smallest vanish: the largest entry becomes 1 before.
+    scaled = x / torch.where(zero, 1, peak)
+    square = scaled.square().sum(dim=-1, keepdim=True)
+    return torch.where(zero, 0, scaled / torch.where(zero, 1, square).sqrt())
+
+
 class _UnitRows(torch.autograd.Function):
-    """`torch.nn.functional.normalize`, whose gradient makes one tensor of the size of its input in place of seven."""
+    """`_plain_unit_rows`, whose gradient makes one tensor of the size of its input in place of seven."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        unit = x / length.clamp_min(SHORTEST)
-        ctx.save_for_backward(unit, length)
-        ctx.set_materialize_grads(False)
-        return unit, length
+        # Where a look costs little, rows of usual lengths save a second pass.
+        ctx.usual = x.device.type == "cpu" and _usual(length)
+        if ctx.usual:
+            unit = x / length
+        else:
+            peak = torch.linalg.vector_norm(x, math.inf, dim=-1, keepdim=True)
+            unit = x / peak.clamp_min(_smallest(x))
+            length = torch.linalg.vector_norm(unit, dim=-1, keepdim=True)
+            unit /= length.clamp_min(1)  # of a row that is not zero it is 1 or more
+            length *= peak
+        ctx.save_for_backward(x, unit, length)
+        return unit
 
     @staticmethod
-    def backward(ctx: Any, of_unit: Tensor | None, of_length: Tensor | None) -> Tensor | None:
-        unit, length = ctx.saved_tensors
-        gradient = None
-        if of_unit is not None:
-            # The length of a row that is shorter does not matter.
-            along = (of_unit * unit).sum(dim=-1, keepdim=True) * (length > SHORTEST)
-            gradient = torch.addcmul(of_unit, unit, along, value=-1).div_(length.clamp_min(SHORTEST))
-        if of_length is not None:  # asked for by second derivatives alone, for which the length is an output
-            gradient = unit * of_length if gradient is None else torch.addcmul(gradient, unit, of_length)
-        return gradient
+    @second_derivatives(lambda ctx, x: _plain_unit_rows(x))
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        _, unit, length = ctx.saved_tensors
+        along = (gradient * unit).sum(dim=-1, keepdim=True)
+        if ctx.usual:
+            return torch.addcmul(gradient, unit, along, value=-1).div_(length)
+        # Bounded, so that sums of gradients of the shortest rows do not overflow.
+        divisor = torch.where(length == 0, math.inf, length.clamp_min(torch.finfo(unit.dtype).tiny * 1e4))
+        return torch.addcmul(gradient, unit, along, value=-1).div_(divisor)
+
+
+def _usual(length: Tensor) -> bool:
+    """Whether no square of an entry overflows or vanishes, and no row is zero."""
+    limit = torch.finfo(length.dtype).max ** 0.4
+    if not length.numel():
+        return True
+    lowest, highest = length.aminmax()
+    return float(lowest) > 1 / limit and float(highest) < limit
+
+
+def _smallest(x: Tensor) -> float:
+    """The smallest number above 0 of a type."""
+    return torch.finfo(x.dtype).smallest_normal * torch.finfo(x.dtype).eps
 
 
 def inner_products(queries: Tensor, keys: Tensor) -> Tensor:

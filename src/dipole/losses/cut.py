@@ -10,6 +10,7 @@ from torch import Tensor
 from dipole.errors import InputError
 from dipole.losses.common import accumulate
 from dipole.ops.checks import check_at_least, check_choice
+from dipole.ops.door import public
 
 IGNORED = -100  # label of what is no token of the response
 LARGEST_PROBABILITY = 1 - 1e-6
@@ -62,6 +63,7 @@ def response_tokens(
     return ResponseTokens(log_probability, token, sample)
 
 
+@public
 def inappropriate_tokens(
     log_p_judged: Float[Tensor, "*tokens"], log_p_plain: Float[Tensor, "*tokens"], *, threshold: float = 1.1
 ) -> Bool[Tensor, "*tokens"]:
@@ -99,6 +101,7 @@ def unlikelihood(log_p: Float[Tensor, "*tokens"]) -> Float[Tensor, "*tokens"]:
     return -torch.log1p(-log_p.exp().clamp_max(LARGEST_PROBABILITY))
 
 
+@public
 def cut_loss(
     logits_judged: Float[Tensor, "batch length vocabulary"],
     labels: Int[Tensor, "batch length"],

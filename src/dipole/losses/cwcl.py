@@ -22,10 +22,12 @@ from dipole.losses.common import (
 from dipole.losses.info_nce import check_has_negatives
 from dipole.ops import pairwise_logsumexp
 from dipole.ops.checks import check_choice, check_embeddings, check_same_rows, check_temperature
+from dipole.ops.door import public
 
 Weighted = Literal["frozen_to_trainable", "trainable_to_frozen", "both"]
 
 
+@public
 def continuous_weights(embeddings: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
     """Compute CWCL's weights `w_ij = ½ (1 + cos(v_i, v_j))`, with w_ii = 1, to look at; the losses need no such matrix.
 
@@ -43,6 +45,7 @@ def continuous_weights(embeddings: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]
     return ((1 + inner_products(rows, rows)) / 2).clamp(0, 1).fill_diagonal_(1.0)
 
 
+@public
 def weighted_contrastive_loss(
     queries: Float[Tensor, "n d"],
     keys: Float[Tensor, "n d"],
@@ -96,6 +99,7 @@ def weighted_contrastive_loss(
     return reduce(denominator - similarity / temperature, reduction)
 
 
+@public
 def cwcl_loss(
     trainable: Float[Tensor, "n d"],
     frozen: Float[Tensor, "n d"],

@@ -16,10 +16,12 @@ from dipole.losses.info_nce import check_has_negatives
 from dipole.ops import gather as gather_rows
 from dipole.ops import pairwise_logsumexp
 from dipole.ops.checks import check_embeddings, check_same_rows, check_temperature
+from dipole.ops.door import public
 
 WeightFunction = Callable[[Tensor, Tensor], Tensor]
 
 
+@public
 def dcl_loss(
     z1: Float[Tensor, "n d"],
     z2: Float[Tensor, "n d"],
@@ -73,6 +75,7 @@ def dcl_loss(
     return reduce(values, reduction)
 
 
+@public
 def dclw_loss(
     z1: Float[Tensor, "n d"],
     z2: Float[Tensor, "n d"],
@@ -106,6 +109,7 @@ def dclw_loss(
     )
 
 
+@public
 def vmf_negative_weights(
     z1: Float[Tensor, "n d"], z2: Float[Tensor, "n d"], *, sigma: float = 0.5, gather: bool = False
 ) -> Float[Tensor, "n"]:
@@ -138,6 +142,7 @@ def vmf_negative_weights(
     return 2 - len(everywhere) * torch.exp(similarity - everywhere.logsumexp(dim=0))
 
 
+@public
 def npc_multiplier(
     z1: Float[Tensor, "n d"],
     z2: Float[Tensor, "n d"],
@@ -178,6 +183,7 @@ def _log_negatives(views: TwoViews, temperature: float | Tensor) -> Tensor:
     return pairwise_logsumexp(views.anchors, views.candidates, 1 / temperature, exclude=own_sample)
 
 
+@public
 def dcl_queue_loss(
     queries: Float[Tensor, "n d"],
     keys: Float[Tensor, "n d"],
@@ -214,6 +220,7 @@ def dcl_queue_loss(
     return reduce(negatives - (queries * keys).sum(dim=1) / temperature, reduction)
 
 
+@public
 def dcl_neighbour_loss(
     neighbours: Float[Tensor, "n d"],
     predictions: Float[Tensor, "n d"],
@@ -255,6 +262,7 @@ def dcl_neighbour_loss(
     return reduce(negatives - (anchors * predictions).sum(dim=1) / temperature, reduction)
 
 
+@public
 def npc_queue_multiplier(
     queries: Float[Tensor, "n d"],
     keys: Float[Tensor, "n d"],

@@ -14,6 +14,7 @@ from dipole.errors import InputError
 from dipole.losses.common import Reduction, unit_rows
 from dipole.losses.info_nce import info_nce_loss
 from dipole.ops.checks import check_choice, check_embeddings, check_same_rows, check_temperature
+from dipole.ops.door import public
 
 Target = Literal["posneg", "pos", "neg"]
 Granularity = Literal["scalar", "dimension", "pos", "neg"]
@@ -27,6 +28,7 @@ class TransformDraws(NamedTuple):
     permutation: Int[Tensor, "m"] | None
 
 
+@public
 def sample_mixing_coefficients(
     alpha: float, shape: tuple[int, ...] = (), *, offset: float = 0.0, generator: torch.Generator | None = None
 ) -> Float[Tensor, "*shape"]:
@@ -53,6 +55,7 @@ def sample_mixing_coefficients(
     return torch.as_tensor(drawn, dtype=torch.get_default_dtype()) + offset
 
 
+@public
 def extrapolate_positives(
     queries: Float[Tensor, "n d"], keys: Float[Tensor, "n d"], coefficient: float | Tensor
 ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
@@ -85,6 +88,7 @@ def extrapolate_positives(
     return coefficient * queries + (1 - coefficient) * keys, coefficient * keys + (1 - coefficient) * queries
 
 
+@public
 def interpolate_negatives(
     negatives: Float[Tensor, "m d"], coefficient: float | Tensor, permutation: Int[Tensor, "m"]
 ) -> Float[Tensor, "m d"]:
@@ -114,6 +118,7 @@ def interpolate_negatives(
     return coefficient * negatives + (1 - coefficient) * negatives[permutation]
 
 
+@public
 def draw_transform(
     rows: int,
     bank: int,
@@ -168,6 +173,7 @@ class Transformed(NamedTuple):
     negatives: Float[Tensor, "m d"]
 
 
+@public
 def transform_features(
     queries: Float[Tensor, "n d"],
     keys: Float[Tensor, "n d"],
@@ -216,6 +222,7 @@ def _like(coefficient: Tensor | float, rows: Tensor) -> Tensor | float:
     return coefficient.to(rows) if isinstance(coefficient, Tensor) else coefficient
 
 
+@public
 def feature_transform_loss(
     queries: Float[Tensor, "n d"],
     keys: Float[Tensor, "n d"],

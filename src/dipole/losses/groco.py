@@ -19,6 +19,7 @@ from dipole.losses.info_nce import check_has_negatives
 from dipole.losses.sorting import Distribution, NetworkName, rank_group_probability
 from dipole.ops import gather as gather_rows
 from dipole.ops.checks import check_at_least, check_embeddings, check_views
+from dipole.ops.door import public
 
 
 class AnchorGroups(NamedTuple):
@@ -29,6 +30,7 @@ class AnchorGroups(NamedTuple):
     negatives: Float[Tensor, "n k"]
 
 
+@public
 def groco_loss(
     views: Float[Tensor, "v n d"],
     *,
@@ -113,6 +115,7 @@ def groco_loss(
     return reduce(torch.cat(values), reduction)
 
 
+@public
 def group_ordering_loss(
     positive_similarities: Float[Tensor, "n p"],
     negative_similarities: Float[Tensor, "n k"],
@@ -168,6 +171,7 @@ def group_ordering_loss(
     return reduce(values.mean(dim=1), reduction)
 
 
+@public
 def anchor_groups(
     views: Float[Tensor, "v n d"],
     *,

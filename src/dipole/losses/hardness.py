@@ -14,6 +14,7 @@ from dipole.errors import InputError
 from dipole.losses.common import Reduction, accumulate, gathered_keys, inner_products, reduce, unit_rows
 from dipole.losses.info_nce import check_has_negatives
 from dipole.ops.checks import check_at_least, check_embeddings, check_same_rows, check_temperature
+from dipole.ops.door import public
 
 
 class HardestNegatives(NamedTuple):
@@ -24,6 +25,7 @@ class HardestNegatives(NamedTuple):
     threshold: Float[Tensor, "n"]
 
 
+@public
 def hardest_negatives(
     negative_similarities: Float[Tensor, "n m"], *, top_k: int | None = None, alpha: float | None = None
 ) -> HardestNegatives:
@@ -65,6 +67,7 @@ def hardest_negatives(
     return HardestNegatives(values, mask, values[:, -1].detach())
 
 
+@public
 def contrastive_loss_from_similarities(
     positive_similarities: Float[Tensor, "n"],
     negative_similarities: Float[Tensor, "n m"],
@@ -101,6 +104,7 @@ def contrastive_loss_from_similarities(
     return reduce(values, reduction)
 
 
+@public
 def simple_loss_from_similarities(
     positive_similarities: Float[Tensor, "n"],
     negative_similarities: Float[Tensor, "n m"],
@@ -156,6 +160,7 @@ def _kept(negatives: Tensor, top_k: int | None, alpha: float | None) -> Tensor:
     return hardest_negatives(negatives, top_k=top_k, alpha=alpha).similarities
 
 
+@public
 def hard_contrastive_loss(
     queries: Float[Tensor, "n d"],
     positives: Float[Tensor, "n d"],
@@ -211,6 +216,7 @@ def hard_contrastive_loss(
     )
 
 
+@public
 def simple_contrastive_loss(
     queries: Float[Tensor, "n d"],
     positives: Float[Tensor, "n d"],

@@ -8,8 +8,10 @@ from dipole.errors import InputError
 from dipole.losses.common import Reduction, gathered_keys, reduce, two_views, unit_rows
 from dipole.ops import pairwise_logsumexp
 from dipole.ops.checks import check_embeddings, check_same_rows, check_temperature
+from dipole.ops.door import public
 
 
+@public
 def nt_xent_loss(
     z1: Float[Tensor, "n d"],
     z2: Float[Tensor, "n d"],
@@ -57,6 +59,7 @@ def nt_xent_loss(
     return reduce(denominator - views.positives / temperature, reduction)
 
 
+@public
 def info_nce_loss(
     queries: Float[Tensor, "n d"],
     positives: Float[Tensor, "n d"],
@@ -125,6 +128,7 @@ def info_nce_loss(
     return reduce(denominator - positive, reduction)
 
 
+@public
 def hard_negatives_info_nce_loss(
     queries: Float[Tensor, "n d"],
     positives: Float[Tensor, "n d"],

@@ -13,8 +13,10 @@ from dipole.losses.common import Reduction, gathered_keys, reduce, unit_rows
 from dipole.losses.info_nce import check_has_negatives
 from dipole.ops import pairwise_logsumexp
 from dipole.ops.checks import check_choice, check_embeddings, check_temperature, check_views
+from dipole.ops.door import public
 
 
+@public
 def multi_positive_info_nce_loss(
     anchor: Float[Tensor, "n d"],
     positives: Float[Tensor, "v n d"],

@@ -10,8 +10,10 @@ from dipole.errors import InputError
 from dipole.losses.common import Reduction, reduce, unit_rows
 from dipole.ops import pairwise_logsumexp
 from dipole.ops.checks import check_embeddings, check_same_rows, check_temperature
+from dipole.ops.door import public
 
 
+@public
 def own_negatives_info_nce_loss(
     queries: Float[Tensor, "n d"],
     positives: Float[Tensor, "n d"],

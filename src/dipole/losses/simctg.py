@@ -11,8 +11,10 @@ from dipole.errors import InputError
 from dipole.losses.common import accumulate, unit_rows
 from dipole.ops import pairwise_softmax_mean
 from dipole.ops.checks import check_at_least, check_choice, check_embeddings
+from dipole.ops.door import public
 
 
+@public
 def token_contrastive_loss(
     hidden_states: Float[Tensor, "batch length width"],
     mask: Bool[Tensor, "batch length"] | None = None,
@@ -76,6 +78,7 @@ def token_contrastive_loss(
     return total.sum() / number_of_pairs.sum() if reduction == "pooled" else (total / number_of_pairs).mean()
 
 
+@public
 def simctg_loss(
     hidden_states: Float[Tensor, "batch length width"],
     logits: Float[Tensor, "batch length vocabulary"],

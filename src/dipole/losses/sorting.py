@@ -17,6 +17,7 @@ from torch import Tensor
 from dipole.errors import InputError
 from dipole.losses.common import accumulate
 from dipole.ops.checks import check_choice
+from dipole.ops.door import public
 
 Network = tuple[tuple[tuple[int, int], ...], ...]
 NetworkName = Literal["odd_even", "bitonic"]
@@ -32,6 +33,7 @@ class SoftlySorted(NamedTuple):
     permutation: Float[Tensor, "... n n"]  # [i, p]: probability that input i ends at position p
 
 
+@public
 @cache
 def sorting_network(n: int, kind: NetworkName = "odd_even") -> Network:
     """Return the layers of a sorting network, each a tuple of comparators `(lower, upper)`.
@@ -71,6 +73,7 @@ def sorting_network(n: int, kind: NetworkName = "odd_even") -> Network:
     return tuple(layers)
 
 
+@public
 def differentiable_sort(
     x: Float[Tensor, "*rows n"],
     *,
@@ -120,6 +123,7 @@ def differentiable_sort(
     return SoftlySorted(values, permutation)
 
 
+@public
 def rank_group_probability(
     x: Float[Tensor, "*rows n"],
     top: int,

@@ -10,8 +10,10 @@ from dipole.losses.info_nce import check_has_negatives
 from dipole.ops import gather as gather_rows
 from dipole.ops import pairwise_logsumexp
 from dipole.ops.checks import check_embeddings, check_temperature
+from dipole.ops.door import public
 
 
+@public
 def sup_con_loss(
     z: Float[Tensor, "n d"],
     labels: Int[Tensor, "n"],

@@ -17,10 +17,12 @@ from dipole.losses.info_nce import check_has_negatives
 from dipole.ops import gather as gather_rows
 from dipole.ops import pairwise_logsumexp
 from dipole.ops.checks import check_choice, check_temperature
+from dipole.ops.door import public
 
 CANDIDATE_ENTRIES = 1 << 21  # of the products that stand in memory at a time
 
 
+@public
 def multilinear_inner_product(*tensors: Float[Tensor, "... d"]) -> Float[Tensor, "..."]:
     """Compute `MIP(v_1, …, v_M) = Σ_k Π_m v_m[k]`, the dot product of two vectors extended to M.
 
@@ -40,6 +42,7 @@ def multilinear_inner_product(*tensors: Float[Tensor, "... d"]) -> Float[Tensor,
     return _product(tensors).sum(dim=-1)
 
 
+@public
 def symile_loss(
     modalities: Float[Tensor, "m n d"],
     *,
@@ -120,6 +123,7 @@ def symile_loss(
     return reduce(torch.stack(losses).mean(dim=0), reduction)
 
 
+@public
 def draw_permutations(modalities: int, rows: int, generator: torch.Generator | None = None) -> Int[Tensor, "m o n"]:
     """Draw the orders of rows of `symile_loss`: (M, M − 1, N), independent for each anchor and other modality.
 
@@ -131,6 +135,7 @@ def draw_permutations(modalities: int, rows: int, generator: torch.Generator | N
     return torch.rand(modalities, modalities - 1, rows, generator=generator, device=device).argsort(dim=-1)
 
 
+@public
 def permuted_candidates(others: Float[Tensor, "o n d"], permutations: Int[Tensor, "o n"]) -> Float[Tensor, "n d"]:
     """Compute the candidates of an anchor: candidate j is the product of row `permutations[q, j]` of modality q.
 

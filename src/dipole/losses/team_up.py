@@ -10,6 +10,7 @@ from dipole.errors import InputError
 from dipole.losses.common import Reduction, accumulate, reduce, unit_rows
 from dipole.ops import pairwise_logsumexp
 from dipole.ops.checks import check_at_least, check_same_rows, check_temperature
+from dipole.ops.door import public
 
 
 class NodeContrast(NamedTuple):
@@ -19,6 +20,7 @@ class NodeContrast(NamedTuple):
     second: Tensor  # (A,): ℓ_i(b, a), anchors of the second view
 
 
+@public
 def node_contrast(
     z1: Float[Tensor, "n d"],
     z2: Float[Tensor, "n d"],
@@ -77,6 +79,7 @@ def node_contrast(
     return NodeContrast(first - positive, second - positive)
 
 
+@public
 def team_up_gamma(epoch: int, *, start: int, maximum: float, ramp: int = 100) -> float:
     """Compute how much communities count in an epoch: `γ(t) = min(max(0, (t − t₀) / ramp), γ_max)`.
 
@@ -104,6 +107,7 @@ def team_up_gamma(epoch: int, *, start: int, maximum: float, ramp: int = 100) ->
     return float(min(max(0.0, (epoch - start) / ramp), maximum))
 
 
+@public
 def team_up_loss(
     z1: Float[Tensor, "n d"],
     z2: Float[Tensor, "n d"],

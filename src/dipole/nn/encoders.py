@@ -8,6 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from dipole.errors import InputError
+from dipole.ops.door import traced
 
 SMALL_IMAGE = 64  # up to this size the strided 7×7 stem of an ImageNet network throws the image away
 
@@ -111,11 +112,37 @@ class ImageEncoder(nn.Module):
 
     def forward(self, images: Float[Tensor, "n 3 h w"] | UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n f"]:
         """Return the features (N, F)."""
-        if images.dtype == torch.uint8:
-            images = images.to(self.mean.dtype) / 255
+        images = unit_range(images).to(self.mean.dtype)
         normalised = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         features: Tensor = self.backbone(normalised)
         return features
+
+
+def unit_range(images: Tensor) -> Tensor:
+    """Check images (N, 3, H, W) and bring those of uint8 to [0, 1].
+
+    Raises:
+        InputError: another order of the axes, another type, or values that are neither in [0, 1] nor uint8.
+    """
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise InputError(
+            f"images have shape {tuple(images.shape)}: expected (N, 3, H, W), channels first; "
+            "of (N, H, W, 3) pass images.permute(0, 3, 1, 2)."
+        )
+    if images.dtype == torch.uint8:
+        return images / 255
+    if not images.is_floating_point():
+        raise InputError(f"images have type {images.dtype}: expected uint8, or floating point in [0, 1].")
+    if traced() or not images.numel():
+        return images
+    # Interpolation and colour operations may leave [0, 1] a little.
+    lowest, highest = torch.stack(images.detach().aminmax()).tolist()
+    if not (lowest >= -8 and highest <= 8):
+        raise InputError(
+            f"images hold values from {lowest:.4g} to {highest:.4g}: expected floating point in [0, 1], or uint8. "
+            "Divide those from 0 to 255 by 255."
+        )
+    return images
 
 
 def build_encoder(

@@ -5,11 +5,11 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from dipole.errors import InputError
 from dipole.losses.common import accumulate
 from dipole.ops.checks import check_at_least, check_choice, check_embeddings
+from dipole.ops.derivatives import first_derivative_only
 
 
 def group_whiten(
@@ -193,7 +193,7 @@ class _InverseSquareRoot(torch.autograd.Function):
         return (vectors * raised.rsqrt()[..., None, :]) @ vectors.mT
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         values, raised, vectors, floor = ctx.saved_tensors
         root = raised.sqrt()

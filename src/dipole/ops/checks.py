@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dipole.errors import InputError
+from dipole.ops.door import traced
 
 
 def check_embeddings(**embeddings: Tensor) -> None:
@@ -36,8 +37,10 @@ def check_embeddings(**embeddings: Tensor) -> None:
         if width is not None and tensor.shape[1] != width:
             raise InputError(f"{name} has width {tensor.shape[1]} and the embeddings before it {width}: project both.")
         width = tensor.shape[1]
+        if traced():
+            continue
         # A sum is finite only if every entry is: one cheap pass without a boolean copy of the input.
-        if not math.isfinite(float(tensor.detach().sum(dtype=torch.float64))):
+        if not math.isfinite(float(tensor.detach().sum(dtype=torch.float64))) and not bool(tensor.isfinite().all()):
             raise InputError(
                 f"{name} contains NaN or infinite values: look at the encoder's output and the learning rate."
             )
@@ -75,6 +78,10 @@ def check_temperature(temperature: float | Tensor, name: str = "temperature") ->
     Raises:
         InputError: the value is zero, negative or not finite.
     """
+    if traced():
+        return
+    if isinstance(temperature, Tensor) and temperature.numel() != 1:
+        raise InputError(f"{name} has shape {tuple(temperature.shape)}: expected one number.")
     value = float(temperature.detach() if isinstance(temperature, Tensor) else temperature)
     if not (math.isfinite(value) and value > 0):
         raise InputError(f"{name} is {value}: expected a number above 0; 0.05 to 1 is usual.")
@@ -86,6 +93,10 @@ def check_at_least(value: float | Tensor, minimum: float, name: str) -> None:
     Raises:
         InputError: the value is smaller or not finite.
     """
+    if traced():
+        return
+    if isinstance(value, Tensor) and value.numel() != 1:
+        raise InputError(f"{name} has shape {tuple(value.shape)}: expected one number.")
     value = float(value.detach()) if isinstance(value, Tensor) else value
     if not (math.isfinite(value) and value >= minimum):
         raise InputError(f"{name} is {value}: expected a number of at least {minimum}.")

@@ -6,9 +6,10 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Float, Shaped
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from dipole.errors import InputError
+from dipole.ops.derivatives import first_derivative_only
+from dipole.ops.door import public
 
 
 def world_size() -> int:
@@ -21,6 +22,7 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+@public
 def gather(x: Shaped[Tensor, "n *d"]) -> Shaped[Tensor, "m *d"]:
     """Concatenate the rows of all processes, those of process 0 first; gradients flow back to where rows came from.
 
@@ -53,6 +55,7 @@ def gather(x: Shaped[Tensor, "n *d"]) -> Shaped[Tensor, "m *d"]:
     return result
 
 
+@public
 def gather_mean(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Average a tensor over all processes, with gradients; for losses that are not themselves a mean over rows.
 
@@ -73,7 +76,7 @@ class _Gather(torch.autograd.Function):
         return torch.cat(parts)
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         gradient = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(gradient)

@@ -1,5 +1,6 @@
 """Large contrastive batches through an encoder that only fits a small one."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -22,7 +23,8 @@ class GradCache:
 
     Args:
         encode: module or function from a tensor of rows to a tensor of rows.
-        chunk_size: rows encoded at a time; this bounds the memory for activations.
+        chunk_size: largest number of rows encoded at a time, in chunks of even
+            size; this bounds the memory for activations.
 
     Raises:
         InputError: `chunk_size` is below 1.
@@ -42,15 +44,24 @@ class GradCache:
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Encode `inputs` (N, …) to embeddings (N, …)."""
-        chunks = [
-            checkpoint(self.encode, chunk, use_reentrant=False, context_fn=self._contexts)
-            for chunk in inputs.split(self.chunk_size)
-        ]
+        parts = inputs.tensor_split(max(1, math.ceil(len(inputs) / self.chunk_size)))
+        if len(inputs) > 1 and len(parts[-1]) == 1 and _uses_batch_statistics(self.encode):
+            raise InputError(
+                f"{len(inputs)} rows in chunks of {self.chunk_size} leave a chunk of one row, of which batch "
+                "normalisation has no statistics: use a chunk_size of 3 or more, or an even number of rows."
+            )
+        chunks = [checkpoint(self.encode, chunk, use_reentrant=False, context_fn=self._contexts) for chunk in parts]
         return torch.cat(chunks)
 
     def _contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """What the first and the second pass run in."""
         return nullcontext(), _kept_buffers(self.encode)
+
+
+def _uses_batch_statistics(encode: Callable[[Tensor], Tensor]) -> bool:
+    """Whether a module normalises by the statistics of what it is given."""
+    modules = encode.modules() if isinstance(encode, nn.Module) else ()
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training for module in modules)
 
 
 @contextmanager

@@ -11,15 +11,18 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from dipole.errors import InputError
+from dipole.ops.derivatives import second_derivatives
+from dipole.ops.door import public, traced
+from dipole.ops.plain import logits_of, logsumexp, softmax_mean
 from dipole.ops.rows import RowSums, as_columns, normaliser_of, prepare
 from dipole.ops.tiles import Tiles, bounded
 
 __all__ = ["pairwise_logsumexp", "pairwise_softmax_mean"]
 
 
+@public
 def pairwise_logsumexp(
     queries: Float[Tensor, "n d"],
     keys: Float[Tensor, "m d"],
@@ -60,6 +63,8 @@ def pairwise_logsumexp(
         if log_weight.shape not in {keys.shape[:1], (len(queries), len(keys))}:
             raise InputError(f"log_weight has shape {tuple(log_weight.shape)}: expected one per key or one per pair.")
         log_weight = log_weight.detach().to(queries.dtype)
+    if traced():
+        return logsumexp(logits_of(queries, keys, scale_tensor, exclude, log_weight), dim=1)
     of_keys = log_weight is None or log_weight.ndim == 1
     if symmetric and not (of_keys and _is_symmetric(exclude, len(queries))):
         symmetric = False
@@ -71,6 +76,7 @@ def pairwise_logsumexp(
     return result
 
 
+@public
 def pairwise_softmax_mean(
     queries: Float[Tensor, "n d"],
     keys: Float[Tensor, "m d"],
@@ -104,6 +110,8 @@ def pairwise_softmax_mean(
     """
     queries, keys, scale_tensor = prepare(queries, keys, weight_scale)
     exclude = as_columns(exclude, queries, keys)
+    if traced():
+        return softmax_mean(queries, keys, scale_tensor, value, exclude, detach_weights)
     result: Tensor = _SoftmaxMean.apply(queries, keys, scale_tensor, value, exclude, detach_weights)
     return result
 
@@ -139,7 +147,7 @@ class _LogSumExp(torch.autograd.Function):
         return result
 
     @staticmethod
-    @once_differentiable
+    @second_derivatives(lambda ctx, q, k, s: logsumexp(logits_of(q, k, s, *ctx.saved_tensors[3:5]), 1))
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         queries, keys, scale, exclude, log_weight, result = ctx.saved_tensors
         to_queries, to_keys, to_scale = ctx.needs_input_grad[:3]
@@ -170,10 +178,11 @@ class _SymmetricLogSumExp(torch.autograd.Function):
             if columns != rows:
                 total[columns] += exponentials.sum(dim=0) if weight is None else weight[rows] @ exponentials
         ctx.save_for_backward(points, scale, exclude, total, weight, tiles.kept)
+        ctx.log_weight = log_weight
         return total.log()
 
     @staticmethod
-    @once_differentiable
+    @second_derivatives(lambda ctx, x, s: logsumexp(logits_of(x, x, s, ctx.saved_tensors[2], ctx.log_weight), 1))
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         points, scale, exclude, total, key_weight, kept = ctx.saved_tensors
         # p_ij g_i + p_ji g_j = exp(s_ij) (w_j g_i / Z_i + w_i g_j / Z_j): one exponential for both roles of a pair.
@@ -218,7 +227,7 @@ class _SoftmaxMean(torch.autograd.Function):
         return mean
 
     @staticmethod
-    @once_differentiable
+    @second_derivatives(lambda ctx, q, k, s: softmax_mean(q, k, s, ctx.value, ctx.saved_tensors[3], ctx.detach_weights))
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         queries, keys, weight_scale, exclude, mean, normaliser = ctx.saved_tensors
         to_queries, to_keys, to_scale = ctx.needs_input_grad[:3]

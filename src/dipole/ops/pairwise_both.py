@@ -5,12 +5,15 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from dipole.ops.derivatives import second_derivatives
+from dipole.ops.door import public, traced
+from dipole.ops.plain import logits_of, logsumexp
 from dipole.ops.rows import RowSums, as_columns, normaliser_of, prepare
 from dipole.ops.tiles import Tiles, bounded
 
 
+@public
 def pairwise_logsumexp_both(
     queries: Float[Tensor, "n d"],
     keys: Float[Tensor, "m d"],
@@ -46,9 +49,17 @@ def pairwise_logsumexp_both(
     """
     queries, keys, scale_tensor = prepare(queries, keys, scale)
     exclude = as_columns(exclude, queries, keys)
+    if traced():
+        return _plain(queries, keys, scale_tensor, exclude)
     function = _LogSumExpBoth if bounded(queries, keys, scale_tensor, None) else _ShiftedLogSumExpBoth
     rows, columns = function.apply(queries, keys, scale_tensor, exclude)
     return rows, columns
+
+
+def _plain(queries: Tensor, keys: Tensor, scale: Tensor, exclude: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Both statistics of the whole matrix."""
+    logits = logits_of(queries, keys, scale, exclude)
+    return logsumexp(logits, dim=1), logsumexp(logits, dim=0)
 
 
 class _LogSumExpBoth(torch.autograd.Function):
@@ -67,7 +78,7 @@ class _LogSumExpBoth(torch.autograd.Function):
         return of_rows.log(), of_columns.log()
 
     @staticmethod
-    @once_differentiable
+    @second_derivatives(lambda ctx, q, k, s: _plain(q, k, s, ctx.saved_tensors[3]))
     def backward(ctx: Any, to_rows: Tensor, to_columns: Tensor) -> tuple[Tensor | None, ...]:
         queries, keys, scale, exclude, of_rows, of_columns, kept = ctx.saved_tensors
         # e / Z_row · g_row + e / Z_column · g_column = e · (share_row + share_column)
@@ -101,7 +112,7 @@ class _ShiftedLogSumExpBoth(torch.autograd.Function):
         return of_rows, of_columns
 
     @staticmethod
-    @once_differentiable
+    @second_derivatives(lambda ctx, q, k, s: _plain(q, k, s, ctx.saved_tensors[3]))
     def backward(ctx: Any, to_rows: Tensor, to_columns: Tensor) -> tuple[Tensor | None, ...]:
         queries, keys, scale, exclude, of_rows, of_columns = ctx.saved_tensors
         of_rows, of_columns = normaliser_of(of_rows), normaliser_of(of_columns)

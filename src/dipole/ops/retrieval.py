@@ -7,13 +7,16 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from dipole.errors import InputError
+from dipole.ops import plain
+from dipole.ops.derivatives import second_derivatives
+from dipole.ops.door import public, traced
 from dipole.ops.rows import RowSums, prepare
 from dipole.ops.tiles import Tiles, bounded
 
 
+@public
 def softmax_retrieval(
     queries: Float[Tensor, "n d"],
     stored: Float[Tensor, "m d"],
@@ -54,6 +57,8 @@ def softmax_retrieval(
     sizes = [len(stored)] if groups is None else list(groups)
     if sum(sizes) != len(stored) or min(sizes, default=0) < 1:
         raise InputError(f"groups are {sizes}: expected numbers of at least 1 that add up to {len(stored)} patterns.")
+    if traced():
+        return plain.retrieval(queries, stored, scale_tensor, sizes)
     if symmetric and bounded(stored, stored, scale_tensor, None):
         result: Tensor = _SymmetricRetrieval.apply(stored, scale_tensor, sizes)
     else:
@@ -89,7 +94,7 @@ class _Retrieval(torch.autograd.Function):
         return result
 
     @staticmethod
-    @once_differentiable
+    @second_derivatives(lambda ctx, q, x, s: plain.retrieval(q, x, s, ctx.sizes))
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         queries, stored, scale, result, normaliser = ctx.saved_tensors
         # ∂/∂s_ij = p_ij (⟨g_i, stored_j⟩ − ⟨g_i, result_i⟩)
@@ -127,7 +132,7 @@ class _SymmetricRetrieval(torch.autograd.Function):
         return result
 
     @staticmethod
-    @once_differentiable
+    @second_derivatives(lambda ctx, x, s: plain.retrieval(x, x, s, ctx.sizes))
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         points, scale, result, total, *kept = ctx.saved_tensors
         # With shares g / Z the exponentials themselves serve as weights of both roles of a pair.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dipole.errors import InputError
+from dipole.ops.door import traced
 
 
 def prepare(queries: Tensor, keys: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -30,9 +31,18 @@ def as_columns(exclude: Tensor | None, queries: Tensor, keys: Tensor) -> Tensor 
         if exclude.shape != (len(queries), len(keys)):
             raise InputError(f"the mask exclude has shape {tuple(exclude.shape)}: expected (queries, keys).")
         return exclude
-    if exclude.numel() and int(exclude.max()) >= len(keys):
+    if exclude.is_floating_point():
+        raise InputError(f"exclude has type {exclude.dtype}: expected whole numbers or a mask of booleans.")
+    if not traced() and exclude.numel() and int(exclude.max()) >= len(keys):
         raise InputError(f"exclude names column {int(exclude.max())}: there are {len(keys)} keys, counted from 0.")
     return exclude[:, None] if exclude.ndim == 1 else exclude
+
+
+def as_mask(exclude: Tensor, columns: int) -> Tensor:
+    """Exclusions as a mask (N, M)."""
+    if exclude.dtype == torch.bool:
+        return exclude
+    return (exclude[:, :, None] == torch.arange(columns, device=exclude.device)).any(dim=1)
 
 
 class RowSums:

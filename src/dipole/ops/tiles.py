@@ -117,4 +117,4 @@ def bounded(queries: Tensor, keys: Tensor, scale: Tensor, log_weight: Tensor | N
     largest = queries.norm(dim=1).max() * keys.norm(dim=1).max() * scale.abs()
     if log_weight is not None:
         largest = largest + torch.where(log_weight.isfinite(), log_weight.abs(), 0.0).max()
-    return bool(largest < limit)
+    return bool(largest < limit)  # False for NaN, as of products that overflow

@@ -127,7 +127,10 @@ class ContrastiveTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return self.transform(np.zeros(shape)).shape[1]
 
     def _array(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Numbers with 2 or 3 axes."""
+        """Numbers with 2 or 3 axes; series of unequal lengths are filled with NaN at the end."""
+        X = _padded(X)  # noqa: N806
+        if isinstance(X, np.ndarray) and X.dtype.kind == "f" and np.isinf(X).any():
+            raise InputError("X holds infinite values: expected numbers, or NaN where a value is missing.")
         array: np.ndarray = check_array(
             X, dtype=np.float32, allow_nd=True, ensure_all_finite="allow-nan", estimator=self, input_name="X"
         )
@@ -142,6 +145,32 @@ class ContrastiveTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def _padded(series: Any) -> Any:
+    """A list of series (T, C) or (T,) of unequal lengths as one array (N, T, C), NaN after the end of each.
+
+    Raises:
+        InputError: the series differ in more than their length.
+    """
+    if not isinstance(series, (list, tuple)) and not (isinstance(series, np.ndarray) and series.dtype == object):
+        return series
+    try:
+        parts = [np.asarray(one, dtype=np.float32) for one in series]
+    except (TypeError, ValueError):
+        return series  # scikit-learn says what is wrong
+    if len({part.shape for part in parts}) < 2:
+        return series
+    if any(part.ndim not in (1, 2) or not len(part) for part in parts) or len({part.shape[1:] for part in parts}) > 1:
+        raise InputError(
+            f"X is a list of series of shapes {sorted({part.shape for part in parts})}: expected (T, C) with one "
+            "number of channels C; only the lengths T may differ."
+        )
+    columns = [part if part.ndim == 2 else part[:, None] for part in parts]
+    filled = np.full((len(parts), max(map(len, columns)), columns[0].shape[1]), np.nan, dtype=np.float32)
+    for row, part in zip(filled, columns, strict=True):
+        row[: len(part)] = part
+    return filled
 
 
 def _width(array: np.ndarray) -> int:

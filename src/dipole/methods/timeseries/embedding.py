@@ -14,6 +14,7 @@ from dipole.methods.base import Method
 from dipole.methods.optimization import OptimizerName, ScheduleName
 from dipole.nn.timeseries import DilatedConvEncoder, causal_sliding_encode
 from dipole.ops.checks import check_at_least, check_choice, check_temperature
+from dipole.ops.door import traced
 from dipole.views.timeseries import Hiding, hide_steps
 
 
@@ -104,6 +105,9 @@ class SeriesEmbedding(Method):
                 f"series of shape {tuple(series.shape)} do not fit a model of {len(self.mean)} channels: expected "
                 f"(N, T, {len(self.mean)}), the columns it was trained on."
             )
+        series = series.to(self.mean.dtype)
+        if not traced() and bool(series.isinf().any()):
+            raise InputError("series hold infinite values: expected numbers, or NaN where a value is missing.")
         return (series - self.mean) / self.deviation
 
     def contrast(self, series: Float[Tensor, "n t c"], view: Float[Tensor, "n t c"]) -> dict[str, Tensor]:
@@ -135,6 +139,9 @@ class SeriesEmbedding(Method):
 
         A series that ends with missing steps is embedded as if it ended before them.
         """
+        if inputs.ndim != 3:
+            raise InputError(f"series have shape {tuple(inputs.shape)}: expected (N, T, C).")
+        inputs = inputs.to(self.mean.dtype)
         known = ~inputs.isnan().all(dim=2)
         # Of each series, the steps up to the last one that is known; 1 at least.
         lengths = (known * torch.arange(1, known.shape[1] + 1, device=known.device)).amax(dim=1).clamp_min(1)

@@ -1,5 +1,6 @@
 """Views of a graph: edges and attributes dropped, each with its own probability."""
 
+import math
 import warnings
 
 import torch
@@ -83,6 +84,8 @@ def ced_keep_probability(weight: Float[Tensor, "e"], rate: float, *, threshold: 
     _check_rates(rate, threshold)
     if weight.numel() == 0:
         return weight
+    if float(weight.detach().abs().max()) == 0:
+        weight = torch.ones_like(weight)
     return (weight / weight.mean() * (1 - rate)).clamp(1 - threshold, 1.0)
 
 
@@ -138,7 +141,9 @@ def cav_drop_probability(
         )
     scores = votes.clamp(min=float(positive.min())).log()
     span = scores.max() - scores.min()
-    if float(span) == 0:
+    # Votes that are equal up to rounding: the division would stretch what is left of the rounding to 0 … 1.
+    coarsest = max(torch.finfo(x.dtype).eps, torch.finfo(node_strength.dtype).eps)
+    if float(span) <= 16 * math.sqrt(len(x)) * coarsest:
         return torch.full_like(votes, min(rate, threshold))
     scores = (scores.max() - scores) / span
     return (scores / scores.mean() * rate).clamp(0.0, threshold)
