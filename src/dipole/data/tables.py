@@ -113,9 +113,10 @@ class Table:
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             if column.null_count == len(column):
                 return None
-            zoned = pc.any(pc.match_substring_regex(column, ZONE)).as_py() and pc.any(
-                pc.match_substring(column, ":")
-            ).as_py()
+            zoned = (
+                pc.any(pc.match_substring_regex(column, ZONE)).as_py()
+                and pc.any(pc.match_substring(column, ":")).as_py()
+            )
             column = _first_cast(column, [pa.timestamp(unit, "UTC" if zoned else None) for unit in ("ns", "us", "s")])
         if column is None or not (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)):
             return None
@@ -220,7 +221,7 @@ def read_table(path: str | Path, encoding: str = "utf-8") -> Table:
         if "UTF8" in str(error):
             raise _wrong_encoding(path, encoding) from error
         text = " ".join(str(error).split())
-        raise InputError(f"{path} cannot be read as {suffix[1:]}: no such table ({text}).") from error
+        raise InputError(f"cannot read {path} as a table, {suffix[1:]} ({text}).") from error
     return _named(path, names, columns, broken)
 
 
@@ -232,9 +233,7 @@ def _named(path: Path, names: list[str], columns: list[Column], broken: list[int
         logger.warning("%s: columns without a name are left out (%s), as an index.", path, ", ".join(nameless))
     if broken:
         shown = ", ".join(map(str, broken[:5])) + (" …" if len(broken) > 5 else "")
-        logger.warning(
-            "%s: %d lines with another number of fields are left out (lines %s).", path, len(broken), shown
-        )
+        logger.warning("%s: %d lines with another number of fields are left out (lines %s).", path, len(broken), shown)
     kept = [(name, column) for name, column in zip(names, columns, strict=True) if not NAMELESS.fullmatch(name)]
     twice = [name for index, (name, _) in enumerate(kept) if name in [other for other, _ in kept[:index]]]
     if twice:
@@ -260,8 +259,7 @@ def _open(path: Path) -> BinaryIO:
 def _delimited(path: Path, suffix: str, encoding: str, broken: list[int]) -> pa.Table:
     """All cells as text."""
     quoted = suffix in (".csv", ".tsv")  # RecBole's files know no quotes
-    with _open(path) as file:
-        text = io.TextIOWrapper(file, _python_encoding(encoding), newline="")
+    with _open(path) as file, io.TextIOWrapper(file, _python_encoding(encoding), newline="") as text:
         first = text.readline()
         delimiter = "\t" if suffix != ".csv" else max(",;\t", key=lambda mark: (first.count(mark), mark == ","))
         text.seek(0)
@@ -290,8 +288,8 @@ def _delimited(path: Path, suffix: str, encoding: str, broken: list[int]) -> pa.
 def _json_lines(path: Path, encoding: str) -> tuple[list[str], list[Column]]:
     """Dictionaries, one a line; a key that a line lacks is missing there."""
     records: list[dict[str, Any]] = []
-    with _open(path) as file:
-        for number, line in enumerate(io.TextIOWrapper(file, _python_encoding(encoding)), start=1):
+    with _open(path) as file, io.TextIOWrapper(file, _python_encoding(encoding)) as text:
+        for number, line in enumerate(text, start=1):
             if not line.strip():
                 continue
             try:
@@ -332,7 +330,9 @@ def _wrong_encoding(path: Path, encoding: str) -> InputError:
                 decoder.decode(raw)
             except UnicodeDecodeError as error:
                 found = f"byte 0x{raw[min(error.start, len(raw) - 1)]:02x} at {place + error.start} (line {line})"
-                return InputError(f"{path} is not {encoding}: {found}. Say what it is, e.g. --loading.encoding latin-1.")
+                return InputError(
+                    f"{path} is not {encoding}: {found}. Say what it is, e.g. --loading.encoding latin-1."
+                )
             place, line = place + len(raw), line + 1
     return InputError(f"{path} is not {encoding}. Say what it is, e.g. --loading.encoding latin-1.")
 

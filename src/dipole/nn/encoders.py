@@ -1,6 +1,9 @@
 """Image encoders by name."""
 
 import difflib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -76,6 +79,29 @@ class SmallAlexNet(nn.Sequential):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.normal_(module.weight, std=0.02)
+
+
+# While a saved model is rebuilt: the side of its first convolution's kernel (0 if it has none of that name).
+_stored_stem: ContextVar[int | None] = ContextVar("stored_stem", default=None)
+
+
+@contextmanager
+def stored_weights(weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Build encoders for weights that are at hand: nothing is fetched, and the stem is the one that was saved.
+
+    Args:
+        weights: by name, as a state dictionary holds them.
+
+    Example:
+        >>> with stored_weights({}):
+        ...     encoder = build_encoder("resnet18", pretrained=True)
+    """
+    sides = [value.shape[-1] for name, value in weights.items() if name.endswith("backbone.conv1.weight")]
+    token = _stored_stem.set(sides[0] if sides else 0)
+    try:
+        yield
+    finally:
+        _stored_stem.reset(token)
 
 
 class ImageEncoder(nn.Module):
@@ -173,9 +199,21 @@ def _from_timm(name: str, image_size: int, pretrained: bool, options: dict[str, 
             f"encoder is {name!r}: expected 'convnet4', 'small-alexnet' or a timm model"
             + (f", e.g. {', '.join(close)}." if close else ".")
         )
-    backbone: Any = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+    stored = _stored_stem.get()
+    settings = timm.get_pretrained_cfg(name)
+    if settings is not None and settings.fixed_input_size:
+        options = {"img_size": image_size, **options}
+    try:
+        backbone: Any = timm.create_model(name, pretrained=pretrained and stored is None, num_classes=0, **options)
+    except (OSError, RuntimeError, AssertionError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(
+            f"encoder {name!r} cannot be built for images of {image_size} pixels, pretrained={pretrained} ({reason}). "
+            "Pretrained weights need a network or timm's cache; a transformer needs sides that its patches divide."
+        ) from error
     stem = getattr(backbone, "conv1", None)
-    if image_size <= SMALL_IMAGE and isinstance(stem, nn.Conv2d) and hasattr(backbone, "maxpool") and not pretrained:
+    fresh = not pretrained if stored is None else stored == 3
+    if image_size <= SMALL_IMAGE and isinstance(stem, nn.Conv2d) and hasattr(backbone, "maxpool") and fresh:
         backbone.conv1 = nn.Conv2d(3, stem.out_channels, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(backbone.conv1.weight, mode="fan_out", nonlinearity="relu")
         backbone.maxpool = nn.Identity()
