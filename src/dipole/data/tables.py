@@ -23,7 +23,7 @@ EXTENSIONS = (".parquet", ".csv", ".tsv", ".jsonl", ".inter", ".item")
 GAPS = ("", "na", "n/a", "nan", "null", "none")  # in a column of numbers, where they cannot be names
 NAMELESS = re.compile(r"\s*|Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
 ZONE = r"(?:[zZ]|\d[+-]\d\d(?::?\d\d)?)$"
-Column = pa.ChunkedArray | list[Any]
+Column = Any  # an Arrow column, or a list of cells from JSON
 
 
 def table_suffix(path: str | Path) -> str:
@@ -53,10 +53,24 @@ class Table:
     broken: tuple[int, ...]
     rows: int
 
+    def whole(self) -> "Table":
+        """Return the table itself where no line may be lost.
+
+        Raises:
+            InputError: lines were left out.
+        """
+        if self.broken:
+            shown = ", ".join(map(str, self.broken[:5])) + (" …" if len(self.broken) > 5 else "")
+            raise InputError(
+                f"cannot read {self.path} as a table: {len(self.broken)} lines have another number of fields than the "
+                f"header (lines {shown}). Put them right."
+            )
+        return self
+
     def cells(self, name: str) -> list[Any]:
         """Return a column's cells; None where one is empty."""
         column = self.columns[name]
-        found = column if isinstance(column, list) else column.to_pylist()
+        found: list[Any] = column if isinstance(column, list) else column.to_pylist()
         return [None if cell == "" else cell for cell in found]
 
     def line(self, row: int) -> int:
@@ -243,9 +257,10 @@ def _named(path: Path, names: list[str], columns: list[Column], broken: list[int
     if not kept:
         raise InputError(f"{path} has no column with a name.")
     rows = len(kept[0][1])
+    table = Table(path, dict(kept), tuple(broken), rows)
     if not rows:
-        raise InputError(f"{path} holds no row: it has no rows below its header.")
-    return Table(path, dict(kept), tuple(broken), rows)
+        raise InputError(f"{table.whole().path} holds no row: it has no rows below its header.")
+    return table
 
 
 def _columns(table: pa.Table) -> tuple[list[str], list[Column]]:

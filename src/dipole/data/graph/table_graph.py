@@ -30,7 +30,7 @@ def load_table_graph(edges: str | Path, nodes: str | Path | None = None, encodin
         InputError: a file cannot be read, names a node twice or not at all, or has an attribute that is no number.
     """
     edges = Path(edges)
-    table = read_table(edges, encoding)
+    table = read_table(edges, encoding).whole()
     columns = list(table.columns)
     if len(columns) < 2:
         raise InputError(f"{edges} has the columns {', '.join(columns)}: expected two, source and target.")
@@ -49,7 +49,7 @@ def load_table_graph(edges: str | Path, nodes: str | Path | None = None, encodin
 
 def _nodes(path: Path, encoding: str) -> tuple[list[str], Tensor | None, Tensor | None, list[str]]:
     """Names, attributes, classes and their names."""
-    table = read_table(path, encoding)
+    table = read_table(path, encoding).whole()
     key = "id" if "id" in table.columns else next(iter(table.columns))
     ids = _names(table, key)
     if len(set(ids)) < len(ids):

@@ -28,7 +28,7 @@ def read_columns(path: Path, encoding: str = "utf-8") -> dict[str, Cells]:
     """
     if not path.is_file():
         raise InputError(f"{path} is no file: expected a table, {', '.join(EXTENSIONS)}.")
-    table = read_table(path, encoding)
+    table = read_table(path, encoding).whole()
     return {name: table.cells(name) for name in table.columns}
 
 

@@ -48,7 +48,7 @@ def read_time_table(path: str | Path, encoding: str = "utf-8") -> TimeTable:
         ([[1.0], [2.0]], ('rows were not in the order of time: sorted',))
     """
     path = Path(path)
-    table = read_table(path, encoding)
+    table = read_table(path, encoding).whole()
     time = _time_column(table)
     times = None if time is None else _times(table, time)
     columns = [name for name in table.columns if name != time]

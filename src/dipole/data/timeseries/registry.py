@@ -46,7 +46,8 @@ def load_series(
 
     Args:
         data: a name that `available_series()` lists; `aeon:NAME`, a set that aeon ships; or a path: a .csv, .tsv,
-            .jsonl or .parquet file, one row for each step (see `read_time_table`); a .npz file of series (see `load_npz_series`); a .npy file of
+            .jsonl or .parquet file, one row for each step (see `read_time_table`); a .npz file of series (see
+            `load_npz_series`); a .npy file of
             series (N, T, C), or of one long series (T, C); a .ts file or its folder (see `load_ts`). A name goes
             before a file called alike.
         data_root: folder of the sets that are read from files; relative paths are also looked up there.
@@ -101,7 +102,8 @@ def _read(path: Path, encoding: str) -> SeriesData | TimeTable:
             return TimeTable(array.astype(np.float64), tuple(map(str, range(array.shape[1]))), None)
         return SeriesData(*split_set(path.stem, (array, None)))
     raise InputError(
-        f"{path} is of a kind that dipole does not read as series: expected .csv, .tsv, .jsonl, .parquet, .npz, .npy or .ts."
+        f"{path} is of a kind that dipole does not read as series: expected .csv, .tsv, "
+        ".jsonl, .parquet, .npz, .npy or .ts."
     )
 
 
