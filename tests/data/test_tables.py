@@ -9,8 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from dipole.data.graph import load_graph
+from dipole.data.graph.table_graph import load_table_graph
 from dipole.data.recommendation.registry import load_interactions
 from dipole.data.tables import read_table
+from dipole.data.text import load_texts
 from dipole.errors import InputError
 
 
@@ -77,3 +79,19 @@ def test_nameless_columns_and_broken_lines_are_told(tmp_path, caplog):
     assert "columns without a name" in caplog.text
     with pytest.raises(InputError, match="lines 3"):
         table.whole()
+
+
+def test_texts_are_read_from_packed_tables_in_capitals_without_the_index(tmp_path: Path) -> None:
+    path = tmp_path / "Texts.CSV.GZ"
+    path.write_bytes(gzip.compress(b";id;text\n0;007;one, two\n1;NA;three\n"))
+    texts = load_texts(str(path))
+    assert [texts[index] for index in range(2)] == [
+        {"id": "007", "text": "one, two"},
+        {"id": "NA", "text": "three"},
+    ]
+
+
+def test_ends_of_edges_are_found_by_their_names(tmp_path: Path) -> None:
+    path = tmp_path / "edges.csv"
+    path.write_text("weight,Source,Target\n5,a,b\n6,b,c\n")
+    assert load_table_graph(path).ids == ("a", "b", "c")

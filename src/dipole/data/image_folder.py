@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -199,6 +199,22 @@ def _class_of(path: str, part: str) -> str | None:
     """First folder below the part, or None for a file that lies directly in it."""
     inner = Path(path).relative_to(part).parts if part else Path(path).parts
     return inner[0] if len(inner) > 1 else None
+
+
+def class_folders(folder: str | Path, paths: Sequence[str]) -> list[str | None]:
+    """Return the class folder of each path below a folder, behind `train` or `test`; None for files beside them.
+
+    Example:
+        >>> class_folders("photos", ["cat/1.png", "2.png"])
+        ['cat', None]
+    """
+    inner = {Path(path).parts[0] for path in paths if len(Path(path).parts) > 1}
+    splits = [_split_folder(sorted(inner), names) for names in (TRAIN_NAMES, TEST_NAMES)]
+    parts = [split for split in splits if split] if None not in splits or len(inner) == 1 else []
+    found = {part: f"{part}/" for part in parts}
+    return [
+        _class_of(path, next((part for part, start in found.items() if path.startswith(start)), "")) for path in paths
+    ]
 
 
 def _class_names(folder: Path, parts: tuple[str, ...], found: list[list[str]]) -> list[str]:

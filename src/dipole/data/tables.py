@@ -9,7 +9,7 @@ import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -267,14 +267,15 @@ def _columns(table: pa.Table) -> tuple[list[str], list[Column]]:
     return list(table.column_names), list(table.columns)
 
 
-def _open(path: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path, "rb")) if path.name.lower().endswith(".gz") else path.open("rb")
+def open_bytes(path: Path) -> Any:
+    """Open a file as bytes, unpacked where its name ends in `.gz`."""
+    return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")
 
 
 def _delimited(path: Path, suffix: str, encoding: str, broken: list[int]) -> pa.Table:
     """All cells as text."""
     quoted = suffix in (".csv", ".tsv")  # RecBole's files know no quotes
-    with _open(path) as file, io.TextIOWrapper(file, _python_encoding(encoding), newline="") as text:
+    with open_bytes(path) as file, io.TextIOWrapper(file, _python_encoding(encoding), newline="") as text:
         first = text.readline()
         delimiter = "\t" if suffix != ".csv" else max(",;\t", key=lambda mark: (first.count(mark), mark == ","))
         text.seek(0)
@@ -284,7 +285,7 @@ def _delimited(path: Path, suffix: str, encoding: str, broken: list[int]) -> pa.
         broken.append(row.number)
         return "skip"
 
-    with _open(path) as file:
+    with open_bytes(path) as file:
         return pa.csv.read_csv(
             file,
             read_options=pa.csv.ReadOptions(encoding="utf8" if _is_utf8(encoding) else encoding, use_threads=False),
@@ -303,7 +304,7 @@ def _delimited(path: Path, suffix: str, encoding: str, broken: list[int]) -> pa.
 def _json_lines(path: Path, encoding: str) -> tuple[list[str], list[Column]]:
     """Dictionaries, one a line; a key that a line lacks is missing there."""
     records: list[dict[str, Any]] = []
-    with _open(path) as file, io.TextIOWrapper(file, _python_encoding(encoding)) as text:
+    with open_bytes(path) as file, io.TextIOWrapper(file, _python_encoding(encoding)) as text:
         for number, line in enumerate(text, start=1):
             if not line.strip():
                 continue
@@ -339,7 +340,7 @@ def _wrong_encoding(path: Path, encoding: str) -> InputError:
     """The error that names the first byte that is no text of an encoding."""
     decoder = codecs.getincrementaldecoder(encoding)()
     place, line = 0, 1
-    with _open(path) as file:
+    with open_bytes(path) as file:
         for raw in file:
             try:
                 decoder.decode(raw)

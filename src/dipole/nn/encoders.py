@@ -4,14 +4,18 @@ import difflib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dipole.errors import InputError
 
+CLASSIFIERS = ("fc", "head", "classifier", "head_dist")
 SMALL_IMAGE = 64  # up to this size the strided 7×7 stem of an ImageNet network throws the image away
 
 
@@ -145,7 +149,12 @@ class ImageEncoder(nn.Module):
 
 
 def build_encoder(
-    encoder: str | nn.Module = "convnet4", *, image_size: int = 32, pretrained: bool = False, **options: Any
+    encoder: str | nn.Module = "convnet4",
+    *,
+    image_size: int = 32,
+    pretrained: bool = False,
+    weights: str | None = None,
+    **options: Any,
 ) -> ImageEncoder:
     """Build an image encoder.
 
@@ -155,18 +164,26 @@ def build_encoder(
         image_size: height and width of the images. Up to 64, ResNets get the small-image stem: one 3×3 convolution of
             stride 1 and no pooling.
         pretrained: load timm's weights (from its hub or cache).
+        weights: a .safetensors file to start from, with timm's names or those of a saved model. A classifier in it is
+            left out. It is not read where a saved model is rebuilt.
         options: passed to timm's `create_model`.
 
     Returns:
         The encoder, in channels-last memory format.
 
     Raises:
-        InputError: an unknown name, or a module whose output is not (N, F).
+        InputError: an unknown name, a module whose output is not (N, F), or weights that do not fit.
 
     Example:
         >>> build_encoder("convnet4-16", image_size=16).width
         128
     """
+    if weights is not None and _stored_stem.get() is None:
+        read = _read_weights(weights)
+        with stored_weights({f"backbone.{name}": value for name, value in read.items()}):
+            built = build_encoder(encoder, image_size=image_size, **options)
+        _load_weights(built.backbone, read, weights)
+        return built
     if isinstance(encoder, nn.Module):
         return ImageEncoder(encoder, _measure_width(encoder, image_size))
     if not isinstance(encoder, str):
@@ -185,6 +202,36 @@ def build_encoder(
     else:
         built = _from_timm(encoder, image_size, pretrained, options)
     return built.to(memory_format=torch.channels_last)
+
+
+def _read_weights(path: str) -> dict[str, Tensor]:
+    """The weights of a file, by their names in the backbone."""
+    try:
+        read = load_file(Path(path).expanduser())
+    except (OSError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"cannot read the weights {path} ({reason}): expected a .safetensors file.") from error
+    ours = [name for name in read if "encoder.backbone." in name and "momentum" not in name]
+    return {name.partition("encoder.backbone.")[2]: read[name] for name in ours} if ours else read
+
+
+def _load_weights(backbone: nn.Module, read: dict[str, Tensor], path: str) -> None:
+    """Put weights into a backbone; only a classifier may be left over."""
+    known = backbone.state_dict()
+    extra = [name for name in read if name not in known and name.split(".")[0] not in CLASSIFIERS]
+    missing = [name for name in known if name not in read and not name.endswith("num_batches_tracked")]
+    differing = [name for name in known if name in read and known[name].shape != read[name].shape]
+    for names, fault in (
+        (missing, "lacks"),
+        (extra, "holds, unknown to the encoder,"),
+        (differing, "differs in shape in"),
+    ):
+        if names:
+            raise InputError(
+                f"{path} does not fit the encoder: it {fault} {names[0]!r} ({len(names)} in all). Choose the encoder, "
+                "and the image size of a transformer, that the weights are of."
+            )
+    backbone.load_state_dict({name: value for name, value in read.items() if name in known}, strict=False)
 
 
 def _from_timm(name: str, image_size: int, pretrained: bool, options: dict[str, Any]) -> ImageEncoder:

@@ -11,15 +11,17 @@ from dipole.data.graph.graph_set import GraphSet, make_graph
 from dipole.data.tables import Table, read_table
 from dipole.errors import InputError
 
+END_NAMES = (("source", "target"), ("src", "dst"), ("from", "to"))
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
 
 
 def load_table_graph(edges: str | Path, nodes: str | Path | None = None, encoding: str = "utf-8") -> GraphSet:
     """Read a graph from a table of edges and, if there is one, a table of nodes (CSV, TSV or Parquet, with a header).
 
-    The first two columns of the edges, or those called `source` and `target`, name nodes by any text or number. The
-    column `id` of the nodes, or the first one, holds the same names; `label` holds classes, empty where unknown; all
-    other columns of numbers are attributes. A node without edges appears in the table of nodes alone.
+    The first two columns of the edges, or those called `source` and `target` (`src`, `dst`; `from`, `to`), name nodes
+    by any text or number. The column `id` of the nodes, or the first one, holds the same names; `label` holds classes,
+    empty where unknown; all other columns of numbers are attributes. A node without edges appears in the table of nodes
+    alone.
 
     Args:
         edges: the file.
@@ -34,8 +36,7 @@ def load_table_graph(edges: str | Path, nodes: str | Path | None = None, encodin
     columns = list(table.columns)
     if len(columns) < 2:
         raise InputError(f"{edges} has the columns {', '.join(columns)}: expected two, source and target.")
-    named = {"source", "target"} <= set(columns)
-    ends = [_names(table, column) for column in (("source", "target") if named else columns[:2])]
+    ends = [_names(table, column) for column in _ends(columns)]
     if nodes is None:
         names = _sorted({*ends[0], *ends[1]})
         return make_graph(edges.stem, _numbered(ends, names), num_nodes=len(names), ids=names)
@@ -45,6 +46,13 @@ def load_table_graph(edges: str | Path, nodes: str | Path | None = None, encodin
     if unknown:
         raise InputError(f"{edges} names the node {min(unknown)!r}, which is not in {nodes}: add it there.")
     return make_graph(edges.stem, _numbered(ends, ids), num_nodes=len(ids), x=x, y=y, class_names=classes, ids=ids)
+
+
+def _ends(columns: list[str]) -> list[str]:
+    """The two columns that name nodes."""
+    lower = {column.lower(): column for column in columns}
+    named = next(([lower[end] for end in ends] for ends in END_NAMES if set(ends) <= set(lower)), None)
+    return named or columns[:2]
 
 
 def _nodes(path: Path, encoding: str) -> tuple[list[str], Tensor | None, Tensor | None, list[str]]:

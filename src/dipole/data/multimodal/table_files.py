@@ -57,7 +57,7 @@ def write_columns(columns: Mapping[str, Cells], path: str | Path) -> None:
     Raises:
         InputError: a column holds cells of several kinds, which Parquet cannot.
     """
-    if Path(path).suffix == ".parquet":
+    if Path(path).suffix.lower() == ".parquet":
         import pyarrow.parquet as pq
 
         try:
