@@ -10,12 +10,12 @@ from PIL import Image
 
 from dipole.data import load_image_folder, load_image_sets, unreadable_images
 from dipole.data.decode import UnreadableImageError, check_image_file, decode_image
+from dipole.data.image_folder import class_folders
 from dipole.errors import InputError
 
 
 def save(path, value=128, mode="RGB", size=(12, 10), **options):
     """Save an image of one value."""
-from dipole.data.image_folder import class_folders
     path.parent.mkdir(parents=True, exist_ok=True)
     fill = tuple([value] * len(mode)) if mode in ("RGB", "RGBA", "LA", "CMYK") else value
     Image.new(mode, size, fill).save(path, **options)

@@ -1,5 +1,9 @@
+from pathlib import Path
+
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from dipole.errors import InputError
