@@ -102,7 +102,7 @@ def test_weights_come_from_a_file_with_names_of_timm_or_our_own(tmp_path: Path) 
     source = timm.create_model("resnet18", num_classes=7)
     save_file(source.state_dict(), tmp_path / "timm.safetensors")
     own = {
-        f"network.encoder.backbone.{name}": value
+        f"network.encoder.backbone.{name}": value.contiguous()
         for name, value in build_encoder("resnet18").backbone.state_dict().items()
     }
     save_file(own, tmp_path / "own.safetensors")
