@@ -76,7 +76,7 @@ def test_the_data_decide_the_channels(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--data words.csv", "column 'x' holds string, not numbers"),
+        ("--data words.csv", "column 'x' holds '"),
         ("--data short.csv", "2 steps are too few"),
         ("--data twice.csv", "two rows of the time"),
         ("--data damaged.npz", "damaged.npz"),

@@ -10,6 +10,7 @@ from PIL import Image
 
 from dipole.data import load_image_folder, load_image_sets, unreadable_images
 from dipole.data.decode import UnreadableImageError, check_image_file, decode_image
+from dipole.data.image_folder import class_folders
 from dipole.errors import InputError
 
 
@@ -252,3 +253,8 @@ def test_a_bomb_is_left_out(tmp_path):
     content = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
     (tmp_path / "bomb.png").write_bytes(content + b"\x00\x00\x00\x00IEND\xaeB`\x82")
     assert "decompression bomb" in check_image_file(tmp_path / "bomb.png")
+
+
+def test_the_class_of_an_image_is_its_folder_behind_the_split() -> None:
+    assert class_folders("x", ["Train/cat/1.png", "Test/dog/2.png"]) == ["cat", "dog"]
+    assert class_folders("x", ["train/1.png", "bus/2.png", "3.png"]) == ["train", "bus", None]

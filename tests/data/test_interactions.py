@@ -92,7 +92,7 @@ def test_titles_stand_beside_recbole_files(tmp_path: Path) -> None:
         ("a.csv", "user,item\nann,tea\n", {"item_column": "itm"}, "Did you mean 'item'?"),
         ("a.csv", "user,item,time\nann,tea,soon\n", {}, "neither numbers nor dates"),
         ("a.csv", "user,item,time\nann,,1\n", {}, "holds no row with a user, an item and a time"),
-        ("a.csv", "", {}, "cannot be read as csv"),
+        ("a.csv", "", {}, "cannot read .* as a table, csv"),
         ("a.txt", "ann\n\n", {}, "holds no interaction"),
         ("a.inter", INTER, {"min_interactions": 5}, "a smaller --loading.min_interactions"),
         ("a.xls", "user", {}, "is no file of interactions"),

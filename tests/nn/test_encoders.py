@@ -1,5 +1,9 @@
+from pathlib import Path
+
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from dipole.errors import InputError
@@ -92,3 +96,21 @@ def test_no_encoder_at_all() -> None:
 def test_images_too_small_for_alexnet(size: int) -> None:
     with pytest.raises(InputError, match=f"16×16 or larger; image_size is {size}"):
         SmallAlexNet(size)
+
+
+def test_weights_come_from_a_file_with_names_of_timm_or_our_own(tmp_path: Path) -> None:
+    source = timm.create_model("resnet18", num_classes=7)
+    save_file(source.state_dict(), tmp_path / "timm.safetensors")
+    own = {
+        f"network.encoder.backbone.{name}": value.contiguous()
+        for name, value in build_encoder("resnet18").backbone.state_dict().items()
+    }
+    save_file(own, tmp_path / "own.safetensors")
+    loaded = build_encoder("resnet18", weights=str(tmp_path / "timm.safetensors"))
+    assert torch.equal(loaded.backbone.conv1.weight, source.conv1.weight)
+    again = build_encoder("resnet18", weights=str(tmp_path / "own.safetensors"))
+    assert torch.equal(again.backbone.conv1.weight, own["network.encoder.backbone.conv1.weight"])
+    with pytest.raises(InputError, match="does not fit the encoder"):
+        build_encoder("resnet34", weights=str(tmp_path / "timm.safetensors"))
+    with pytest.raises(InputError, match="cannot read the weights"):
+        build_encoder("resnet18", weights=str(tmp_path / "none.safetensors"))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dipole.data.tables import table_suffix
 from dipole.errors import InputError
 
 Rows = list[list[Any]]
@@ -43,7 +44,7 @@ def _interactions() -> Kind:
         return table.name, [*rows, *(["left out", note] for note in table.skipped)]
 
     def fits(data: str, path: Path) -> bool:
-        return path.suffix == ".inter"
+        return table_suffix(path) == ".inter"
 
     return Kind("Interactions", "size", available_interactions, fits, describe)
 
@@ -93,7 +94,7 @@ def _series() -> Kind:
     def fits(data: str, path: Path) -> bool:
         if data.startswith("aeon:") or path.suffix.lower() in {".ts", ".npy"} or any(path.glob("*_TRAIN.ts")):
             return True
-        if path.suffix.lower() != ".csv":
+        if table_suffix(path) != ".csv":
             return False
         try:
             read_time_table(path)
@@ -134,7 +135,7 @@ def _texts() -> Kind:
 
     def fits(data: str, path: Path) -> bool:
         tables = {".txt", ".jsonl", ".csv", ".tsv", ".parquet"}
-        return path.suffix.lower() in tables or (path / "corpus.jsonl").is_file()
+        return table_suffix(path) in tables or (path / "corpus.jsonl").is_file()
 
     return Kind("Texts", "texts", available_texts, fits, describe)
 

@@ -25,7 +25,8 @@ class UnreadableImageError(Exception):
 def decode_image(source: Source, size: int) -> UInt8[np.ndarray, "3 size size"]:
     """Decode the centre square of an image at `size` x `size`, turned as its EXIF says.
 
-    Transparent pixels become white, 16-bit greys lose their lower byte, the first frame of an animation counts, and
+    Transparent pixels become white, 16-bit greys lose their lower byte (those up to 4095
+    are taken as 12-bit and lose 4 bits), the first frame of an animation counts, and
     down-sizing is antialiased (bicubic).
 
     Raises:
@@ -52,7 +53,10 @@ def _rgb(image: "Image") -> "Image":
     from PIL import Image
 
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
+        levels = np.asarray(image).astype(np.uint32)
+        # Cameras and scanners store 12 bits in 16: their white is 4095.
+        shift = 4 if 255 < levels.max() <= 4095 else 8
+        return Image.fromarray((levels >> shift).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise ValueError(f"its pixels are 32-bit ({image.mode}) and their range is unknown: save it with 8 bits")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from dipole.errors import InputError
 
 logger = logging.getLogger(__name__)
 DEFAULT_SIZE = 96
-TEST_NAMES = ("test", "val", "valid", "validation")
+TRAIN_NAMES = ("train", "training")
+TEST_NAMES = ("test", "testing", "val", "valid", "validation", "dev", "eval")
 Skipped = list[tuple[str, str]]
 
 
@@ -24,7 +26,8 @@ def load_image_folder(
 ) -> tuple[FolderImageSet, FolderImageSet]:
     """Find the images in a folder, check each file's header and end, and split them.
 
-    - **Splits**: sub-folders `train` and `test` (else `val`, `valid`, `validation`) are the two parts; otherwise
+    - **Splits**: sub-folders `train` and `test` (else `val`, `valid`, `validation`, `dev`) are the two parts, however
+      they are spelt (`Training`, `test_set`); otherwise
       every fifth image of every class is a test image, chosen at random but always alike.
     - **Classes**: sub-folders are classes, named after the folder; files may lie deeper. Without sub-folders there
       are no labels. With one class there are none either: it could tell nothing apart.
@@ -98,15 +101,45 @@ def _parts(folder: Path, skipped: Skipped) -> tuple[str, ...]:
         ) from error
     if not entries:
         raise InputError(f"{folder} is empty: put images there, in one sub-folder a class if classes are known.")
-    test = next((name for name in TEST_NAMES if (folder / name).is_dir()), None)
-    if not (folder / "train").is_dir():
+    folders = [name for name in entries if (folder / name).is_dir()]
+    train, test = _split_folder(folders, TRAIN_NAMES), _split_folder(folders, TEST_NAMES)
+    if train is None:
+        _warn_of_alike(folder, folders)
         return ("",)
     if test is not None:
-        others = [name for name in entries if name not in ("train", test)]
-        skipped.extend((name, f"lies beside the folders train and {test}, which are the two parts") for name in others)
-        return ("train", test)
+        others = [name for name in entries if name not in (train, test)]
+        skipped.extend(
+            (name, f"lies beside the folders {train} and {test}, which are the two parts") for name in others
+        )
+        return (train, test)
     # A lone `train` is a part without a test part; beside other folders it is a class (a railway train).
-    return ("train",) if not any((folder / name).is_dir() for name in entries if name != "train") else ("",)
+    if folders == [train]:
+        return (train,)
+    _warn_of_alike(folder, folders)
+    return ("",)
+
+
+def _split_folder(folders: list[str], names: tuple[str, ...]) -> str | None:
+    """The folder that one of the names means: `Training`, `test_set`, `images-val`; earlier names go first."""
+    plain = {re.sub(r"[\W_]+|set$|data$|images$", "", re.sub(r"[\W_]", "", each.lower())): each for each in folders}
+    return next((plain[name] for name in names if name in plain), None)
+
+
+def _warn_of_alike(folder: Path, folders: list[str]) -> None:
+    """Warn if all classes hold the same sub-folders: they may be parts whose names are not known."""
+    inner = [
+        {entry.name for entry in os.scandir(folder / name) if entry.is_dir()}
+        for name in folders
+        if os.access(folder / name, os.R_OK | os.X_OK)
+    ]
+    if len(inner) > 1 and len(inner[0]) > 1 and all(names == inner[0] for names in inner):
+        logger.warning(
+            "%s: the folders %s, taken as classes, all hold the same sub-folders (%s): if they are parts of the data, "
+            "call them train and test.",
+            folder,
+            ", ".join(folders[:5]),
+            ", ".join(sorted(inner[0])[:5]),
+        )
 
 
 def _walk(root: Path, part: str, skipped: Skipped) -> Iterator[str]:
@@ -168,6 +201,22 @@ def _class_of(path: str, part: str) -> str | None:
     return inner[0] if len(inner) > 1 else None
 
 
+def class_folders(folder: str | Path, paths: Sequence[str]) -> list[str | None]:
+    """Return the class folder of each path below a folder, behind `train` or `test`; None for files beside them.
+
+    Example:
+        >>> class_folders("photos", ["cat/1.png", "2.png"])
+        ['cat', None]
+    """
+    inner = {Path(path).parts[0] for path in paths if len(Path(path).parts) > 1}
+    splits = [_split_folder(sorted(inner), names) for names in (TRAIN_NAMES, TEST_NAMES)]
+    parts = [split for split in splits if split] if None not in splits or len(inner) == 1 else []
+    found = {part: f"{part}/" for part in parts}
+    return [
+        _class_of(path, next((part for part, start in found.items() if path.startswith(start)), "")) for path in paths
+    ]
+
+
 def _class_names(folder: Path, parts: tuple[str, ...], found: list[list[str]]) -> list[str]:
     """Sorted names of the classes, or nothing if labels would be incomplete or of no use."""
     per_part = [{_class_of(path, part) for path in paths} for part, paths in zip(parts, found, strict=True)]
@@ -199,7 +248,10 @@ def _report(folder: Path, found: list[list[str]], skipped: Skipped) -> None:
 
 def _split(whole: FolderImageSet) -> tuple[FolderImageSet, FolderImageSet]:
     """Divide a set 80/20."""
-    train, test = stratified_split(whole.labels.get("label", torch.zeros(len(whole), dtype=torch.long)))
+    labels = whole.labels.get("label", torch.zeros(len(whole), dtype=torch.long))
+    train, test = stratified_split(labels)
+    if not len(test):  # one image in every class
+        train, test = stratified_split(torch.zeros_like(labels))
     return whole.select(train), whole.select(test)
 
 

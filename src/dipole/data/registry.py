@@ -108,7 +108,7 @@ def _load_path(path: Path, image_size: int | None) -> Pair:
         if has_mnist_files(path):
             return load_mnist_files(path, path.resolve().name)
         return load_image_folder(path, DEFAULT_SIZE if image_size is None else image_size)
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         return load_npz(path)
     raise InputError(
         f"{path} is a file that dipole does not read as data: give a folder of images or an .npz file. Unpack archives "

@@ -21,6 +21,7 @@ class JointEmbedding(Method):
         encoder: name of an image encoder (`convnet4`, `small-alexnet`, any timm model) or a module.
         image_size: height and width of the views, in pixels.
         pretrained: start from timm's weights.
+        weights: a .safetensors file that the encoder starts from, with timm's names or those of a saved model.
         projection_dim: D, dimensions of the embedding in which the loss is computed.
         projector_hidden: width of the projector's hidden layers; the encoder's width if it is None.
         projector_layers: linear layers of the projector.
@@ -40,6 +41,7 @@ class JointEmbedding(Method):
         encoder: str | nn.Module = "convnet4",
         image_size: int = 32,
         pretrained: bool = False,
+        weights: str | None = None,
         projection_dim: int = 128,
         projector_hidden: int | None = None,
         projector_layers: int = 2,
@@ -51,7 +53,7 @@ class JointEmbedding(Method):
         super().__init__(**optimization)
         if chunk_size is not None:
             check_at_least(chunk_size, 1, "chunk_size")
-        backbone = build_encoder(encoder, image_size=image_size, pretrained=pretrained)
+        backbone = build_encoder(encoder, image_size=image_size, pretrained=pretrained, weights=weights)
         width = backbone.width
         projector = mlp(
             width,

@@ -1,15 +1,22 @@
 """Image encoders by name."""
 
 import difflib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dipole.errors import InputError
 from dipole.ops.door import traced
 
+CLASSIFIERS = ("fc", "head", "classifier", "head_dist")
 SMALL_IMAGE = 64  # up to this size the strided 7×7 stem of an ImageNet network throws the image away
 
 
@@ -79,6 +86,29 @@ class SmallAlexNet(nn.Sequential):
                 nn.init.normal_(module.weight, std=0.02)
 
 
+# While a saved model is rebuilt: the side of its first convolution's kernel (0 if it has none of that name).
+_stored_stem: ContextVar[int | None] = ContextVar("stored_stem", default=None)
+
+
+@contextmanager
+def stored_weights(weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Build encoders for weights that are at hand: nothing is fetched, and the stem is the one that was saved.
+
+    Args:
+        weights: by name, as a state dictionary holds them.
+
+    Example:
+        >>> with stored_weights({}):
+        ...     encoder = build_encoder("resnet18", pretrained=True)
+    """
+    sides = [value.shape[-1] for name, value in weights.items() if name.endswith("backbone.conv1.weight")]
+    token = _stored_stem.set(sides[0] if sides else 0)
+    try:
+        yield
+    finally:
+        _stored_stem.reset(token)
+
+
 class ImageEncoder(nn.Module):
     """A backbone with its input normalisation: images in [0, 1] or uint8 in, features out.
 
@@ -146,7 +176,12 @@ def unit_range(images: Tensor) -> Tensor:
 
 
 def build_encoder(
-    encoder: str | nn.Module = "convnet4", *, image_size: int = 32, pretrained: bool = False, **options: Any
+    encoder: str | nn.Module = "convnet4",
+    *,
+    image_size: int = 32,
+    pretrained: bool = False,
+    weights: str | None = None,
+    **options: Any,
 ) -> ImageEncoder:
     """Build an image encoder.
 
@@ -156,18 +191,26 @@ def build_encoder(
         image_size: height and width of the images. Up to 64, ResNets get the small-image stem: one 3×3 convolution of
             stride 1 and no pooling.
         pretrained: load timm's weights (from its hub or cache).
+        weights: a .safetensors file to start from, with timm's names or those of a saved model. A classifier in it is
+            left out. It is not read where a saved model is rebuilt.
         options: passed to timm's `create_model`.
 
     Returns:
         The encoder, in channels-last memory format.
 
     Raises:
-        InputError: an unknown name, or a module whose output is not (N, F).
+        InputError: an unknown name, a module whose output is not (N, F), or weights that do not fit.
 
     Example:
         >>> build_encoder("convnet4-16", image_size=16).width
         128
     """
+    if weights is not None and _stored_stem.get() is None:
+        read = _read_weights(weights)
+        with stored_weights({f"backbone.{name}": value for name, value in read.items()}):
+            built = build_encoder(encoder, image_size=image_size, **options)
+        _load_weights(built.backbone, read, weights)
+        return built
     if isinstance(encoder, nn.Module):
         return ImageEncoder(encoder, _measure_width(encoder, image_size))
     if not isinstance(encoder, str):
@@ -188,6 +231,36 @@ def build_encoder(
     return built.to(memory_format=torch.channels_last)
 
 
+def _read_weights(path: str) -> dict[str, Tensor]:
+    """The weights of a file, by their names in the backbone."""
+    try:
+        read = load_file(Path(path).expanduser())
+    except (OSError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"cannot read the weights {path} ({reason}): expected a .safetensors file.") from error
+    ours = [name for name in read if "encoder.backbone." in name and "momentum" not in name]
+    return {name.partition("encoder.backbone.")[2]: read[name] for name in ours} if ours else read
+
+
+def _load_weights(backbone: nn.Module, read: dict[str, Tensor], path: str) -> None:
+    """Put weights into a backbone; only a classifier may be left over."""
+    known = backbone.state_dict()
+    extra = [name for name in read if name not in known and name.split(".")[0] not in CLASSIFIERS]
+    missing = [name for name in known if name not in read and not name.endswith("num_batches_tracked")]
+    differing = [name for name in known if name in read and known[name].shape != read[name].shape]
+    for names, fault in (
+        (missing, "lacks"),
+        (extra, "holds, unknown to the encoder,"),
+        (differing, "differs in shape in"),
+    ):
+        if names:
+            raise InputError(
+                f"{path} does not fit the encoder: it {fault} {names[0]!r} ({len(names)} in all). Choose the encoder, "
+                "and the image size of a transformer, that the weights are of."
+            )
+    backbone.load_state_dict({name: value for name, value in read.items() if name in known}, strict=False)
+
+
 def _from_timm(name: str, image_size: int, pretrained: bool, options: dict[str, Any]) -> ImageEncoder:
     """A timm model without its classifier, with the small-image stem where it is due."""
     try:
@@ -200,9 +273,21 @@ def _from_timm(name: str, image_size: int, pretrained: bool, options: dict[str, 
             f"encoder is {name!r}: expected 'convnet4', 'small-alexnet' or a timm model"
             + (f", e.g. {', '.join(close)}." if close else ".")
         )
-    backbone: Any = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+    stored = _stored_stem.get()
+    settings = timm.get_pretrained_cfg(name)
+    if settings is not None and settings.fixed_input_size:
+        options = {"img_size": image_size, **options}
+    try:
+        backbone: Any = timm.create_model(name, pretrained=pretrained and stored is None, num_classes=0, **options)
+    except (OSError, RuntimeError, AssertionError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(
+            f"encoder {name!r} cannot be built for images of {image_size} pixels, pretrained={pretrained} ({reason}). "
+            "Pretrained weights need a network or timm's cache; a transformer needs sides that its patches divide."
+        ) from error
     stem = getattr(backbone, "conv1", None)
-    if image_size <= SMALL_IMAGE and isinstance(stem, nn.Conv2d) and hasattr(backbone, "maxpool") and not pretrained:
+    fresh = not pretrained if stored is None else stored == 3
+    if image_size <= SMALL_IMAGE and isinstance(stem, nn.Conv2d) and hasattr(backbone, "maxpool") and fresh:
         backbone.conv1 = nn.Conv2d(3, stem.out_channels, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(backbone.conv1.weight, mode="fan_out", nonlinearity="relu")
         backbone.maxpool = nn.Identity()

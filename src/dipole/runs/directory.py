@@ -1,6 +1,6 @@
 """The files of a run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dipole.errors import InputError
@@ -12,12 +12,17 @@ from dipole.runs.safety import refuse_pickles
 class Run:
     """A run directory: where each of its files lies.
 
+    Args:
+        path: of the directory.
+        other_data: what stands in for the data that the settings name.
+
     Example:
         >>> Run(Path("runs/x")).model
         PosixPath('runs/x/model')
     """
 
     path: Path
+    other_data: str | None = None
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
@@ -76,4 +81,5 @@ class Run:
 
     def settings(self) -> RunConfig:
         """Read the settings."""
-        return RunConfig.load(self.config)
+        settings = RunConfig.load(self.config)
+        return settings if self.other_data is None else replace(settings, data=self.other_data)

@@ -1,6 +1,7 @@
 """Look at the embeddings of a run: the report page, and the temperature analysis."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -19,11 +20,14 @@ from dipole.runs.domains.images import sample_images
 from dipole.runs.loading import load
 
 
-def report(path: str | Path, *, data_root: str | Path | None = None, progress: bool = False) -> Path:
+def report(
+    path: str | Path, *, data: str | None = None, data_root: str | Path | None = None, progress: bool = False
+) -> Path:
     """Write `report.html` of a run, with embeddings of some of its test data.
 
     Args:
         path: the run directory.
+        data: other data than those of the run.
         data_root: folder of named data sets; that of the run if it is None.
         progress: show a progress bar.
 
@@ -33,7 +37,7 @@ def report(path: str | Path, *, data_root: str | Path | None = None, progress: b
     Raises:
         InputError: the run has no model, or its data cannot be found.
     """
-    run = Run.open(path)
+    run = replace(Run.open(path), other_data=data)
     name = run.settings().name
     domain = domain_of(name, run.settings().method)
     shown = domain.report_arguments(load(run.path), run, data_root=data_root, progress=progress)

@@ -13,6 +13,7 @@ from dipole.files import atomic_write, read_json, write_json
 from dipole.methods.base import Method
 from dipole.methods.registry import get_method
 from dipole.methods.wrapping import base_of
+from dipole.nn.encoders import stored_weights
 
 DESCRIPTION = "dipole.json"  # in the folder of a model: what it is and how it is built
 
@@ -76,10 +77,12 @@ def load_model(folder: Path, config: dict[str, Any], encoder: nn.Module | None =
     Raises:
         InputError: the weights are missing or not whole.
     """
-    method = build_method(config["name"], config["method"], encoder=encoder)
     weights = folder / "model.safetensors"
     try:
-        method.load_state_dict(load_file(weights))
+        stored = load_file(weights)
+        with stored_weights(stored):
+            method = build_method(config["name"], config["method"], encoder=encoder)
+        method.load_state_dict(stored)
     except (SafetensorError, OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{weights} does not hold the weights of this model ({reason}).") from error

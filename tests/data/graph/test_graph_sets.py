@@ -99,7 +99,7 @@ def test_a_table_of_edges_alone(tmp_path: Path) -> None:
     [
         (EDGES, NODES.replace("c,x,1.5,true\n", ""), "names the node 'c', which is not in"),
         (EDGES, NODES + "a,x,1,true\n", "names the node 'a' twice"),
-        (EDGES, NODES.replace("1.5", "tall"), "the column 'height' is string: attributes are numbers"),
+        (EDGES, NODES.replace("1.5", "tall"), "column 'height' holds 'tall' in row 2, not numbers"),
         (EDGES, NODES.replace("1.5", ""), "the column 'height' has 1 empty places"),
         (EDGES + "a,\n", NODES, "the column 'target' has an empty place"),
         ("source\na\n", NODES, "expected two, source and target"),

@@ -10,6 +10,7 @@ from dipole.data.graph.npz_graph import load_npz_graph
 from dipole.data.graph.planetoid import load_planetoid
 from dipole.data.graph.table_graph import SUFFIXES, load_table_graph
 from dipole.data.registry import DataSetInfo
+from dipole.data.tables import table_suffix
 from dipole.errors import InputError
 from dipole.nn.graph import torch_geometric
 
@@ -17,7 +18,9 @@ KARATE = "karate-club"
 PLANETOID = ("cora", "citeseer", "pubmed")
 
 
-def load_graph(data: str, data_root: str | Path | None = None, *, nodes: str | None = None) -> GraphSet:
+def load_graph(
+    data: str, data_root: str | Path | None = None, *, nodes: str | None = None, encoding: str = "utf-8"
+) -> GraphSet:
     """Load a graph.
 
     Args:
@@ -25,6 +28,7 @@ def load_graph(data: str, data_root: str | Path | None = None, *, nodes: str | N
             `load_table_graph`); a folder with Planetoid's files of one graph; or a folder with `edges.*` and `nodes.*`.
         data_root: folder of the graphs that are read from files; relative paths are also looked up there.
         nodes: the table of nodes that belongs to a table of edges.
+        encoding: of tables, e.g. `latin-1`.
 
     Raises:
         InputError: an unknown name, a missing path, or data that are not what they should be.
@@ -50,14 +54,14 @@ def load_graph(data: str, data_root: str | Path | None = None, *, nodes: str | N
             "give an .npz file, a table of edges, or a folder."
         )
     if path.is_dir():
-        return _load_folder(path)
-    if path.suffix == ".npz":
+        return _load_folder(path, encoding)
+    if path.suffix.lower() == ".npz":
         return load_npz_graph(path)
-    if path.suffix in SUFFIXES:
+    if table_suffix(path) in SUFFIXES:
         table = None if nodes is None else _existing(nodes, root)
         if nodes is not None and table is None:
             raise InputError(f"the table of nodes {nodes} does not exist. Check the path.")
-        return load_table_graph(path, table)
+        return load_table_graph(path, table, encoding)
     raise InputError(
         f"{path} is no graph that dipole reads: expected .npz, or a table ({', '.join(SUFFIXES)}) of edges."
     )
@@ -112,7 +116,7 @@ def _planetoid_folder(root: Path | None, name: str) -> Path:
     raise InputError(f"{name} is not in {root}: expected planetoid/ind.{name}.x, .allx, .graph ... there.")
 
 
-def _load_folder(path: Path) -> GraphSet:
+def _load_folder(path: Path, encoding: str) -> GraphSet:
     """A folder with Planetoid's files, or with tables called `edges` and `nodes`."""
     names = sorted(file.name.split(".")[1] for file in path.glob("ind.*.graph"))
     if len(names) == 1:
@@ -120,10 +124,17 @@ def _load_folder(path: Path) -> GraphSet:
     if names:
         raise InputError(f"{path} holds the graphs {', '.join(names)}: name one of them with --data and --data-root.")
     tables = {
-        part: next((path / f"{part}{suffix}" for suffix in SUFFIXES if (path / f"{part}{suffix}").is_file()), None)
+        part: next(
+            (file for file in sorted(path.iterdir()) if table_suffix(file) in SUFFIXES and _stem(file) == part), None
+        )
         for part in ("edges", "nodes")
     }
     if tables["edges"] is None:
         raise InputError(f"{path} holds no graph: expected edges.csv (and nodes.csv), or Planetoid's files ind.NAME.*.")
-    graph = load_table_graph(tables["edges"], tables["nodes"])
+    graph = load_table_graph(tables["edges"], tables["nodes"], encoding)
     return GraphSet(path.resolve().name, graph.graph, graph.class_names, graph.ids, graph.notes)
+
+
+def _stem(file: Path) -> str:
+    """A file's name up to its first dot, in lower case."""
+    return file.name.lower().partition(".")[0]

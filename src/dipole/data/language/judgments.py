@@ -76,7 +76,7 @@ def load_judgments(
 def _find(data: str, data_root: str | Path | None) -> Path:
     """The file of a path, also below the data root."""
     for path in (Path(data).expanduser(), *([] if data_root is None else [Path(data_root).expanduser() / data])):
-        if data and path.suffix == ".jsonl" and path.is_file():
+        if data and path.suffix.lower() == ".jsonl" and path.is_file():
             return path
     near = difflib.get_close_matches(data, BUILT_IN, 1)
     hint = f" Did you mean {near[0]!r}?" if near else ""

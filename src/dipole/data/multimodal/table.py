@@ -45,6 +45,7 @@ class Reading:
         seconds: of a sound that are read; shorter ones are filled with silence.
         label: column of the classes.
         partial: whether columns of `modalities` that do not exist are passed over, as long as one does.
+        encoding: of text, e.g. `latin-1`.
     """
 
     modalities: Mapping[str, Kind | None] | None = None
@@ -53,6 +54,7 @@ class Reading:
     seconds: float = 2.0
     label: str = LABEL
     partial: bool = False
+    encoding: str = "utf-8"
 
     def __post_init__(self) -> None:
         for name, value in (("image_size", self.image_size), ("sample_rate", self.sample_rate)):
@@ -117,7 +119,7 @@ def load_table(path: str | Path, reading: Reading | None = None) -> tuple[Modali
         ModalitySet('pairs.csv', 2 rows, caption: text, sensor: vector)
     """
     path, reading = Path(path), reading or Reading()
-    cells = read_columns(path)
+    cells = read_columns(path, reading.encoding)
     named = {ID, SPLIT, reading.label}
     wanted = reading.modalities or {name: None for name in cells if name not in named}
     if reading.partial and any(name in cells for name in wanted):

@@ -1,16 +1,16 @@
 """Tables of any cells: Parquet, CSV, TSV and JSON lines, read as lists and written again."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 
 from dipole.data.multimodal.kinds import as_text, parsed
 from dipole.data.multimodal.modality_set import unknown_column
+from dipole.data.tables import read_table
 from dipole.data.text.line_file import LineFile
 from dipole.errors import InputError
 from dipole.files import atomic_write
@@ -20,7 +20,7 @@ SAVED = (".parquet", ".jsonl")
 Cells = list[Any]
 
 
-def read_columns(path: Path) -> dict[str, Cells]:
+def read_columns(path: Path, encoding: str = "utf-8") -> dict[str, Cells]:
     """Read the columns of a file as lists; missing cells are None.
 
     Raises:
@@ -28,60 +28,8 @@ def read_columns(path: Path) -> dict[str, Cells]:
     """
     if not path.is_file():
         raise InputError(f"{path} is no file: expected a table, {', '.join(EXTENSIONS)}.")
-    suffix = path.suffix.lower()
-    if suffix == ".jsonl":
-        columns = _read_json_lines(path)
-    elif suffix in (".csv", ".tsv"):
-        columns = _read_delimited(path, "," if suffix == ".csv" else "\t")
-    elif suffix == ".parquet":
-        columns = _read_parquet(path)
-    else:
-        raise InputError(f"{path} is no table that dipole reads: expected {', '.join(EXTENSIONS)}.")
-    if "" in columns:
-        raise InputError(f"{path} has a column without a name: give it one.")
-    if not columns or not len(next(iter(columns.values()))):
-        raise InputError(f"{path} holds no row.")
-    return columns
-
-
-def _read_parquet(path: Path) -> dict[str, Cells]:
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"cannot read {path} as Parquet ({str(error).splitlines()[0]}).") from error
-    return _lists(table)
-
-
-def _read_delimited(path: Path, delimiter: str) -> dict[str, Cells]:
-    """All columns as strings; an empty cell is missing."""
-    try:
-        header = pa.csv.open_csv(path, parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True))
-        names = header.schema.names
-        header.close()
-        table = pa.csv.read_csv(
-            path,
-            parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
-            ),
-        )
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"cannot read {path} ({str(error).splitlines()[0]}).") from error
-    return _lists(table)
-
-
-def _lists(table: pa.Table) -> dict[str, Cells]:
-    """The columns of an Arrow table.
-
-    Raises:
-        InputError: two columns of one name.
-    """
-    repeated = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
-    if repeated:
-        raise InputError(f"the table has {repeated[0]!r} twice: name its columns differently.")
-    return {name: table.column(name).to_pylist() for name in table.column_names}
+    table = read_table(path, encoding).whole()
+    return {name: table.cells(name) for name in table.columns}
 
 
 def read_records(path: Path) -> list[tuple[int, dict[str, Any]]]:
@@ -103,20 +51,13 @@ def read_records(path: Path) -> list[tuple[int, dict[str, Any]]]:
     return records
 
 
-def _read_json_lines(path: Path) -> dict[str, Cells]:
-    """Dictionaries, one a line; a key that a line lacks is missing there."""
-    records = [record for _, record in read_records(path)]
-    names: Sequence[str] = list(dict.fromkeys(name for record in records for name in record))
-    return {name: [record.get(name) for record in records] for name in names}
-
-
 def write_columns(columns: Mapping[str, Cells], path: str | Path) -> None:
     """Write columns as Parquet or JSON lines.
 
     Raises:
         InputError: a column holds cells of several kinds, which Parquet cannot.
     """
-    if Path(path).suffix == ".parquet":
+    if Path(path).suffix.lower() == ".parquet":
         import pyarrow.parquet as pq
 
         try:

@@ -1,25 +1,19 @@
 """Files of interactions: tables with named columns, and lists of a user's items."""
 
 import difflib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.json
-import pyarrow.parquet
 
+from dipole.data import tables
 from dipole.data.recommendation.interactions import Interactions, interactions_of
 from dipole.errors import InputError
 
 # What the columns are called in the files that are passed around.
 NAMES = {
-    "user": ("user_id", "user", "userid", "uid", "reviewerID"),
-    "item": ("item_id", "item", "itemid", "iid", "asin", "movie_id"),
+    "user": ("user_id", "user", "userid", "userId", "uid", "reviewerID"),
+    "item": ("item_id", "item", "itemid", "itemId", "iid", "asin", "movie_id", "movieId"),
     "time": ("timestamp", "time", "datetime", "date", "unixReviewTime"),
 }
 TITLES = ("title", "movie_title", "name")
@@ -52,9 +46,14 @@ def read_lists(path: Path) -> Interactions:
 
 
 def read_table(
-    path: Path, *, user: str | None = None, item: str | None = None, time: str | None = None
+    path: Path,
+    *,
+    user: str | None = None,
+    item: str | None = None,
+    time: str | None = None,
+    encoding: str = "utf-8",
 ) -> Interactions:
-    """Read a table: .inter (RecBole), .csv, .tsv, .jsonl or .parquet.
+    """Read a table: .inter (RecBole), .csv, .tsv, .jsonl or .parquet, also .gz.
 
     Rows without a user, an item or a time are left out and counted, and so are lines with another number of fields.
 
@@ -64,63 +63,38 @@ def read_table(
         item: likewise.
         time: likewise: numbers, dates, or text that holds such; without such a column, the rows are in the order of
             time.
+        encoding: of text.
 
     Raises:
         InputError: the file cannot be read, a column is missing, or no row is whole.
     """
-    table, broken = _read(path)
-    names = [name.partition(":")[0] for name in table.column_names]  # RecBole: name:type
+    table = tables.read_table(path, encoding)
+    keys = list(table.columns)
+    names = [name.partition(":")[0] for name in keys]  # RecBole: name:type
     columns = {"user": user, "item": item, "time": time}
     places = {kind: _column(path, names, kind, wanted) for kind, wanted in columns.items()}
     assert places["user"] is not None
     assert places["item"] is not None
-    users, items = (pc.cast(table.column(places[kind]), pa.string()) for kind in ("user", "item"))
-    times = None if places["time"] is None else _numbers(path, table.column(places["time"]))
-    whole = pc.and_(pc.is_valid(users), pc.is_valid(items)).to_numpy(zero_copy_only=False)
-    whole &= np.isfinite(times) if times is not None else True
-    kept = pa.array(whole)
+    users, items = (np.array(table.ids(keys[place]), object) for place in (places["user"], places["item"]))
+    whole = np.array([user is not None and item is not None for user, item in zip(users, items, strict=True)])
+    times = None
+    if places["time"] is not None:
+        times, timed = table.times(keys[places["time"]])
+        whole &= timed
     if not whole.any():
         raise InputError(f"{path} holds no row with a user, an item and a time.")
     found = interactions_of(
-        users.filter(kept).to_pylist(),
-        items.filter(kept).to_pylist(),
+        users[whole].tolist(),
+        items[whole].tolist(),
         None if times is None else times[whole],
         name=path.stem,
     )
     missing = int((~whole).sum())
     found = _noted(found, f"{missing} rows without a user, an item or a time" if missing else None)
-    found = _noted(found, f"{len(broken)} lines with another number of fields" if broken else None)
-    return _titled(found, path.with_suffix(".item")) if path.suffix == ".inter" else found
-
-
-def _read(path: Path) -> tuple[pa.Table, list[Any]]:
-    """The table, and the rows that do not fit it."""
-    broken: list[Any] = []
-
-    def skip(row: Any) -> str:
-        broken.append(row)
-        return "skip"
-
-    def delimited(delimiter: str) -> Callable[[Path], pa.Table]:
-        parse = pa.csv.ParseOptions(
-            delimiter=delimiter, invalid_row_handler=skip, quote_char='"' if delimiter == "," else False
-        )
-        return lambda file: pa.csv.read_csv(
-            file, parse_options=parse, convert_options=pa.csv.ConvertOptions(strings_can_be_null=True)
-        )
-
-    readers: dict[str, Callable[[Path], pa.Table]] = {
-        ".inter": delimited("\t"),
-        ".item": delimited("\t"),
-        ".tsv": delimited("\t"),
-        ".csv": delimited(","),
-        ".jsonl": pa.json.read_json,
-        ".parquet": pa.parquet.read_table,
-    }
-    try:
-        return readers[path.suffix](path), broken
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} cannot be read as {path.suffix[1:]} ({' '.join(str(error).split())}).") from error
+    broken = len(table.broken)
+    found = _noted(found, f"{broken} lines with another number of fields" if broken else None)
+    inter = tables.table_suffix(path) == ".inter"
+    return _titled(found, path.with_suffix(".item"), encoding) if inter else found
 
 
 def _column(path: Path, names: list[str], kind: str, wanted: str | None) -> int | None:
@@ -140,29 +114,16 @@ def _column(path: Path, names: list[str], kind: str, wanted: str | None) -> int 
     return None if found is None else names.index(found)
 
 
-def _numbers(path: Path, column: pa.ChunkedArray) -> np.ndarray:
-    """Times as numbers that sort alike; NaN where there is none."""
-    kind = column.type
-    try:
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-            column = pc.cast(column, pa.timestamp("us"))
-        if pa.types.is_temporal(column.type):
-            column = pc.cast(pc.cast(column, pa.timestamp("us")), pa.int64())
-        return np.asarray(pc.cast(column, pa.float64()).to_numpy())
-    except pa.ArrowException as error:
-        raise InputError(f"{path}: the times are neither numbers nor dates such as 2024-05-01 ({error}).") from error
-
-
-def _titled(found: Interactions, path: Path) -> Interactions:
+def _titled(found: Interactions, path: Path, encoding: str) -> Interactions:
     """Add the titles that RecBole keeps in a file beside the interactions."""
     if not path.is_file():
         return found
-    table, _ = _read(path)
-    names = [name.partition(":")[0] for name in table.column_names]
-    title = next((name for name in TITLES if name in names), None)
-    if title is None or "item_id" not in names:
+    table = tables.read_table(path, encoding)
+    keys = {name.partition(":")[0]: name for name in table.columns}  # RecBole: name:type
+    title = next((name for name in TITLES if name in keys), None)
+    if title is None or "item_id" not in keys:
         return found
-    columns = (pc.cast(table.column(names.index(name)), pa.string()).to_pylist() for name in ("item_id", title))
+    columns = (table.ids(keys[name]) for name in ("item_id", title))
     titles = dict(zip(*columns, strict=True))
     return replace(found, titles=tuple(titles.get(item) or item for item in found.items))
 

@@ -8,6 +8,7 @@ from dipole.data.recommendation.files import read_lists, read_table
 from dipole.data.recommendation.interactions import Interactions, k_core, keep_last
 from dipole.data.recommendation.toy import toy_interactions
 from dipole.data.registry import DataSetInfo
+from dipole.data.tables import table_suffix
 from dipole.errors import InputError
 
 TOY = "toy-interactions"
@@ -29,6 +30,7 @@ def load_interactions(
     user_column: str | None = None,
     item_column: str | None = None,
     time_column: str | None = None,
+    encoding: str = "utf-8",
 ) -> Interactions:
     """Load interactions of users with items.
 
@@ -41,6 +43,7 @@ def load_interactions(
         user_column: of a table; so are the next two. The usual names are tried.
         item_column: likewise.
         time_column: likewise; without such a column the rows are in the order of time.
+        encoding: of a table, e.g. `latin-1`.
 
     Raises:
         InputError: an unknown name, a missing path or column, a file that holds none, or nothing is left.
@@ -50,7 +53,7 @@ def load_interactions(
         Interactions('toy-interactions', 4413 interactions, 300 users, 60 items)
     """
     columns = {"user": user_column, "item": item_column, "time": time_column}
-    return keep_last(k_core(_load(data, data_root, columns), min_interactions), last)
+    return keep_last(k_core(_load(data, data_root, columns, encoding), min_interactions), last)
 
 
 def available_interactions() -> list[DataSetInfo]:
@@ -70,7 +73,7 @@ def available_interactions() -> list[DataSetInfo]:
     ]
 
 
-def _load(data: str, data_root: str | Path | None, columns: dict[str, str | None]) -> Interactions:
+def _load(data: str, data_root: str | Path | None, columns: dict[str, str | None], encoding: str) -> Interactions:
     """The whole table."""
     root = None if data_root is None else Path(data_root).expanduser()
     if root is not None and not root.is_dir():
@@ -85,10 +88,10 @@ def _load(data: str, data_root: str | Path | None, columns: dict[str, str | None
     path = next((path for path in candidates if data and path.is_file()), None)
     if path is None:
         raise InputError(_unknown(data))
-    if path.suffix == ".txt":
+    if path.suffix.lower() == ".txt":
         return read_lists(path)
-    if path.suffix in TABLES:
-        return read_table(path, **columns)
+    if table_suffix(path) in TABLES:
+        return read_table(path, **columns, encoding=encoding)
     raise InputError(f"{path} is no file of interactions: give one of {', '.join((*TABLES, '.txt'))}.")
 
 

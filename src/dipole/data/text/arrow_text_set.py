@@ -1,6 +1,8 @@
 """Tables of text: CSV, TSV and Parquet files of any size."""
 
 import csv
+import io
+import logging
 import os
 import tempfile
 import weakref
@@ -15,11 +17,13 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from dipole.data.tables import NAMELESS, open_bytes, table_suffix
 from dipole.data.text.line_file import NOT_UTF8, check_text_file, decode
 from dipole.data.text.line_text_set import EMPTY
 from dipole.data.text.text_set import LineNote, Record, TextSet, missing_column
 from dipole.errors import InputError
 
+logger = logging.getLogger(__name__)
 _ROWS = 4096
 # Arrow reads 32 blocks ahead: 128 MiB, whatever the size of the file.
 _BLOCK = 2**22
@@ -34,13 +38,14 @@ class ArrowTextSet(TextSet):
     The temporary file needs about as much space as the texts and goes away with the set (set `TMPDIR` for another
     place).
 
-    A CSV file follows RFC 4180: the first row names the columns, quoted cells may hold commas and line feeds. In a TSV
-    file a quote is a letter like any other. Both hold strings alone: numbers are not guessed at. Cells that are not
-    UTF-8 are read as Windows-1252 and counted. A row may have 4 MiB. Rows whose main text is empty are left out and
-    counted.
+    A CSV file (`,`, `;` or tabs) follows RFC 4180: the first row names the columns, quoted cells may hold commas and
+    line feeds. In a TSV file a quote is a letter like any other. Text files may be compressed (`.gz`). Columns without
+    a name, as the index that pandas saves, are left out with a warning. All cells are strings: numbers are not guessed
+    at. Cells that are not UTF-8 are read as Windows-1252 and counted. A row may have 4 MiB. Rows whose main text is
+    empty are left out and counted.
 
     Args:
-        path: a file whose name ends in .csv, .tsv or .parquet.
+        path: a file whose name ends in .csv, .tsv (also with .gz) or .parquet, in capitals or not.
         column: the main text, which becomes the entry `"text"` of the records; by default `"text"`, or the only
             column. Without a main text, records are handed on as they are.
         name: of the set; by default that of the file.
@@ -141,9 +146,10 @@ def _check_strings(name: str, field: pa.Field) -> None:
 
 def _open(path: Path, note: Note) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     """The columns of a file and its rows in batches."""
-    if path.suffix == ".parquet":
+    kind = table_suffix(path)
+    if kind == ".parquet":
         return _open_parquet(path)
-    if path.suffix in (".csv", ".tsv"):
+    if kind in (".csv", ".tsv"):
         return _open_delimited(path, note)
     raise InputError(f"{path} is no table that dipole reads: expected .csv, .tsv or .parquet.")
 
@@ -161,49 +167,53 @@ def _open_parquet(path: Path) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     fields = [
         field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
         for field in file.schema_arrow
+        if field.name in _with_name(path, file.schema_arrow.names)
     ]
     schema = pa.schema(fields)
 
     def batches() -> Iterator[pa.RecordBatch]:
         with file:
             for batch in file.iter_batches(batch_size=_ROWS):
-                yield batch.cast(schema)
+                yield batch.select(schema.names).cast(schema)
 
     return schema, batches()
 
 
 def _open_delimited(path: Path, note: Note) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     """Stream a CSV or TSV file, all columns as text."""
-    check_text_file(path)
-    comma = path.suffix == ".csv"
-    names = _header(path, comma)
+    packed = path.name.lower().endswith(".gz")
+    if not packed:
+        check_text_file(path)
+    comma = table_suffix(path) == ".csv"
+    names, delimiter = _header(path, comma)
+    kept = _with_name(path, names)
     options = {
         "read_options": pa.csv.ReadOptions(
             block_size=_BLOCK, use_threads=False, column_names=names, skip_rows_after_names=1
         ),
         "parse_options": pa.csv.ParseOptions(
-            delimiter="," if comma else "\t",
+            delimiter=delimiter,
             quote_char='"' if comma else False,
             newlines_in_values=comma,
             # In a file of one column an empty line is an empty text, to be counted; elsewhere it is no row.
             ignore_empty_lines=len(names) > 1,
         ),
         "convert_options": pa.csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.binary()), strings_can_be_null=False
+            column_types=dict.fromkeys(names, pa.binary()), strings_can_be_null=False, include_columns=kept
         ),
     }
-    schema = pa.schema([pa.field(name, pa.string()) for name in names])
+    schema = pa.schema([pa.field(name, pa.string()) for name in kept])
 
     def batches() -> Iterator[pa.RecordBatch]:
         row, last = 0, ""
         try:
-            with pa.csv.open_csv(path, **options) as reader:
+            with open_bytes(path) as file, pa.csv.open_csv(file, **options) as reader:
                 for raw in reader:
                     batch = pa.record_batch([_decoded(column, row, note) for column in raw.columns], schema)
                     row += len(batch)
-                    last = str(batch.column(len(names) - 1)[-1]) if len(batch) else last
+                    last = str(batch.column(len(kept) - 1)[-1]) if len(batch) else last
                     yield batch
-        except pa.ArrowInvalid as error:
+        except (OSError, EOFError, pa.ArrowInvalid) as error:
             raise InputError(f"cannot read {path}: {_reason(error)}.") from error
         if comma and "\n" in last and _has_odd_quotes(path):
             raise InputError(f"{path}: a quote that is opened in row {row} is never closed.")
@@ -211,25 +221,37 @@ def _open_delimited(path: Path, note: Note) -> tuple[pa.Schema, Iterator[pa.Reco
     return schema, batches()
 
 
-def _header(path: Path, comma: bool) -> list[str]:
-    """The names in the first row."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        try:
-            names = next(csv.reader(file)) if comma else file.readline().rstrip("\r\n").split("\t")
-        except csv.Error as error:
-            raise InputError(f"cannot read the first row of {path}, which names the columns: {error}.") from error
+def _with_name(path: Path, names: list[str]) -> list[str]:
+    """The columns that have a name; the others are left out, and that is said."""
+    nameless = [repr(name) for name in names if NAMELESS.fullmatch(name)]
+    if nameless and len(nameless) < len(names):
+        logger.warning("%s: columns without a name are left out (%s), as an index.", path, ", ".join(nameless))
+        return [name for name in names if not NAMELESS.fullmatch(name)]
+    return names
+
+
+def _header(path: Path, comma: bool) -> tuple[list[str], str]:
+    """The names in the first row, and what stands between cells."""
+    try:
+        with open_bytes(path) as raw, io.TextIOWrapper(raw, "utf-8-sig", errors="replace", newline="") as file:
+            first = file.readline()
+            delimiter = max(",;\t", key=lambda mark: (first.count(mark), mark == ",")) if comma else "\t"
+            file.seek(0)
+            names = next(csv.reader(file, delimiter=delimiter), []) if comma else first.rstrip("\r\n").split("\t")
+    except (OSError, EOFError, csv.Error) as error:
+        raise InputError(f"cannot read the first row of {path}, which names the columns: {error}.") from error
     repeated = sorted({name for name in names if names.count(name) > 1})
     if not any(names) or repeated:
         raise InputError(
             f"the first row of {path} names the columns, each differently; it is {', '.join(map(repr, names))[:200]}."
         )
-    return names
+    return names, delimiter
 
 
 def _has_odd_quotes(path: Path) -> bool:
     """Whether a quote has no partner."""
     quotes = 0
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         while piece := file.read(_BLOCK):
             quotes += piece.count(b'"')
     return quotes % 2 == 1

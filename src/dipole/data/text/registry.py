@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from dipole.data.registry import DataSetInfo
+from dipole.data.tables import table_suffix
 from dipole.data.text.arrow_text_set import ArrowTextSet
 from dipole.data.text.cranfield import read_cranfield
 from dipole.data.text.line_text_set import EMPTY, JsonLinesTextSet, LineTextSet
@@ -87,7 +88,7 @@ def _load_path(path: Path, column: str | None) -> TextSet:
         if not (path / "corpus.jsonl").is_file():
             raise InputError(f"{path} is a folder without corpus.jsonl: give a file of texts or a BEIR folder.")
         return PassageTextSet(path / "corpus.jsonl", name=path.resolve().name)
-    kind = path.suffix.lower()
+    kind = table_suffix(path)
     if kind in (".csv", ".tsv", ".parquet"):
         return ArrowTextSet(path, column)
     if kind == ".jsonl":

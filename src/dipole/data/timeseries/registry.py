@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from dipole.data.registry import DataSetInfo
+from dipole.data.tables import table_suffix
 from dipole.data.timeseries.arrays import load_npz_series, load_ts, read_npy, split_set
 from dipole.data.timeseries.calendar import CALENDAR, calendar_features
 from dipole.data.timeseries.csv_files import TimeTable, read_time_table
@@ -29,22 +30,30 @@ _ROWS = (
         for (name, month), every in zip(ETT.items(), ("hourly", "hourly", "15 min", "15 min"), strict=True)
     ),
 )
+TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 _NAMES = [info.name for info in _ROWS]
 
 
 def load_series(
-    data: str, data_root: str | Path | None = None, *, target: str | None = None, covariates: bool = True
+    data: str,
+    data_root: str | Path | None = None,
+    *,
+    target: str | None = None,
+    covariates: bool = True,
+    encoding: str = "utf-8",
 ) -> SeriesData:
     """Load time series.
 
     Args:
-        data: a name that `available_series()` lists; `aeon:NAME`, a set that aeon ships; or a path: a .csv file, one
-            row for each step (see `read_time_table`); a .npz file of series (see `load_npz_series`); a .npy file of
+        data: a name that `available_series()` lists; `aeon:NAME`, a set that aeon ships; or a path: a .csv, .tsv,
+            .jsonl or .parquet file, one row for each step (see `read_time_table`); a .npz file of series (see
+            `load_npz_series`); a .npy file of
             series (N, T, C), or of one long series (T, C); a .ts file or its folder (see `load_ts`). A name goes
             before a file called alike.
         data_root: folder of the sets that are read from files; relative paths are also looked up there.
         target: of a long series: the column to forecast, from its own past alone; all of them if it is None.
         covariates: of a long series: put what the calendar says of each time before the columns.
+        encoding: of a table, e.g. `latin-1`.
 
     Returns:
         The series. A long one is cut into 60 % to train, 20 % to validate and 20 % to test, the ETT sets into 12, 4
@@ -70,7 +79,7 @@ def load_series(
         name, found = data, SeriesData(*load_ts(_aeon_folder(data.removeprefix(_AEON))))
     else:
         path = _path(data, root)
-        name, found = path.stem, _read(path)
+        name, found = path.stem, _read(path, encoding)
     if isinstance(found, TimeTable):
         return long_series(name, found, target, covariates)
     if target is not None:
@@ -78,11 +87,11 @@ def load_series(
     return found
 
 
-def _read(path: Path) -> SeriesData | TimeTable:
+def _read(path: Path, encoding: str) -> SeriesData | TimeTable:
     """Read whatever a path leads to: many series, or the table of a long one."""
     suffix = path.suffix.lower()
-    if suffix == ".csv":
-        return read_time_table(path)
+    if table_suffix(path) in TABLES:
+        return read_time_table(path, encoding)
     if suffix == ".npz":
         return SeriesData(*load_npz_series(path))
     if suffix == ".ts" or path.is_dir():
@@ -92,7 +101,10 @@ def _read(path: Path) -> SeriesData | TimeTable:
         if array.ndim == 2 and array.dtype.kind in "fiub":
             return TimeTable(array.astype(np.float64), tuple(map(str, range(array.shape[1]))), None)
         return SeriesData(*split_set(path.stem, (array, None)))
-    raise InputError(f"{path} is of a kind that dipole does not read as series: expected .csv, .npz, .npy or .ts.")
+    raise InputError(
+        f"{path} is of a kind that dipole does not read as series: expected .csv, .tsv, "
+        ".jsonl, .parquet, .npz, .npy or .ts."
+    )
 
 
 def long_series(name: str, table: TimeTable, target: str | None = None, covariates: bool = True) -> SeriesData:

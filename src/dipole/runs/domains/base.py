@@ -52,6 +52,11 @@ class Domain(ABC):
     derived_method_options: ClassVar[tuple[str, ...]] = ()
 
     @staticmethod
+    def named_sets() -> Sequence[str]:
+        """Return the names of the known sets; they go before files called alike."""
+        return ()
+
+    @staticmethod
     def loading_options() -> None:
         """Arguments under `loading:` that say how data are read; the signature is what the command line offers."""
         return None
@@ -180,11 +185,17 @@ class Domain(ABC):
         return replace(
             config,
             **{name: value for name, value in facts.items() if name in vars(config)},
-            data=config.data or self.default_data,
+            data=self._lasting(config.data) or self.default_data,
+            data_root=None if config.data_root is None else str(Path(config.data_root).expanduser().absolute()),
             method=method,
             views={name: listed(value) for name, value in views.items()},
             loading={**self.loading_defaults(), **config.loading},
         )
+
+    def _lasting(self, data: str) -> str:
+        """A path as it leads to the same place from any folder; a name as it is."""
+        path = Path(data).expanduser()
+        return str(path.absolute()) if data and data not in self.named_sets() and path.exists() else data
 
     def view_defaults(self, cls: type[Method]) -> dict[str, Any]:
         """Return the arguments of a method's views that a user may set, with their defaults."""

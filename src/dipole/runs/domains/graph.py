@@ -9,7 +9,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from dipole.data.graph import GraphDataModule, GraphSet
+from dipole.data.graph import GraphDataModule, GraphSet, available_graphs
 from dipole.diagnostics import GraphGeometryMonitor
 from dipole.errors import InputError
 from dipole.evaluation.materials import GraphMaterial
@@ -32,6 +32,11 @@ class Graph(Domain):
     default_data = "karate-club"
     derived_view_options = ()
     derived_method_options = ("num_features",)
+
+    @staticmethod
+    def named_sets() -> Sequence[str]:
+        """Return the names of the known sets."""
+        return [info.name for info in available_graphs()]
 
     @staticmethod
     def loading_options(nodes: str | None = None, normalize: bool = True, held_out: float = 0.0) -> None:

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from dipole.data import ImageDataModule, ImageSet, load_image_sets, load_images
+from dipole.data import ImageDataModule, ImageSet, available, load_image_sets, load_images
+from dipole.data.image_folder import class_folders
 from dipole.diagnostics import GeometryMonitor
 from dipole.errors import InputError
 from dipole.evaluation import OnlineKNN, embed_image_set
@@ -35,6 +36,11 @@ class Images(Domain):
     default_data = "digits"
     derived_view_options = ("size", "num_views")
     derived_method_options = ("image_size", "num_classes")
+
+    @staticmethod
+    def named_sets() -> Sequence[str]:
+        """Return the names of the known sets."""
+        return [info.name for info in available()]
 
     def data_module(self, config: RunConfig, sets: Any = None) -> ImageDataModule:
         """Return the images of a run."""
@@ -140,19 +146,24 @@ class Images(Domain):
     ) -> Embeddings:
         """Embed an image file, a folder of images (searched through), or both splits of a named data set.
 
-        A named data set also has the columns `split` (`train` or `test`) and `label`. A damaged image is left out and
+        A named data set also has the columns `split` (`train` or `test`) and `label`, a folder with one folder for each
+        class the column `label`. A damaged image is left out and
         listed.
         """
         size = int(config["image_size"])
         parts = _image_sets(source, data_root, size)
         found = Embeddings(iter(()), [entry for _, images in parts[:1] for entry in images.skipped])
         found.empty = f"{source} holds no image that can be decoded."
+        paths = [path for split, images in parts if split is None for path in images.ids]
+        classes = dict(zip(paths, class_folders(source, paths), strict=True))
 
         def batches() -> Iterator[tuple[dict[str, list[Any]], Tensor]]:
             for split, images in parts:
                 for ids, batch, labels in _batches(images, batch_size, found.skipped, progress):
                     vectors = method.embed(resize(batch.to(method.device), size))
                     columns: dict[str, list[Any]] = {"id": ids}
+                    if split is None and any(classes.values()):
+                        columns["label"] = [classes[name] for name in ids]
                     if split is not None:
                         columns |= {"split": [split] * len(ids), "label": labels}
                     yield columns, vectors
@@ -187,7 +198,7 @@ def sample_images(run: Run, data_root: str | Path | None = None) -> ImageSet:
 def _image_sets(source: str, data_root: str | Path | None, size: int) -> list[tuple[str | None, ImageSet]]:
     """The images of a file or a folder, or both splits of a named data set."""
     path = Path(source).expanduser()
-    if path.is_dir() or (path.is_file() and path.suffix != ".npz"):
+    if path.is_dir() or (path.is_file() and path.suffix.lower() != ".npz"):
         return [(None, load_images(path, size))]
     train, test = load_image_sets(source, data_root, size)
     return [("train", train), ("test", test)]

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dipole.data.language import JudgmentPairs, load_judgments
-from dipole.data.language.judgments import TOY
+from dipole.data.language.judgments import BUILT_IN, TOY
 from dipole.data.text import TextDataModule, TextSet
 from dipole.errors import InputError
 from dipole.evaluation.materials import LanguageMaterial
@@ -35,6 +35,11 @@ class Language(Domain):
     name = "language"
     default_data = TOY
     derived_view_options = ()
+
+    @staticmethod
+    def named_sets() -> Sequence[str]:
+        """Return the names of the known sets."""
+        return tuple(BUILT_IN)
 
     @staticmethod
     def loading_options(satisfactory_score: float = 7.0, satisfactory_ratio: float | None = 0.25) -> None:

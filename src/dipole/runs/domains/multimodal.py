@@ -12,6 +12,7 @@ from dipole.data.multimodal import (
     ModalityDataModule,
     ModalitySet,
     Reading,
+    available_modalities,
     load_modalities,
     load_rows,
     parse_modalities,
@@ -42,6 +43,11 @@ class Multimodal(Domain):
     default_data = "shape-captions"
     derived_view_options = ("modalities", "max_lengths")
     derived_method_options = ("modalities", "encoders")
+
+    @staticmethod
+    def named_sets() -> Sequence[str]:
+        """Return the names of the known sets."""
+        return [info.name for info in available_modalities()]
 
     @staticmethod
     def loading_options(

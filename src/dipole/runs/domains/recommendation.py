@@ -13,6 +13,7 @@ from dipole.data.recommendation import (
     InteractionDataModule,
     Interactions,
     SequenceSet,
+    available_interactions,
     load_interactions,
     split_sequences,
     whole_histories,
@@ -43,6 +44,11 @@ class Recommendation(Domain):
     default_data = TOY
     derived_view_options = ()
     derived_method_options = ("items",)
+
+    @staticmethod
+    def named_sets() -> Sequence[str]:
+        """Return the names of the known sets."""
+        return [info.name for info in available_interactions()]
 
     @staticmethod
     def loading_options(

@@ -8,7 +8,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from dipole.data.text import RetrievalSet, TextDataModule, TextSet, load_texts
+from dipole.data.text import RetrievalSet, TextDataModule, TextSet, available_texts, load_texts
 from dipole.diagnostics import TextGeometryMonitor
 from dipole.evaluation.materials import TextMaterial
 from dipole.evaluation.retrieval import dense_run
@@ -31,6 +31,11 @@ class Text(Domain):
     name = "text"
     default_data = "toy-sentences"
     derived_view_options = ("num_views", "max_length")
+
+    @staticmethod
+    def named_sets() -> Sequence[str]:
+        """Return the names of the known sets."""
+        return [info.name for info in available_texts()]
 
     @staticmethod
     def loading_options(column: str | None = None) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dipole.data.timeseries import ForecastTask, SeriesData, SeriesDataModule, SeriesSet, load_series
+from dipole.data.timeseries import ForecastTask, SeriesData, SeriesDataModule, SeriesSet, available_series, load_series
 from dipole.data.timeseries.arrays import make_sets
 from dipole.data.timeseries.toy import TOY_LOAD
 from dipole.evaluation.long_series import embed_set, forecasts, horizons, past, represent, scaled_targets
@@ -31,6 +31,11 @@ class TimeSeries(Domain):
     default_data = TOY_LOAD
     derived_view_options = ()
     derived_method_options = ("channels",)
+
+    @staticmethod
+    def named_sets() -> Sequence[str]:
+        """Return the names of the known sets."""
+        return [info.name for info in available_series()]
 
     @staticmethod
     def loading_options(target: str | None = None, covariates: bool = True, window: int = 1024) -> None:
