@@ -1,8 +1,9 @@
 import pytest
 
 from dipole.methods.registry import get_method, methods
+from dipole.methods.wrapping import base_of
 from dipole.runs import RunConfig, build_method, recipes
-from dipole.runs.domains import get_domain
+from dipole.runs.domains import domain_of
 from text_models import bert_folder
 
 
@@ -11,9 +12,12 @@ def test_a_recipe_says_what_it_is_and_can_be_built(recipe):
     path = recipes()[recipe]
     assert path.read_text(encoding="utf-8").startswith("# ")
     config = RunConfig.load(path)
-    domain = get_domain(get_method(config.name).domain)
+    domain = domain_of(config.name, config.method)
     if domain.name == "images":
-        method = build_method(config.name, {**config.method, "image_size": config.image_size})
+        base = base_of(get_method(config.name), config.method)
+        sized = {"image_size": config.image_size}
+        own = sized if base is None else {"base": {"name": base[0], **base[1], **sized}}
+        method = build_method(config.name, {**config.method, **own})
         assert domain.views(method, config).size == config.image_size
     elif domain.name == "text":
         method = build_method(config.name, {**config.method, "encoder": str(bert_folder(128, 1, 2)), "max_length": 64})

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,7 +51,7 @@ def past(task: ForecastTask) -> int:
 def horizons(task: ForecastTask) -> tuple[int, ...]:
     """Return the field's horizons that fit into every part of a series; its largest whole quarter if none does."""
     times = task.times
-    quarter_hourly = times is not None and bool(times[1] - times[0] == 15 * 60)
+    quarter_hourly = times is not None and bool(times[1] - times[0] == np.timedelta64(15, "m"))
     shortest = min(
         task.train_end - past(task), task.validation_end - task.train_end, task.test_end - task.validation_end
     )

@@ -1,5 +1,12 @@
 """Losses: functions of embeddings, each with a module twin. They know nothing of encoders, data or trainers."""
 
+from dipole.losses.amcl import (
+    amcl_barlow_loss,
+    amcl_loss,
+    amcl_queue_loss,
+    amcl_simsiam_loss,
+    temperature_regulariser,
+)
 from dipole.losses.arbitrary_pairs import (
     arbitrary_pair_loss,
     gated_similarity,
@@ -98,6 +105,7 @@ from dipole.losses.modules import (
     TeamUpLoss,
 )
 from dipole.losses.multi_positive import multi_positive_info_nce_loss
+from dipole.losses.non_contrastive import barlow_twins_loss, cross_correlation, prediction_loss
 from dipole.losses.own_negatives import own_negatives_info_nce_loss
 from dipole.losses.simctg import simctg_loss, token_contrastive_loss
 from dipole.losses.sorting import differentiable_sort, rank_group_probability, sorting_network
@@ -145,9 +153,14 @@ __all__ = [
     "TeamUpLoss",
     "TransformDraws",
     "Transformed",
+    "amcl_barlow_loss",
+    "amcl_loss",
+    "amcl_queue_loss",
+    "amcl_simsiam_loss",
     "anchor_groups",
     "arbitrary_pair_loss",
     "attraction_weights",
+    "barlow_twins_loss",
     "cacr_loss",
     "cacr_momentum_loss",
     "cacr_momentum_views_loss",
@@ -159,6 +172,7 @@ __all__ = [
     "contrastive_attraction",
     "contrastive_loss_from_similarities",
     "contrastive_repulsion",
+    "cross_correlation",
     "cut_loss",
     "cwcl_loss",
     "dcl_loss",
@@ -200,6 +214,7 @@ __all__ = [
     "pairwise_clip_loss",
     "permuted_candidates",
     "pool_time",
+    "prediction_loss",
     "rank_group_probability",
     "repulsion_weights",
     "sample_mixing_coefficients",
@@ -212,6 +227,7 @@ __all__ = [
     "symile_loss",
     "team_up_gamma",
     "team_up_loss",
+    "temperature_regulariser",
     "temporal_consistency",
     "token_contrastive_loss",
     "transform_features",

@@ -130,7 +130,7 @@ class ContrastiveTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         """Numbers with 2 or 3 axes; series of unequal lengths are filled with NaN at the end."""
         X = _padded(X)  # noqa: N806
         if isinstance(X, np.ndarray) and X.dtype.kind == "f" and np.isinf(X).any():
-            raise InputError("X holds infinite values: expected numbers, or NaN where a value is missing.")
+            raise InputError("X holds infinity: expected numbers, or NaN where a value is missing.")
         array: np.ndarray = check_array(
             X, dtype=np.float32, allow_nd=True, ensure_all_finite="allow-nan", estimator=self, input_name="X"
         )

@@ -214,8 +214,11 @@ def forecast_plots(method: SeriesEmbedding, task: ForecastTask, representations:
 
 
 def step_name(task: ForecastTask, step: int) -> str:
-    """Return the time of a step, or its number."""
-    return str(step) if task.times is None else str(task.times[step])
+    """Return the time of a step, without a fraction of a second that is 0; its number where there are no times."""
+    if task.times is None:
+        return str(step)
+    seconds, _, fraction = str(task.times[step]).partition(".")
+    return f"{seconds}.{fraction.rstrip('0')}".rstrip(".")
 
 
 def _steps(
