@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from dipole.cli.loading import add_loading, loading_of
 from dipole.cli.parsing import parse, parser
 from dipole.cli.tables import show
 
@@ -19,6 +20,7 @@ def run(arguments: Sequence[str]) -> None:
     parser_.add_argument("--out", type=str, required=True, help="Parquet file to write")
     parser_.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
     parser_.add_argument("--batch_size", type=int, default=256, help="how many are embedded at once")
+    add_loading(parser_, arguments)
     options = parse(parser_, arguments)
 
     from dipole.runs.embed import embed_to_parquet
@@ -29,6 +31,7 @@ def run(arguments: Sequence[str]) -> None:
         options.out,
         data_root=options.data_root,
         batch_size=options.batch_size,
+        loading=loading_of(options),
         progress=True,
     )
     rows = [["embeddings", result.rows], ["dimensions", result.dimensions], ["left out", len(result.skipped)]]

@@ -5,6 +5,7 @@ from typing import Any
 
 import jsonargparse
 
+from dipole.cli.loading import add_loading, loading_of
 from dipole.cli.parsing import parse, parser, taken, underscored
 from dipole.cli.tables import show
 
@@ -21,6 +22,7 @@ def run(arguments: Sequence[str]) -> None:
     names, arguments = taken("--protocol", underscored(arguments))
     protocols = None if names is None else [name.strip() for name in names.split(",")]
     parser_ = _parser(arguments, protocols)
+    add_loading(parser_, arguments)
     # `--ways 5` is short for `--protocol.ways 5`.
     known = parser_._option_string_actions
     arguments = [
@@ -37,6 +39,7 @@ def run(arguments: Sequence[str]) -> None:
         options=vars(options.protocol) if "protocol" in options else None,
         data=options.data,
         data_root=options.data_root,
+        loading=loading_of(options),
         progress=True,
     )
     headings = [HEADINGS.get(name, name) for name in result.protocols]

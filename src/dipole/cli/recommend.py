@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from dipole.cli.loading import add_loading, loading_of
 from dipole.cli.parsing import parse, parser
 from dipole.cli.tables import show
 
@@ -19,6 +20,7 @@ def run(arguments: Sequence[str]) -> None:
     parser_.add_argument("--data", type=str | None, default=None, help="other interactions than the run's")
     parser_.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
     parser_.add_argument("--out", type=str | None, default=None, help="write JSON lines there instead of tables")
+    add_loading(parser_, arguments)
     options = parse(parser_, arguments)
 
     from dipole.errors import InputError
@@ -35,6 +37,7 @@ def run(arguments: Sequence[str]) -> None:
         include_seen=options.include_seen,
         data=options.data,
         data_root=options.data_root,
+        loading=loading_of(options),
     )
     if options.out is not None:
         lines = [json.dumps({"user": user, **vars(hit)}) + "\n" for user, hits in found.items() for hit in hits]

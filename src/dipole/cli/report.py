@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from dipole.cli.loading import add_loading, loading_of
 from dipole.cli.parsing import parse, parser
 
 
@@ -11,8 +12,12 @@ def run(arguments: Sequence[str]) -> None:
     parser_.add_argument("path", type=str, help="run directory")
     parser_.add_argument("--data", type=str | None, default=None, help="other data than the run's own")
     parser_.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
+    add_loading(parser_, arguments)
     options = parse(parser_, arguments)
 
     from dipole.runs.look import report
 
-    print(f"Open {report(options.path, data=options.data, data_root=options.data_root, progress=True)} in a browser.")
+    page = report(
+        options.path, data=options.data, data_root=options.data_root, loading=loading_of(options), progress=True
+    )
+    print(f"Open {page} in a browser.")

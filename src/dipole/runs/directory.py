@@ -1,7 +1,9 @@
 """The files of a run."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from dipole.errors import InputError
 from dipole.runs.config import RunConfig
@@ -15,6 +17,7 @@ class Run:
     Args:
         path: of the directory.
         other_data: what stands in for the data that the settings name.
+        other_loading: what stands in for arguments of `loading:` in the settings.
 
     Example:
         >>> Run(Path("runs/x")).model
@@ -23,6 +26,7 @@ class Run:
 
     path: Path
     other_data: str | None = None
+    other_loading: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
@@ -82,4 +86,5 @@ class Run:
     def settings(self) -> RunConfig:
         """Read the settings."""
         settings = RunConfig.load(self.config)
-        return settings if self.other_data is None else replace(settings, data=self.other_data)
+        data = settings.data if self.other_data is None else self.other_data
+        return replace(settings, data=data, loading={**settings.loading, **self.other_loading})

@@ -1,5 +1,6 @@
 """Write embeddings to a Parquet file."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.files import atomic_write
+from dipole.runs.directory import Run
 from dipole.runs.domains import get_domain
 from dipole.runs.loading import load
 from dipole.runs.model import model_config
@@ -38,6 +40,7 @@ def embed_to_parquet(
     *,
     data_root: str | Path | None = None,
     batch_size: int = 256,
+    loading: Mapping[str, Any] | None = None,
     progress: bool = False,
 ) -> Embedded:
     """Embed a source and write a table with the columns `id` and `vector`, a batch at a time.
@@ -52,6 +55,7 @@ def embed_to_parquet(
         out: the Parquet file to write.
         data_root: folder of named data sets.
         batch_size: how many are embedded at once.
+        loading: how the source is read, where it differs from the run.
         progress: show a progress bar.
 
     Returns:
@@ -70,8 +74,12 @@ def embed_to_parquet(
         raise InputError(f"batch_size is {batch_size}: expected 1 or more at a time.")
     method = load(run)
     method.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    config = model_config(run)
+    if (Path(run) / "config.yaml").is_file():  # a run says more than the model in it
+        config = config | {"loading": {**config.get("loading", {}), **Run.open(run).settings().loading}}
+    config = config | {"loading": {**config.get("loading", {}), **(loading or {})}}
     found = get_domain(method.domain).embeddings(
-        method, model_config(run), source, data_root=data_root, batch_size=batch_size, progress=progress
+        method, config, source, data_root=data_root, batch_size=batch_size, progress=progress
     )
     rows = dimensions = 0
     with atomic_write(out) as temporary, torch.inference_mode():

@@ -1,6 +1,7 @@
 """Measure a trained encoder beside what it started from."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ def evaluate(
     options: Mapping[str, Any] | None = None,
     data: str | None = None,
     data_root: str | Path | None = None,
+    loading: Mapping[str, Any] | None = None,
     progress: bool = False,
 ) -> Evaluation:
     """Evaluate the frozen encoder of a run, and write `evaluation.json`.
@@ -38,6 +40,7 @@ def evaluate(
         options: of the one protocol that was chosen, such as `{"k": 20}`.
         data: other data than those of the run.
         data_root: folder of named data sets; that of the run if it is None.
+        loading: how data are read, where it differs from the run.
         progress: show progress bars.
 
     Returns:
@@ -46,7 +49,7 @@ def evaluate(
     Raises:
         InputError: the run has no model, there is no such protocol, or the data cannot be evaluated against.
     """
-    run = Run.open(path)
+    run = replace(Run.open(path), other_loading=loading or {})
     settings = run.settings()
     domain = domain_of(settings.name, settings.method)
     chosen = choose_protocols(domain.name, protocols, options)

@@ -1,9 +1,9 @@
 """Look at the embeddings of a run: the report page, and the temperature analysis."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 
@@ -21,7 +21,12 @@ from dipole.runs.loading import load
 
 
 def report(
-    path: str | Path, *, data: str | None = None, data_root: str | Path | None = None, progress: bool = False
+    path: str | Path,
+    *,
+    data: str | None = None,
+    data_root: str | Path | None = None,
+    loading: Mapping[str, Any] | None = None,
+    progress: bool = False,
 ) -> Path:
     """Write `report.html` of a run, with embeddings of some of its test data.
 
@@ -29,6 +34,7 @@ def report(
         path: the run directory.
         data: other data than those of the run.
         data_root: folder of named data sets; that of the run if it is None.
+        loading: how data are read, where it differs from the run.
         progress: show a progress bar.
 
     Returns:
@@ -37,7 +43,7 @@ def report(
     Raises:
         InputError: the run has no model, or its data cannot be found.
     """
-    run = replace(Run.open(path), other_data=data)
+    run = replace(Run.open(path), other_data=data, other_loading=loading or {})
     name = run.settings().name
     domain = domain_of(name, run.settings().method)
     shown = domain.report_arguments(load(run.path), run, data_root=data_root, progress=progress)

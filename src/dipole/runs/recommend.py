@@ -1,7 +1,7 @@
 """Recommend items with a trained run."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from dipole.errors import InputError
 from dipole.evaluation.ranking import top_items
 from dipole.methods.recommendation.base import SequentialRecommender
 from dipole.runs.directory import Run
-from dipole.runs.domains.recommendation import DOMAIN, states
+from dipole.runs.domains.recommendation import COLUMNS, DOMAIN, states
 from dipole.runs.loading import load
 from dipole.runs.model import model_config
 
@@ -45,6 +45,7 @@ def recommend(
     include_seen: bool = False,
     data: str | None = None,
     data_root: str | Path | None = None,
+    loading: Mapping[str, Any] | None = None,
 ) -> dict[str, list[Recommended]]:
     """Recommend items to users of the data, or to somebody who has used the given items.
 
@@ -59,6 +60,7 @@ def recommend(
         include_seen: also recommend what the user has used before.
         data: interactions to read the histories from; those of the run if it is None.
         data_root: folder of named data sets; that of the run if it is None.
+        loading: which columns are read and how, where it differs from the run.
 
     Returns:
         For each user, and for `items` under `"you"`, the best items, the best first.
@@ -71,7 +73,7 @@ def recommend(
     method = load(run)
     if not isinstance(method, SequentialRecommender):
         raise InputError(f"{run} is a run of {method.card.name}, which recommends no items.")
-    table = _own_history(method, items) if items else _table(method, run, data, data_root)
+    table = _own_history(method, items) if items else _table(method, run, data, data_root, loading or {})
     rows = [0] if items else [_find(table, user) for user in users]
     empty = [table.users[row] for row in rows if not len(table.history(row))]
     if empty:
@@ -93,9 +95,16 @@ def recommend(
     }
 
 
-def _table(method: SequentialRecommender, run: str | Path, data: str | None, root: str | Path | None) -> Interactions:
+def _table(
+    method: SequentialRecommender,
+    run: str | Path,
+    data: str | None,
+    root: str | Path | None,
+    loading: Mapping[str, Any],
+) -> Interactions:
     """The interactions of the run or of `data`, in terms of the items that the model knows."""
     columns: dict[str, Any] = model_config(run).get("columns", {})
+    columns = columns | {name: value for name, value in loading.items() if name in COLUMNS}
     if data is None:
         if not (Path(run) / "config.yaml").is_file():
             raise InputError(f"{run} is a model that does not say where histories are: give --data, or --history.")

@@ -44,6 +44,7 @@ class GraphDataModule(LightningDataModule):
         nodes: the table of nodes that belongs to a table of edges.
         normalize: scale the attributes of a node to the sum 1.
         held_out: share of the edges that training does not see, for the prediction of links.
+        encoding: of tables.
         seed: 0 or more.
 
     Raises:
@@ -63,6 +64,7 @@ class GraphDataModule(LightningDataModule):
         nodes: str | None = None,
         normalize: bool = True,
         held_out: float = 0.0,
+        encoding: str = "utf-8",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -70,7 +72,7 @@ class GraphDataModule(LightningDataModule):
             raise InputError(f"held_out is {held_out}: expected a share of the edges from 0 to below 1.")
         if seed < 0:
             raise InputError(f"seed is {seed}: expected 0 or more.")
-        self.data, self.data_root, self.nodes = data, data_root, nodes
+        self.data, self.data_root, self.nodes, self.encoding = data, data_root, nodes, encoding
         self.normalize, self.held_out, self.seed = normalize, held_out, seed
         # Set before training starts, and prepared for the graph.
         self.views: Views | None = None
@@ -79,7 +81,9 @@ class GraphDataModule(LightningDataModule):
     def graph_set(self) -> GraphSet:
         """The graph with all its edges, loaded when it is first needed."""
         loaded = (
-            self.data if isinstance(self.data, GraphSet) else load_graph(self.data, self.data_root, nodes=self.nodes)
+            self.data
+            if isinstance(self.data, GraphSet)
+            else load_graph(self.data, self.data_root, nodes=self.nodes, encoding=self.encoding)
         )
         return loaded.normalized() if self.normalize else loaded
 

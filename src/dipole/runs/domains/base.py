@@ -212,6 +212,10 @@ class Domain(ABC):
         """Return the arguments of loading with their defaults."""
         return {name: entry.default for name, entry in inspect.signature(self.loading_options).parameters.items()}
 
+    def known_loading(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those arguments that loading has, of what is stored beside a model."""
+        return {name: value for name, value in given.items() if name in self.loading_defaults()}
+
     def loading(self, config: RunConfig) -> dict[str, Any]:
         """Return how data are read, with every default.
 

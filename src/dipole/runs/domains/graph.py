@@ -39,13 +39,16 @@ class Graph(Domain):
         return [info.name for info in available_graphs()]
 
     @staticmethod
-    def loading_options(nodes: str | None = None, normalize: bool = True, held_out: float = 0.0) -> None:
+    def loading_options(
+        nodes: str | None = None, normalize: bool = True, held_out: float = 0.0, encoding: str = "utf-8"
+    ) -> None:
         """How graphs are read.
 
         Args:
             nodes: the table of nodes that belongs to a table of edges.
             normalize: scale the attributes of a node to the sum 1.
             held_out: share of the edges that training does not see, for the prediction of links.
+            encoding: of tables, e.g. `latin-1`.
         """
 
     def data_module(self, config: RunConfig, sets: Any = None) -> GraphDataModule:
@@ -121,7 +124,9 @@ class Graph(Domain):
         progress: bool = False,
     ) -> Embeddings:
         """Embed the nodes of a graph; the table also has the column `label`, if classes are known."""
-        settings = RunConfig(config["name"], method=config["method"], loading=dict(config.get("loading", {})))
+        settings = RunConfig(
+            config["name"], method=config["method"], loading=self.known_loading(config.get("loading", {}))
+        )
         graph = self._module(settings, source, data_root).graph_set
         columns: dict[str, list[Any]] = {"id": graph.node_ids()}
         if graph.labels is not None:

@@ -59,6 +59,7 @@ class Multimodal(Domain):
         test_fraction: float = 0.1,
         vocabulary: int = 4000,
         templates: str | None = None,
+        encoding: str = "utf-8",
     ) -> None:
         """How a table is read.
 
@@ -71,6 +72,7 @@ class Multimodal(Domain):
             test_fraction: share of the rows that are drawn to test on, if there is no column `split`.
             vocabulary: word pieces that are learned from the texts.
             templates: file of prompts for zero-shot classes, one a line with {} in it; the bare name if None.
+            encoding: of a table, e.g. `latin-1`.
         """
 
     def data_module(self, config: RunConfig, sets: Any = None) -> ModalityDataModule:
@@ -177,7 +179,7 @@ class Multimodal(Domain):
     ) -> Embeddings:
         """Embed what a table holds of the model's modalities; a row for each cell, with the column `modality`."""
         method = cast(ModalityEmbedding, method)
-        rows = self._rows(method, config["loading"], source, data_root)
+        rows = self._rows(method, self.loading_defaults() | dict(config["loading"]), source, data_root)
         found = Embeddings(iter(()), list(rows.skipped))
         found.empty = f"{source} holds nothing to embed."
 
@@ -211,7 +213,7 @@ class Multimodal(Domain):
 
     def _reading(self, loading: Mapping[str, Any], **changes: Any) -> Reading:
         """How a table is read."""
-        options = {name: loading[name] for name in ("label", "image_size", "sample_rate", "seconds")}
+        options = {name: loading[name] for name in ("label", "image_size", "sample_rate", "seconds", "encoding")}
         return Reading(**{"modalities": parse_modalities(loading["modalities"]), **options, **changes})
 
     def _rows(

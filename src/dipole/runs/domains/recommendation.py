@@ -31,7 +31,7 @@ from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
 from dipole.runs.model import load_model, save_model
 
-COLUMNS = ("user_column", "item_column", "time_column")
+COLUMNS = ("user_column", "item_column", "time_column", "encoding")
 MOST_ITEMS = 1500  # of a report
 EXAMPLES = 8
 SHOWN = 5  # items of a history, and recommendations, in a report
@@ -57,6 +57,7 @@ class Recommendation(Domain):
         user_column: str | None = None,
         item_column: str | None = None,
         time_column: str | None = None,
+        encoding: str = "utf-8",
     ) -> None:
         """How interactions are read.
 
@@ -66,6 +67,7 @@ class Recommendation(Domain):
             user_column: of a table; the usual names are tried if it is not given. So are the next two.
             item_column: see above.
             time_column: see above; without one the rows are in the order of time.
+            encoding: of a table, e.g. `latin-1`.
         """
 
     def data_module(self, config: RunConfig, sets: Any = None) -> InteractionDataModule:
@@ -157,7 +159,9 @@ class Recommendation(Domain):
     ) -> Embeddings:
         """Embed users: the state after all they have used. Items that training has not seen are left out."""
         method = cast(SequentialRecommender, method)
-        table = load_interactions(source, data_root, min_interactions=1, **config.get("columns", {}))
+        columns = {n: v for n, v in config.get("loading", {}).items() if n in COLUMNS}
+        columns = config.get("columns", {}) | columns
+        table = load_interactions(source, data_root, min_interactions=1, **columns)
         table = table.with_items(method.catalogue)
         known = np.unique(table.user)
         unknown = sorted(set(range(len(table.users))) - set(known.tolist()))

@@ -38,13 +38,16 @@ class TimeSeries(Domain):
         return [info.name for info in available_series()]
 
     @staticmethod
-    def loading_options(target: str | None = None, covariates: bool = True, window: int = 1024) -> None:
+    def loading_options(
+        target: str | None = None, covariates: bool = True, window: int = 1024, encoding: str = "utf-8"
+    ) -> None:
         """How series are read.
 
         Args:
             target: of one long series: the column to forecast, from its own past alone; all columns by default.
             covariates: of one long series: what the calendar says of each time is put before the columns.
             window: longer series are cut into windows of at least so many steps, and cropped to so many.
+            encoding: of a table, e.g. `latin-1`.
         """
 
     def data_module(self, config: RunConfig, sets: Any = None) -> SeriesDataModule:
@@ -82,7 +85,13 @@ class TimeSeries(Domain):
 
     def _load(self, data: str, root: str | Path | None, options: Mapping[str, Any]) -> SeriesData:
         """Read series as a run does."""
-        return load_series(data, root, target=options["target"], covariates=options["covariates"])
+        return load_series(
+            data,
+            root,
+            target=options["target"],
+            covariates=options["covariates"],
+            encoding=options["encoding"],
+        )
 
     def untrained(self, trained: Method, settings: RunConfig) -> Method:
         """The method before training, with the scale of the training part."""

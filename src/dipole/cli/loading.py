@@ -1,0 +1,41 @@
+"""The options `--loading.…` of every verb that reads data: those of `train`, with the run's own as defaults."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+
+
+def add_loading(parser: jsonargparse.ArgumentParser, arguments: Sequence[str]) -> None:
+    """Add the options by which the domain of a run reads data.
+
+    Args:
+        parser: of the verb; nothing is added where no run is named or the path holds none, which the verb will say.
+        arguments: of the verb; the first that is no flag is the run.
+    """
+    path = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if path is None or not Path(path).is_dir():
+        return
+    from dipole.errors import InputError
+    from dipole.runs import Run
+    from dipole.runs.domains import domain_of
+    from dipole.runs.model import model_config
+
+    try:
+        if (Path(path) / "config.yaml").is_file():
+            settings = Run.open(path).settings()
+            domain, own = domain_of(settings.name, settings.method), settings.loading
+        else:
+            config = model_config(path)
+            domain = domain_of(config["name"], config["method"])
+            own = {**config.get("loading", {}), **config.get("columns", {})}
+    except InputError:
+        return
+    parser.add_function_arguments(domain.loading_options, "loading")
+    parser.set_defaults({f"loading.{name}": value for name, value in domain.known_loading(own).items()})
+
+
+def loading_of(options: Any) -> dict[str, Any]:
+    """Return what was parsed, as the verbs take it."""
+    return dict(vars(options.loading)) if "loading" in options else {}
