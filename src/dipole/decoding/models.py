@@ -14,6 +14,7 @@ from torch import nn
 
 from dipole.errors import InputError
 from dipole.files import cache_folder, read_json
+from dipole.nn.foreign import refuse_code, without_code
 from dipole.nn.text.encoder import quiet
 
 ADAPTERS = "adapter_config.json"
@@ -62,6 +63,7 @@ def load_language_model(
     if (folder := adapter_folder(name_or_path)) is not None:
         return _with_adapters(folder, device, dtype)
     check_folder(name_or_path)
+    refuse_code(name_or_path)
     best = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     try:
         where = torch.device(device or best or "cpu")
@@ -97,6 +99,7 @@ def _with_adapters(folder: Path, device: str | torch.device | None, dtype: torch
     below = adapter_folder(base)
     if below is not None and below.samefile(folder):
         raise InputError(f"{folder / ADAPTERS} names its own folder as the model that the adapters belong to.")
+    refuse_code(folder)
     model, tokenizer = load_language_model(base, device=device, dtype=dtype)
     with _explained(f"add the adapters in {folder} to {base}"), warnings.catch_warnings():
         from peft import PeftModel
@@ -124,7 +127,10 @@ def _is_here(name_or_path: str | Path) -> bool:
 def _explained(action: str) -> Iterator[None]:
     """Turn whatever goes wrong inside transformers, which has no common exception, into a sentence."""
     try:
-        yield
+        with without_code():
+            yield
+    except InputError:
+        raise
     except Exception as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise InputError(
@@ -197,6 +203,7 @@ def _write_expanded(source: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     files: dict[str, Any] = {"pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name}
+    files["trust_remote_code"] = False
     with quiet():
         AutoTokenizer.from_pretrained(**files).save_pretrained(folder)
         model = AutoModelForCausalLM.from_pretrained(**files, dtype=torch.float32)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dipole.errors import InputError
 from dipole.files import atomic_write, read_json, write_json
+from dipole.nn.foreign import refuse_code
 from dipole.nn.text.encoder import explained, open_tokenizer, quiet
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -136,6 +137,7 @@ def open_clip_tower(folder: str | Path, kind: str) -> ImageTower | TextTower:
     folder = Path(folder)
     if (folder / OPEN_CLIP).is_file():
         return _from_open_clip(folder, kind)
+    refuse_code(folder)
     import transformers
 
     options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "dtype": torch.float32}
@@ -225,6 +227,7 @@ def _from_open_clip(folder: Path, kind: str) -> ImageTower | TextTower:
         import open_clip
     except ImportError as error:
         raise InputError(f"{folder} is a model of open_clip: pip install 'dipole[clip]'.") from error
+    refuse_code(folder)
     config = read_json(folder / OPEN_CLIP)
     stored = any(folder.glob("*.safetensors"))
     if not stored and not config.get(ELSEWHERE):

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from dipole.errors import InputError
+from dipole.nn.foreign import refuse_code, without_code
 from dipole.nn.text.dropout import set_dropout
 from dipole.nn.text.pooling import POOLINGS, Pooling, pool
 from dipole.ops.checks import check_at_least, check_choice
@@ -146,7 +147,8 @@ def open_tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
 
     with explained(name), quiet():
-        return AutoTokenizer.from_pretrained(name, **_where(name))
+        refuse_code(name)
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **_where(name))
 
 
 def open_transformer(name: str) -> Any:
@@ -158,7 +160,10 @@ def open_transformer(name: str) -> Any:
     from transformers import AutoModel
 
     with explained(name), quiet():
-        return AutoModel.from_pretrained(name, use_safetensors=True, dtype=torch.float32, **_where(name))
+        refuse_code(name)
+        return AutoModel.from_pretrained(
+            name, use_safetensors=True, dtype=torch.float32, trust_remote_code=False, **_where(name)
+        )
 
 
 def _where(name: str) -> dict[str, Any]:
@@ -181,7 +186,8 @@ def explained(name: str) -> Iterator[None]:
     except ImportError as error:
         raise InputError(f"encoder {name!r} needs transformers: pip install 'dipole[text]'.") from error
     try:
-        yield
+        with without_code():
+            yield
     except InputError:
         raise
     except Exception as error:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.files import atomic_write
+from dipole.nn.foreign import refuse_code
 from dipole.nn.text.encode import check_texts
 from dipole.nn.text.encoder import explained, open_tokenizer, quiet
 from dipole.ops.checks import check_at_least
@@ -137,6 +138,7 @@ def pretrain_mlm(
 
     tokenizer = open_tokenizer(str(folder))
     with explained(str(folder)), quiet():
+        refuse_code(folder)
         model: Any = BertForMaskedLM.from_pretrained(folder, use_safetensors=True, local_files_only=True)
     model.to(device).train()
     tokens = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
