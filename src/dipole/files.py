@@ -10,6 +10,8 @@ from typing import Any
 
 from dipole.errors import InputError
 
+LARGEST_SETTINGS = 100_000  # values
+
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
@@ -19,6 +21,11 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
     Args:
         path: the file to write; its folder is made if it is missing.
+
+    A link keeps its name: what it leads to is written.
+
+    Raises:
+        InputError: there is something else than a file, which a rename would replace.
 
     Yields:
         A path in the same folder (so that the rename is atomic) to write to.
@@ -32,8 +39,14 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         'whole'
     """
     path = Path(path)
+    if path.is_symlink():
+        path = path.resolve()  # the link stays a link
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a device, a pipe or a socket"
+        raise InputError(f"{path} is {kind}: name a file to write.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    # The name itself may be as long as a name can be.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
     os.close(handle)
     temporary = Path(name)
     try:
@@ -72,8 +85,43 @@ def read_json(path: str | Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}. Check the path.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({error}). Write it again or delete it.") from error
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Read a YAML file of settings.
+
+    Raises:
+        InputError: the file is missing, unreadable or not YAML, or its aliases stand for more than settings ever hold.
+    """
+    import yaml
+
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        size = _expanded(content, {}, set())
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}. Check the path.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid YAML ({' '.join(str(error).split())}).") from error
+    if size > LARGEST_SETTINGS:
+        raise InputError(f"{path} holds aliases that stand for {size:.2g} values: write the settings out.")
+    return content
+
+
+def _expanded(value: Any, known: dict[int, int], open_: set[int]) -> int:
+    """Number of values with every alias written out, each container counted once."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) in open_:
+        raise ValueError("an alias stands for what it stands in")
+    if id(value) not in known:
+        open_.add(id(value))
+        parts = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_expanded(part, known, open_) for part in parts)
+        open_.remove(id(value))
+    return known[id(value)]
 
 
 def cache_folder() -> Path:

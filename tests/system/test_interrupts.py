@@ -34,7 +34,10 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
     finally:
         process.kill()
     assert process.returncode == 130
-    assert error.strip().splitlines()[-1] == "dipole: interrupted; a training run continues with --resume."
+    assert (
+        error.strip().splitlines()[-1]
+        == "dipole: interrupted; with --resume a training run goes on from its latest whole epoch."
+    )
     assert "Traceback" not in error
     assert not (out / "model").exists()
 

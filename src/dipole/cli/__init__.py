@@ -60,13 +60,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"dipole: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("dipole: interrupted; a training run continues with --resume.", file=sys.stderr)
+        print("dipole: interrupted; with --resume a training run goes on from its latest whole epoch.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output (head, say) has left: no error, and nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        reason = _of_the_machine(error)
+        if reason is None or os.environ.get("DIPOLE_TRACEBACK"):
+            raise
+        print(f"dipole: {' '.join(reason.split())}", file=sys.stderr)
+        return 2
     return 0
+
+
+def _of_the_machine(error: BaseException | None) -> str | None:
+    """What the disk, the memory or a damaged file did not allow, in words; None for a defect of ours."""
+    while error is not None:
+        if isinstance(error, OSError):
+            place = f" {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
+            return (
+                f"cannot use the file or folder{place}: {error.strerror or error}. Check its place, rights and space."
+            )
+        if isinstance(error, MemoryError):
+            return "out of memory: use a smaller batch, or fewer or smaller inputs."
+        if isinstance(error, RecursionError):
+            return "a file is nested more deeply than can be read: write it flat."
+        if isinstance(error, UnicodeError):
+            return f"a name or a text cannot be read as UTF-8 ({error}): rename the file, or say its encoding."
+        if type(error).__module__.startswith("safetensors"):
+            return f"cannot read or write weights ({error}). Check the file and the space on the disk."
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _help() -> str:

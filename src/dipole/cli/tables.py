@@ -4,6 +4,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 class Terminal(Console):
@@ -25,18 +26,28 @@ def show(title: str, columns: dict[str, str], rows: list[list[Any]], *, caption:
     """
     table = Table()
     for heading, justify in columns.items():
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+        table.add_column(as_text(heading), justify=justify)  # type: ignore[arg-type]
     for row in rows:
         table.add_row(*map(_cell, row))
     terminal = Terminal(highlight=False)
     # Outside the table, which would break paths and commands at its own width.
-    terminal.print(title, style="italic", soft_wrap=True, markup=False)
+    terminal.print(as_text(title), style="italic", soft_wrap=True)
     terminal.print(table)
     if caption is not None:
-        terminal.print(caption, style="dim italic", soft_wrap=True, markup=False)
+        terminal.print(as_text(caption), style="dim italic", soft_wrap=True)
 
 
-def _cell(value: Any) -> str:
+def as_text(text: str) -> Text:
+    """Return text that is shown as it is: brackets are no markup, and nothing in it moves the cursor.
+
+    Example:
+        >>> as_text("[INST] hello\x1b[2J").plain
+        '[INST] hello\ufffd[2J'
+    """
+    return Text("".join(sign if sign.isprintable() or sign in "\n\t" else "\ufffd" for sign in text))
+
+
+def _cell(value: Any) -> Text:
     if value is None:
-        return "–"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+        return Text("–")
+    return as_text(f"{value:.4f}" if isinstance(value, float) else str(value))

@@ -5,10 +5,8 @@ import math
 from pathlib import Path
 from typing import Any, TypedDict
 
-import yaml
-
 from dipole.errors import InputError
-from dipole.files import read_json
+from dipole.files import read_json, read_yaml
 
 GEOMETRY = ("alignment", "uniformity", "tolerance", "effective_rank")
 SCORES = ("positive", "negative")
@@ -28,10 +26,7 @@ def read_settings(path: Path) -> dict[str, list[tuple[str, str]]] | None:
     """Read `config.yaml` as groups of (dotted name, value), one group for each top-level mapping."""
     if not path.is_file():
         return None
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML ({error}). Put the run's own file back.") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path} holds {type(content).__name__}: expected settings by name.")
     groups: dict[str, list[tuple[str, str]]] = {}

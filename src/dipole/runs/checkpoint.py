@@ -1,6 +1,8 @@
 """Checkpoints without pickle: tensors in safetensors, everything else as JSON in its header."""
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,20 @@ def from_tree(tree: Any, tensors: dict[str, Tensor]) -> Any:
     return tuple(from_tree(entry, tensors) for entry in content)
 
 
+def checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Return a hash of the bytes of tensors, in the order of their names.
+
+    Example:
+        >>> checksum({"a": torch.zeros(2)}) == checksum({"a": torch.ones(2)})
+        False
+    """
+    found = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        found.update(name.encode())
+        found.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
 class SafeCheckpointIO(CheckpointIO):
     """Write and read Lightning's checkpoints as one safetensors file, whole or not at all."""
 
@@ -69,7 +85,7 @@ class SafeCheckpointIO(CheckpointIO):
         tensors: dict[str, Tensor] = {}
         tree = json.dumps(to_tree(checkpoint, tensors))
         with atomic_write(path) as temporary:
-            save_file(tensors, temporary, metadata={"dipole_checkpoint": tree})
+            save_file(tensors, temporary, metadata={"dipole_checkpoint": tree, "checksum": checksum(tensors)})
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
         """Read a checkpoint that `save_checkpoint` wrote.
@@ -86,7 +102,9 @@ class SafeCheckpointIO(CheckpointIO):
             checkpoint = from_tree(json.loads(metadata["dipole_checkpoint"]), tensors)
             if not isinstance(checkpoint, dict):
                 raise ValueError("its header describes no checkpoint")
-        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+            if checksum(tensors) != metadata["checksum"]:
+                raise ValueError("its tensors are not those that were written")
+        except (SafetensorError, KeyError, TypeError, ValueError, OSError, RecursionError) as error:
             raise InputError(f"{path} is not a whole checkpoint of dipole ({error}). Start the run anew.") from error
         return checkpoint
 

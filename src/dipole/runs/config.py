@@ -11,7 +11,7 @@ from typing import Any, get_origin
 import yaml
 
 from dipole.errors import InputError
-from dipole.files import atomic_write
+from dipole.files import atomic_write, read_yaml
 from dipole.ops.checks import check_at_least
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
@@ -92,12 +92,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, not YAML, or holds a key that is no setting or a group that is none.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}. Check the path.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML ({' '.join(str(error).split())}).") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path} does not hold settings: expected lines such as 'name: simclr'.")
     content.pop("provenance", None)

@@ -1,6 +1,9 @@
 """The files of a run."""
 
-from collections.abc import Mapping
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +11,38 @@ from typing import Any
 from dipole.errors import InputError
 from dipole.runs.config import RunConfig
 from dipole.runs.safety import refuse_pickles
+
+LOCK_ATTEMPTS = 20
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a folder for this process; the end of the process, whatever ends it, gives it back.
+
+    Raises:
+        InputError: another process has it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        for attempt in range(LOCK_ATTEMPTS):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if attempt == LOCK_ATTEMPTS - 1:
+                    raise InputError(
+                        f"another process is training in {folder}: wait, or choose another --out."
+                    ) from error
+                time.sleep(0.1)  # the workers of a process that was killed follow it within moments
+        yield
+    finally:
+        os.close(handle)
 
 
 @dataclass(frozen=True)

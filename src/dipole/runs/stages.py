@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from dipole.errors import InputError
-from dipole.files import atomic_write
+from dipole.files import atomic_write, read_yaml
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.train import train
@@ -73,9 +73,8 @@ def saved_stages(out: str | Path) -> list[RunConfig] | None:
     if not path.is_file():
         return None
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return [RunConfig(**settings) for settings in content]
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
+        return [RunConfig(**settings) for settings in read_yaml(path)]
+    except TypeError as error:
         raise InputError(f"{path} does not hold the settings of stages ({error}). Start the run anew.") from error
 
 

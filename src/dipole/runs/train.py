@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from dipole.ops.checks import check_at_least
 from dipole.runs.callbacks import LastCheckpoint, MetricsFile, ProgressBar, StepRandomness
 from dipole.runs.checkpoint import SafeCheckpointIO, default_precision
 from dipole.runs.config import RunConfig
-from dipole.runs.directory import Run
+from dipole.runs.directory import Run, locked
 from dipole.runs.domains import Domain, domain_of
 from dipole.runs.initialise import initialise
 from dipole.runs.memory import keep_freed_memory
@@ -85,7 +85,8 @@ def train(
     if progress:
         callbacks.append(ProgressBar())
     callbacks.append(LastCheckpoint(run.checkpoint))
-    with _quiet():
+    with ExitStack() as stack:
+        stack.enter_context(_quiet())
         trainer = _trainer(config, callbacks)
         _check_steps(method, config, trainer)
         if trainer.strategy.root_device.type == "cpu":
@@ -93,6 +94,7 @@ def train(
         # The first process of a distributed run starts the others, which find what it has written here.
         if trainer.is_global_zero:
             _check(run, config, resume)
+            stack.enter_context(locked(run.path))
             if not resume:
                 _begin(run, config)
         checkpoint = str(run.checkpoint) if resume and run.checkpoint.is_file() else None
@@ -105,8 +107,8 @@ def train(
         except SystemExit as error:
             # Lightning turns an interrupt into exit code 1; what it means is for the caller to say.
             raise KeyboardInterrupt from error
-    if trainer.is_global_zero:
-        domain.save(method, config, run.model)
+        if trainer.is_global_zero:
+            domain.save(method, config, run.model)
     return run
 
 
