@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dipole.cli.loading import add_loading, loading_of
+from dipole.cli.loading import add_loading, loading_of, renamed
 from dipole.cli.parsing import parse, parser
 from dipole.cli.tables import show
 
@@ -21,7 +21,7 @@ def run(arguments: Sequence[str]) -> None:
     parser_.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
     parser_.add_argument("--batch_size", type=int, default=256, help="how many are embedded at once")
     add_loading(parser_, arguments)
-    options = parse(parser_, arguments)
+    options = parse(parser_, renamed(arguments))
 
     from dipole.runs.embed import embed_to_parquet
 

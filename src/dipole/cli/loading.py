@@ -39,3 +39,13 @@ def add_loading(parser: jsonargparse.ArgumentParser, arguments: Sequence[str]) -
 def loading_of(options: Any) -> dict[str, Any]:
     """Return what was parsed, as the verbs take it."""
     return dict(vars(options.loading)) if "loading" in options else {}
+
+
+def renamed(arguments: Sequence[str]) -> list[str]:
+    """Return arguments in which `--column`, the option of texts, has its full name.
+
+    Example:
+        >>> renamed(["run", "--column=body"])
+        ['run', '--loading.column=body']
+    """
+    return [f"--loading{a[1:].replace('-', '.', 1)}" if a.partition("=")[0] == "--column" else a for a in arguments]

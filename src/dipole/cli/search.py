@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from dipole.cli.loading import add_loading, loading_of, renamed
 from dipole.cli.parsing import parse, parser
 from dipole.cli.tables import show
 
@@ -20,7 +21,8 @@ def run(arguments: Sequence[str]) -> None:
     parser_.add_argument("--index", type=str | None, default=None, help="folder of the index; below the run by default")
     parser_.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
     parser_.add_argument("--out", type=str | None, default=None, help="write JSON lines there instead of tables")
-    options = parse(parser_, arguments)
+    add_loading(parser_, arguments)
+    options = parse(parser_, renamed(arguments))
 
     from dipole.errors import InputError
     from dipole.files import atomic_write
@@ -35,6 +37,7 @@ def run(arguments: Sequence[str]) -> None:
         k=options.k,
         index=options.index,
         data_root=options.data_root,
+        loading=loading_of(options),
         progress=True,
     )
     if options.out is not None:

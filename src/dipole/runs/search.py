@@ -1,7 +1,7 @@
 """Search a corpus with the encoder of a run, by an index on disk."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,10 +16,12 @@ from dipole.evaluation.retrieval import dense_search
 from dipole.files import atomic_write, read_json, write_json
 from dipole.methods.text.embedding import SentenceEmbedding
 from dipole.nn.text import encode_texts
+from dipole.runs.directory import Run
 from dipole.runs.loading import load
 from dipole.runs.model import model_folder
 
 BLOCK = 8192  # texts embedded between two writes to the index
+LARGE = 2**26  # bytes of a file whose content is not read again
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ def search(
     k: int = 10,
     index: str | Path | None = None,
     data_root: str | Path | None = None,
+    loading: Mapping[str, Any] | None = None,
     batch_size: int = 32,
     progress: bool = False,
 ) -> list[list[Hit]]:
@@ -62,6 +65,7 @@ def search(
         k: texts found for each query.
         index: folder of the index; a folder below `run` if it is None.
         data_root: folder of named data sets.
+        loading: how the corpus is read (`column`), where it differs from the run.
         batch_size: texts of full length that are embedded at once.
         progress: show a progress bar while the index is made.
 
@@ -76,14 +80,15 @@ def search(
     method = load(run)
     if not isinstance(method, SentenceEmbedding):
         raise InputError(f"{run} is a run of {method.card.name}, which embeds no texts: search needs a text method.")
-    texts = load_texts(corpus, data_root)
+    own = Run.open(run).settings().loading if (Path(run) / "config.yaml").is_file() else {}
+    texts = load_texts(corpus, data_root, column={**own, **(loading or {})}.get("column"))
     texts.require("text")
     if not len(texts):
         raise InputError(f"{corpus} holds no text.")
     folder = _folder(run, corpus, texts) if index is None else Path(index)
     vectors = _vectors(method, texts, folder, _fingerprint(run, corpus, texts, data_root), batch_size, progress)
     embedded = encode_texts(method.encoder, list(queries), normalize=method.similarity == "cosine")
-    scores, rows = dense_search(embedded, torch.from_numpy(vectors), k)
+    scores, rows = dense_search(embedded, torch.from_numpy(vectors), k, known_finite=True)
     return [
         [
             Hit(rank, score, texts.id(row), str(texts[row]["text"]))
@@ -138,6 +143,8 @@ def _write(method: SentenceEmbedding, texts: TextSet, file: Path, batch_size: in
             lines = [record["text"] for record in texts.fetch(rows)]
             found = encode_texts(method.encoder, lines, batch_size=batch_size, device=device)
             found = F.normalize(found, dim=1) if method.similarity == "cosine" else found
+            if not bool(found.isfinite().all()):
+                raise InputError(f"the encoder gives embeddings of {texts.name} that are not finite: train it anew.")
             stored[rows[0] : rows[-1] + 1] = found.float().numpy()
         stored.flush()
 
@@ -149,18 +156,36 @@ def _folder(run: str | Path, corpus: str, texts: TextSet) -> Path:
 
 
 def _fingerprint(run: str | Path, corpus: str, texts: TextSet, data_root: str | Path | None) -> dict[str, Any]:
-    """What an index depends on: the weights, and the texts."""
-    files = sorted(model_folder(run).glob("*.safetensors"))
+    """What an index depends on: the files of the model, its tokenizer included, and the texts as they are now."""
     source = next(
         (path for path in (Path(corpus).expanduser(), Path(data_root or ".") / corpus) if path.exists()), None
     )
+    said = _states(source) if source is not None else {"texts": _hash_of(texts)}
     return {
-        "model": {path.name: _state(path) for path in files},
-        "corpus": {"name": texts.name, "texts": len(texts), "file": None if source is None else _state(source)},
+        "model": _states(model_folder(run)),
+        "corpus": {"name": texts.name, "texts": len(texts), "columns": list(texts.columns), "files": said},
     }
 
 
-def _state(path: Path) -> list[int]:
-    """Size and time of the last change; another file has another."""
+def _states(path: Path) -> dict[str, list[int | str]]:
+    """The state of a file, or of every file of a folder, by name."""
+    if path.is_file():
+        return {path.name: _state(path)}
+    return {str(one.relative_to(path)): _state(one) for one in sorted(path.rglob("*")) if one.is_file()}
+
+
+def _state(path: Path) -> list[int | str]:
+    """What a file holds: its bytes, of large files their number and the time of the last change."""
     status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
+    if status.st_size > LARGE:
+        return [status.st_size, status.st_mtime_ns]
+    return [status.st_size, hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()]
+
+
+def _hash_of(texts: TextSet) -> str:
+    """What the texts of a named set say."""
+    found = hashlib.blake2b(digest_size=16)
+    for indices in torch.arange(len(texts)).split(BLOCK):
+        for record in texts.fetch(indices):
+            found.update(str(record["text"]).encode() + b"\0")
+    return found.hexdigest()

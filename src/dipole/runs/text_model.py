@@ -1,5 +1,6 @@
 """Text models as people share them: a folder that sentence-transformers, transformers and dipole open."""
 
+import copy
 import tempfile
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -14,13 +15,13 @@ from dipole.methods.base import Method
 from dipole.methods.text.embedding import SentenceEmbedding
 from dipole.negatives import Queue
 from dipole.nn import MomentumEncoder
-from dipole.nn.text import StaticTextEncoder, TextEncoder, build_text_encoder
-from dipole.nn.text.encoder import open_tokenizer, quiet
+from dipole.nn.text import StaticTextEncoder, TextEncoder
+from dipole.nn.text.encoder import open_tokenizer, open_transformer, quiet
 from dipole.runs.model import DESCRIPTION, build_method
 
 REST = "method.safetensors"
 # What sentence-transformers can compute too.
-SHARED_POOLINGS = {"cls": "cls", "mean": "mean"}
+SHARED_POOLINGS = {"cls": "cls", "mean": "mean", "last": "lasttoken"}
 
 
 def save_text_model(method: SentenceEmbedding, folder: str | Path, *, name: str, arguments: dict[str, Any]) -> None:
@@ -46,7 +47,12 @@ def save_text_model(method: SentenceEmbedding, folder: str | Path, *, name: str,
         else:
             cast(Any, encoder.backbone).save_pretrained(folder)
         # Also for a static encoder, of which sentence-transformers keeps less than the tokenizer.
-        encoder.tokenizer.save_pretrained(folder)
+        tokenizer = encoder.tokenizer
+        if isinstance(encoder, StaticTextEncoder):
+            # sentence-transformers reads a text without special tokens, which count here.
+            tokenizer = copy.deepcopy(tokenizer)
+            tokenizer._tokenizer.enable_truncation(encoder.max_length - tokenizer.num_special_tokens_to_add())
+        tokenizer.save_pretrained(folder)
     left_out = _left_out(method)
     rest = {
         key: value.detach().cpu().contiguous().clone()
@@ -94,13 +100,23 @@ def is_shared(encoder: TextEncoder) -> bool:
 def _facts(encoder: TextEncoder) -> dict[str, Any]:
     """How the stored encoder is opened."""
     static = isinstance(encoder, StaticTextEncoder)
-    return {"static": static, "pooling": encoder.pooling, "max_length": encoder.max_length}
+    return {
+        "static": static,
+        "pooling": encoder.pooling,
+        "max_length": encoder.max_length,
+        "unit_length": encoder.unit_length,
+        "prompts": encoder.prompts,
+        "default_prompt": encoder.default_prompt,
+    }
 
 
 def _open_encoder(folder: Path, facts: dict[str, Any]) -> TextEncoder:
     """The encoder of a model folder; the weights of a static one come with those of the method."""
     if not facts["static"]:
-        return build_text_encoder(str(folder), pooling=facts["pooling"], max_length=facts["max_length"])
+        backbone, tokenizer = open_transformer(str(folder)), open_tokenizer(str(folder))
+        if getattr(backbone, "pooler", None) is not None:
+            backbone.pooler = None
+        return TextEncoder(backbone.train(), tokenizer, **{key: facts[key] for key in facts if key != "static"})
     table: Tensor = load_file(folder / "model.safetensors")["embedding.weight"]
     return StaticTextEncoder(table, open_tokenizer(str(folder)), max_length=facts["max_length"])
 
@@ -108,7 +124,7 @@ def _open_encoder(folder: Path, facts: dict[str, Any]) -> TextEncoder:
 def _sentence_transformer(encoder: TextEncoder, similarity: Literal["cosine", "dot"]) -> Any:
     """The encoder as a SentenceTransformer."""
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.base.modules import Normalize, Transformer
     from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
 
     if isinstance(encoder, StaticTextEncoder):
@@ -123,7 +139,14 @@ def _sentence_transformer(encoder: TextEncoder, similarity: Literal["cosine", "d
             # The weights of the file may be mapped into memory, and the file is about to go.
             transformer.load_state_dict({key: value.clone() for key, value in transformer.state_dict().items()})
         modules = [transformer, Pooling(encoder.width, pooling_mode=SHARED_POOLINGS[encoder.pooling])]
-    return SentenceTransformer(modules=modules, similarity_fn_name=similarity, device="cpu")
+        modules += [Normalize()] if encoder.unit_length else []
+    return SentenceTransformer(
+        modules=modules,
+        similarity_fn_name=similarity,
+        prompts=encoder.prompts or None,
+        default_prompt_name=encoder.default_prompt,
+        device="cpu",
+    )
 
 
 def _left_out(method: SentenceEmbedding) -> tuple[str, ...]:

@@ -86,7 +86,7 @@ def encode_texts(
 def tokenize(encoder: TextEncoder, texts: Sequence[str]) -> list[list[int]]:
     """Return the token ids of texts, special tokens included, cut to the encoder's length."""
     return encoder.tokenizer(
-        list(texts),
+        encoder.prompted(texts),
         truncation=True,
         max_length=encoder.max_length,
         return_attention_mask=False,

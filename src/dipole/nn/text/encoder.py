@@ -1,6 +1,7 @@
 """Text encoders: transformers models with pooling, by path or name."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from dipole.errors import InputError
+from dipole.files import read_json
 from dipole.nn.foreign import refuse_code, without_code
 from dipole.nn.text.dropout import set_dropout
 from dipole.nn.text.pooling import POOLINGS, Pooling, pool
@@ -26,6 +28,9 @@ class TextEncoder(nn.Module):
         tokenizer: its fast tokenizer.
         pooling: how token states become an embedding, see `pool`.
         max_length: tokens of a text that are read, special tokens included.
+        unit_length: scale embeddings to length 1.
+        prompts: texts that may stand before a text, by name.
+        default_prompt: the name of the prompt that stands before every text that is embedded; None for none.
 
     Attributes:
         width: D, dimensions of an embedding.
@@ -36,29 +41,52 @@ class TextEncoder(nn.Module):
     """
 
     def __init__(
-        self, backbone: nn.Module, tokenizer: Any, *, pooling: Pooling = "mean", max_length: int = 128
+        self,
+        backbone: nn.Module,
+        tokenizer: Any,
+        *,
+        pooling: Pooling = "mean",
+        max_length: int = 128,
+        unit_length: bool = False,
+        prompts: Mapping[str, str] | None = None,
+        default_prompt: str | None = None,
     ) -> None:
         super().__init__()
         check_choice(pooling, POOLINGS, "pooling")
         config: Any = backbone.config
+        tokenizer = fitted_tokenizer(tokenizer)
         check_tokenizer(tokenizer, max_length, getattr(config, "max_position_embeddings", None))
+        if pooling == "cls" and is_causal(config):
+            raise InputError(
+                f"pooling is 'cls', and the first token of a {config.model_type} sees nothing of the text: use 'last'."
+            )
         self.backbone = backbone
         self.tokenizer = tokenizer
+        tokenizer.model_max_length = max_length
         self.width = int(config.hidden_size)
         self.pooling: Pooling = pooling
         self.max_length = max_length
+        self.unit_length = unit_length
+        self.prompts: dict[str, str] = dict(prompts or {})
+        self.default_prompt = default_prompt
 
     def forward(
         self, input_ids: Int[Tensor, "n t"], attention_mask: Int[Tensor, "n t"] | Bool[Tensor, "n t"]
     ) -> Float[Tensor, "n d"]:
-        """Return embeddings (N, D), not normalised; the zero vector for a row without tokens."""
+        """Return embeddings (N, D), of length 1 if `unit_length`; the zero vector for a row without tokens."""
         # Attention over nothing is not a number: a row without tokens attends to its first position instead.
         empty = ~attention_mask.bool().any(dim=1, keepdim=True)
         attended = torch.cat([attention_mask[:, :1].bool() | empty, attention_mask[:, 1:].bool()], dim=1)
         both = self.pooling == "first_last_average"
         output = self.backbone(input_ids=input_ids, attention_mask=attended.to(torch.long), output_hidden_states=both)
         first = output.hidden_states[1] if both else None
-        return pool(output.last_hidden_state, attention_mask, self.pooling, first_hidden=first)
+        pooled = pool(output.last_hidden_state, attention_mask, self.pooling, first_hidden=first)
+        return nn.functional.normalize(pooled, dim=1) if self.unit_length else pooled
+
+    def prompted(self, texts: Sequence[str]) -> list[str]:
+        """Return texts with the default prompt before them, if there is one."""
+        prompt = "" if self.default_prompt is None else self.prompts[self.default_prompt]
+        return [prompt + text for text in texts] if prompt else list(texts)
 
     def extra_repr(self) -> str:
         """Show what is no module."""
@@ -76,8 +104,8 @@ def build_text_encoder(
 
     Args:
         encoder: folder or Hugging Face name of a transformers model with safetensors weights; the same after
-            `"static:"` for its table of token embeddings alone (`StaticTextEncoder`); or a `TextEncoder`, which keeps
-            its own pooling and length.
+            `"static:"` for its table of token embeddings alone (`StaticTextEncoder`); or a `TextEncoder`. The latter
+            and a folder of sentence-transformers keep their own pooling, length, normalisation and prompts.
         pooling: how token states become an embedding, see `pool`.
         max_length: tokens of a text that are read, special tokens included.
         dropout: probability of every dropout; the model's own if None.
@@ -109,7 +137,8 @@ def build_text_encoder(
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None
         # transformers gives models in evaluation mode, in which the views of dropout would all be the same.
-        built = TextEncoder(backbone.train(), tokenizer, pooling=pooling, max_length=max_length)
+        options: dict[str, Any] = {"pooling": pooling, "max_length": max_length}
+        built = TextEncoder(backbone.train(), tokenizer, **{**options, **own_settings(encoder)})
     else:
         kind = type(encoder).__name__
         raise InputError(
@@ -121,6 +150,89 @@ def build_text_encoder(
     return built
 
 
+def fitted_tokenizer(tokenizer: Any) -> Any:
+    """Return a copy of a tokenizer that pads on the right, by its end token where it has none for padding.
+
+    Padding is never attended to, so its token does not matter; its side would move the positions of all others.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        return tokenizer
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token or tokenizer.unk_token
+    return tokenizer
+
+
+def is_causal(config: Any) -> bool:
+    """Return whether a model of transformers has tokens that see only those before them."""
+    from transformers.models.auto import modeling_auto
+
+    kind = getattr(config, "model_type", None)
+    causal = kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    return causal and kind not in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+
+def own_settings(folder: str) -> dict[str, Any]:
+    """Return what a folder of sentence-transformers says of its embeddings, as arguments of `TextEncoder`.
+
+    Raises:
+        InputError: it has modules or a pooling that dipole does not compute.
+    """
+    place = Path(folder)
+    if not (place / "modules.json").is_file():
+        return {}
+    found: dict[str, Any] = {}
+    for module in read_json(place / "modules.json"):
+        kind, part = str(module["type"]).rpartition(".")[2], place / str(module.get("path", ""))
+        if kind == "Pooling":
+            found["pooling"] = _own_pooling(part / "config.json")
+        elif kind == "Normalize":
+            found["unit_length"] = True
+        elif kind == "Transformer":
+            length = _own_length(place, part)
+            found |= {} if length is None else {"max_length": length}
+        else:
+            raise InputError(f"{place} ends in a module {kind!r}, which dipole does not compute: use another encoder.")
+    settings = place / "config_sentence_transformers.json"
+    if settings.is_file():
+        content = read_json(settings)
+        prompts = {name: text for name, text in (content.get("prompts") or {}).items() if text}
+        default = content.get("default_prompt_name")
+        found |= {"prompts": prompts, "default_prompt": default if default in prompts else None}
+    return found
+
+
+def _own_pooling(path: Path) -> str:
+    """The pooling of a folder of sentence-transformers."""
+    content = read_json(path)
+    named = content.get("pooling_mode")
+    old = {"cls": "cls_token", "mean": "mean_tokens", "lasttoken": "lasttoken"}
+    modes = [named] if named else [name for name, key in old.items() if content.get(f"pooling_mode_{key}")]
+    known = {"cls": "cls", "mean": "mean", "lasttoken": "last"}
+    others = [key for key, value in content.items() if key.startswith("pooling_mode_") and value]
+    if len(modes) != 1 or modes[0] not in known or len(others) > 1:
+        raise InputError(f"{path} asks for another pooling than cls, mean or lasttoken: use another encoder.")
+    return known[modes[0]]
+
+
+def _own_length(place: Path, part: Path) -> int | None:
+    """The longest length of a folder of sentence-transformers, if it says one that the model can read."""
+    names = ("sentence_bert_config.json", "tokenizer_config.json")
+    keys = ("max_seq_length", "model_max_length")
+    lengths = [
+        read_json(folder / name).get(key)
+        for name, key in zip(names, keys, strict=True)
+        for folder in dict.fromkeys((part, place))
+        if (folder / name).is_file()
+    ]
+    positions = (
+        read_json(part / "config.json").get("max_position_embeddings") if (part / "config.json").is_file() else None
+    )
+    found = next((value for value in lengths if isinstance(value, int) and 1 < value < 10**6), None)
+    return found if found is None or not isinstance(positions, int) else min(found, positions)
+
+
 def check_tokenizer(tokenizer: Any, max_length: int, positions: int | None) -> None:
     """Require a fast tokenizer that can pad, and a length that the model has positions for.
 
@@ -130,7 +242,7 @@ def check_tokenizer(tokenizer: Any, max_length: int, positions: int | None) -> N
     if not getattr(tokenizer, "is_fast", False):
         raise InputError(f"the tokenizer is a {type(tokenizer).__name__}: expected a fast one (tokenizer.json).")
     if tokenizer.pad_token_id is None:
-        raise InputError("the tokenizer has no padding token: set tokenizer.pad_token.")
+        raise InputError("the tokenizer has no padding token and no token that could serve: set tokenizer.pad_token.")
     check_at_least(max_length, 2, "max_length")
     # RoBERTa's first positions are never used: its tokenizer knows the number that counts.
     if positions is not None and max_length > min(positions, tokenizer.model_max_length):

@@ -2,6 +2,7 @@
 
 from typing import Literal, get_args
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -9,7 +10,7 @@ from dipole.errors import InputError
 from dipole.losses.common import accumulate
 from dipole.ops.checks import check_choice
 
-Pooling = Literal["cls", "mean", "mean_with_padding", "first_last_average"]
+Pooling = Literal["cls", "mean", "last", "mean_with_padding", "first_last_average"]
 POOLINGS: tuple[str, ...] = get_args(Pooling)
 
 
@@ -23,6 +24,7 @@ def pool(
     """Reduce the states of a text's tokens to one embedding.
 
         cls                 h_0, the state of the first token
+        last                h of the last token, for encoders whose tokens see only those before them
         mean                Σ_t m_t h_t / Σ_t m_t, special tokens included
         mean_with_padding   Σ_t h_t / T: depends on how far the batch is padded
         first_last_average  the mean of (h + h') / 2 with h' of the first transformer layer
@@ -32,7 +34,7 @@ def pool(
     Args:
         hidden: (N, T, D) states of the last layer.
         attention_mask: (N, T), 0 where a position is padding.
-        pooling: one of the four.
+        pooling: one of the five.
         first_hidden: (N, T, D) states of the first layer, for `"first_last_average"`.
 
     Returns:
@@ -45,8 +47,8 @@ def pool(
         >>> import torch
         >>> hidden = torch.tensor([[[1.0], [3.0], [9.0]]])
         >>> mask = torch.tensor([[1, 1, 0]])
-        >>> [pool(hidden, mask, name).item() for name in ("cls", "mean")]
-        [1.0, 2.0]
+        >>> [pool(hidden, mask, name).item() for name in ("cls", "mean", "last")]
+        [1.0, 2.0, 3.0]
     """
     check_choice(pooling, POOLINGS, "pooling")
     mask = attention_mask.bool()
@@ -55,8 +57,12 @@ def pool(
         if first_hidden is None:
             raise InputError("pooling 'first_last_average' needs the states of the first layer: give first_hidden.")
         hidden = (hidden + accumulate(first_hidden)) / 2
-    if pooling == "cls":
-        pooled = hidden[:, 0]
+    if pooling in ("cls", "last"):
+        places = torch.arange(mask.shape[1], device=mask.device)
+        # Wherever the padding stands: the first or the last place that holds a token.
+        kept = torch.where(mask, places, mask.shape[1] if pooling == "cls" else -1)
+        place = (kept.amin(dim=1) if pooling == "cls" else kept.amax(dim=1)).clamp(0, mask.shape[1] - 1)
+        pooled = hidden[torch.arange(len(hidden), device=hidden.device), place]
     elif pooling == "mean_with_padding":
         pooled = hidden.mean(dim=1)
     else:

@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 from dipole.errors import InputError
 from dipole.losses.common import accumulate
-from dipole.nn.text.encoder import TextEncoder, check_tokenizer, explained, open_tokenizer, open_transformer
+from dipole.nn.text.encoder import (
+    TextEncoder,
+    check_tokenizer,
+    explained,
+    fitted_tokenizer,
+    open_tokenizer,
+    open_transformer,
+)
 from dipole.nn.text.pooling import Pooling
 
 
@@ -41,13 +48,16 @@ class StaticTextEncoder(TextEncoder):
         self, table: Float[Tensor, "vocabulary d"], tokenizer: Any, *, max_length: int = 128, freeze: bool = True
     ) -> None:
         nn.Module.__init__(self)
+        tokenizer = fitted_tokenizer(tokenizer)
         check_tokenizer(tokenizer, max_length, None)
+        tokenizer.model_max_length = max_length
         if len(tokenizer) > len(table):
             raise InputError(f"the tokenizer has {len(tokenizer)} tokens and the table {len(table)} rows.")
         self.tokenizer = tokenizer
         self.width = table.shape[1]
         self.pooling: Pooling = "mean"
         self.max_length = max_length
+        self.unit_length, self.prompts, self.default_prompt = False, {}, None
         self.embeddings = nn.Embedding.from_pretrained(table.clone(), freeze=freeze)
         self.log_weight = nn.Parameter(torch.zeros(len(table), dtype=table.dtype))
         self.dropout = nn.Dropout(0.0)

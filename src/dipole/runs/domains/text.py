@@ -134,7 +134,7 @@ class Text(Domain):
         progress: bool = False,
     ) -> Embeddings:
         """Embed a file of texts or a named set; the table also has the column `text`."""
-        texts = load_texts(source, data_root)
+        texts = load_texts(source, data_root, column=config.get("loading", {}).get("column"))
         texts.require("text")
         encoder = cast(SentenceEmbedding, method).encoder
         found = Embeddings(iter(()), [(texts.name, str(note)) for note in (*texts.skipped, *texts.repaired)])
