@@ -40,7 +40,7 @@ def test_the_files_of_a_run(finished: Run) -> None:
     expected = {"config.yaml", "metrics.csv", "diagnostics.json", "checkpoints/last.safetensors"}
     assert files == expected | {"model/dipole.json", "model/model.safetensors"}
     header, *rows = finished.metrics.read_text().splitlines()
-    assert header.startswith("epoch,step,loss,learning_rate,knn,alignment,uniformity")
+    assert header.startswith("epoch,step,loss,learning_rate,knn,knn_untrained,alignment,uniformity")
     assert [row.split(",")[:2] for row in rows] == [["0", "2"], ["1", "4"]]
 
 

@@ -1,6 +1,7 @@
 """What happens around the steps of a run: randomness, checkpoints, progress."""
 
 import csv
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dipole.files import atomic_write
 from dipole.ops import rank
+from dipole.ops.checks import check_at_least
 
 
 def step_seed(seed: int, step: int, stream: int = 0) -> int:
@@ -61,8 +63,46 @@ class LastCheckpoint(Checkpoint):
         trainer.save_checkpoint(self.path)
 
 
+class EveryFew(lightning.Callback):
+    """Let another callback look at the end of every few epochs, and of the last one.
+
+    Args:
+        callback: that measures in `on_train_epoch_end`.
+        every: epochs between two looks.
+    """
+
+    def __init__(self, callback: lightning.Callback, every: int) -> None:
+        check_at_least(every, 1, "every")
+        self.callback, self.every = callback, every
+
+    @property
+    def state_key(self) -> str:
+        """The name under which the state of the other callback stands in a checkpoint."""
+        return self.callback.state_key
+
+    def on_fit_start(self, *arguments: Any) -> None:
+        """Let it prepare."""
+        self.callback.on_fit_start(*arguments)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, *arguments: Any) -> None:
+        """Let it look, if it is time."""
+        epoch = trainer.current_epoch + 1
+        if epoch % self.every == 0 or epoch == trainer.max_epochs:
+            self.callback.on_train_epoch_end(trainer, *arguments)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return its state."""
+        return self.callback.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Give its state back."""
+        self.callback.load_state_dict(state_dict)
+
+
 class ProgressBar(lightning.Callback):
     """One bar for the whole run, with the time that remains and the latest metrics.
+
+    Where no terminal shows it (a log file, a batch job), one line an epoch.
 
     Args:
         console: where it is drawn.
@@ -78,10 +118,12 @@ class ProgressBar(lightning.Callback):
             TimeRemainingColumn(),
             TextColumn("{task.fields[metrics]}"),
         )
-        self.progress = Progress(*columns, console=console or Console(stderr=True))
+        self.console = console or Console(stderr=True)
+        self.progress = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
 
     def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Open the bar; a resumed run starts where it left off."""
+        self.started, self.first_epoch = time.monotonic(), trainer.current_epoch
         if trainer.is_global_zero:
             total = int(trainer.num_training_batches) * int(trainer.max_epochs or 1)
             self.task = self.progress.add_task("training", total=total, completed=self._batches(trainer), metrics="")
@@ -103,6 +145,16 @@ class ProgressBar(lightning.Callback):
             shown = {k: v for k, v in trainer.callback_metrics.items() if k in {"loss", "knn"}}
             text = "  ".join(f"{name} {float(value):.4f}" for name, value in shown.items())
             self.progress.update(self.task, metrics=text)
+            if not self.console.is_terminal:
+                self._line(trainer, text)
+
+    def _line(self, trainer: lightning.Trainer, text: str) -> None:
+        """Say in a line how far the run is."""
+        epoch, epochs = trainer.current_epoch + 1, int(trainer.max_epochs or 1)
+        here = epoch - self.first_epoch
+        left = (time.monotonic() - self.started) / here * (epochs - epoch)
+        parts = [f"epoch {epoch}/{epochs}", text, f"{left:.0f} s left"]
+        self.console.print("  ".join(part for part in parts if part), soft_wrap=True, markup=False, highlight=False)
 
     def teardown(self, *_: Any, **__: Any) -> None:
         """Close the bar, also after an error."""

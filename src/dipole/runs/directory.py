@@ -20,15 +20,18 @@ def locked(folder: Path) -> Iterator[None]:
     """Keep a folder for this process; the end of the process, whatever ends it, gives it back.
 
     Raises:
-        InputError: another process has it.
+        InputError: another process has it, or it cannot be made.
     """
     try:
         import fcntl
     except ImportError:  # no such locks on this system
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}. Choose another --out.") from error
     try:
         for attempt in range(LOCK_ATTEMPTS):
             try:

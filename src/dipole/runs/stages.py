@@ -18,7 +18,12 @@ PREVIOUS = "previous"  # in a recipe: `init_from: previous`
 
 
 def train_stages(
-    configs: Sequence[RunConfig], out: str | Path, *, resume: bool = False, progress: bool = True, monitor: bool = True
+    configs: Sequence[RunConfig],
+    out: str | Path,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+    monitor: bool | int = True,
 ) -> Run:
     """Train one stage after the other.
 

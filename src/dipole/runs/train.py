@@ -16,7 +16,7 @@ from dipole.errors import InputError
 from dipole.methods.base import Method
 from dipole.methods.registry import get_method
 from dipole.ops.checks import check_at_least
-from dipole.runs.callbacks import LastCheckpoint, MetricsFile, ProgressBar, StepRandomness
+from dipole.runs.callbacks import EveryFew, LastCheckpoint, MetricsFile, ProgressBar, StepRandomness
 from dipole.runs.checkpoint import SafeCheckpointIO, default_precision
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run, locked
@@ -34,7 +34,7 @@ def train(
     resume: bool = False,
     encoder: nn.Module | None = None,
     sets: Any = None,
-    monitor: bool = True,
+    monitor: bool | int = True,
     progress: bool = True,
 ) -> Run:
     """Train a method and write its run directory.
@@ -48,7 +48,8 @@ def train(
         resume: continue the run in `out` from its latest whole epoch; its settings must be those of `config`.
         encoder: a module to train in place of the encoder named in `config.method`.
         sets: a training and a test set in place of those that `config.data` names.
-        monitor: follow the quality and the geometry of the embeddings after every epoch.
+        monitor: follow the quality and the geometry of the embeddings after every epoch; a number: after every so many
+            epochs and the last one; False: not at all.
         progress: show a progress bar.
 
     Returns:
@@ -77,7 +78,8 @@ def train(
         data.sampling = method.sampling
     callbacks: list[lightning.Callback] = [StepRandomness(config.seed)]
     if monitor:
-        callbacks += domain.monitors(method, data, run)
+        looks = domain.monitors(method, data, run)
+        callbacks += looks if monitor is True else [EveryFew(look, monitor) for look in looks]
     if method.refresh_every:
         embed = partial(_embed_training, domain, data)
         callbacks.append(Refresh(embed, len(data.train_set), progress))  # type: ignore[attr-defined]
