@@ -13,7 +13,7 @@ import torch
 from dipole.cli import main
 from dipole.errors import InputError
 from dipole.nn.text import TextEncoder, build_text_encoder, encode_texts, new_bert
-from dipole.nn.text.encoder import own_settings
+from dipole.nn.text.build import own_settings
 from dipole.runs import RunConfig, load, train
 from dipole.runs.search import search
 

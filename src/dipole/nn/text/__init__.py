@@ -1,8 +1,9 @@
 """Text encoders: transformers with a pooling, static token embeddings, noise inside them, embeddings of many texts."""
 
+from dipole.nn.text.build import build_text_encoder
 from dipole.nn.text.dropout import DropHead, add_drophead, drop_heads, set_dropout
 from dipole.nn.text.encode import encode_texts
-from dipole.nn.text.encoder import TextEncoder, build_text_encoder
+from dipole.nn.text.encoder import TextEncoder
 from dipole.nn.text.pooling import Pooling, pool
 from dipole.nn.text.pretraining import learn_tokenizer, mask_for_prediction, new_bert, pretrain_mlm
 from dipole.nn.text.static import StaticTextEncoder
