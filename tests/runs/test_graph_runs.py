@@ -43,7 +43,7 @@ def test_a_run_says_what_it_depends_on(run: Run) -> None:
     assert config.data == "karate-club"
     assert config.method["num_features"] == 34
     assert config.views["communities"] == "leiden"
-    assert config.loading == {"nodes": None, "normalize": True, "held_out": 0.2}
+    assert config.loading == {"nodes": None, "normalize": True, "held_out": 0.2, "encoding": "utf-8"}
     rows = run.metrics.read_text().splitlines()
     names = rows[0].split(",")
     assert {"loss", "gamma", "alignment", "tolerance"} <= set(names)

@@ -47,7 +47,7 @@ def test_a_run_knows_its_channels_and_the_scale_of_its_data(runs: dict[str, Run]
     torch.testing.assert_close(method.get_buffer("mean"), values.mean(dim=0), rtol=1e-4, atol=1e-4)
     assert float(method.get_buffer("deviation")[0]) == 1  # the minute of an hourly series is constant
     description = json.loads((runs["load"].model / "dipole.json").read_text())
-    assert description["loading"] == {"target": None, "covariates": True, "window": 100}
+    assert description["loading"] == {"target": None, "covariates": True, "window": 100, "encoding": "utf-8"}
 
 
 @pytest.mark.parametrize("name", ["autotcl", "series-contrast"])
