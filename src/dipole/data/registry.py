@@ -1,7 +1,5 @@
 """The image sets that dipole knows by name, and the one function that turns `--data` into images."""
 
-import difflib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +7,7 @@ from pathlib import Path
 from dipole.data.cifar_files import FOLDER, load_cifar10_binary, refuse_pickles
 from dipole.data.digits import load_digits
 from dipole.data.emoji import load_emoji
+from dipole.data.finding import existing_path, existing_root, leads_nowhere
 from dipole.data.image_folder import DEFAULT_SIZE, load_image_folder
 from dipole.data.image_set import ImageSet
 from dipole.data.mnist_files import has_mnist_files, load_mnist_files
@@ -56,19 +55,18 @@ def load_image_sets(
         >>> train.input_shape, len(train), len(test)
         ((3, 32, 32), 2000, 500)
     """
-    root = None if data_root is None else Path(data_root).expanduser()
-    if root is not None and not root.is_dir() and not data.startswith(_TORCHVISION):
-        raise InputError(f"--data-root {root} is no folder. Check the path.")
+    if data.startswith(_TORCHVISION):
+        if data_root is None:
+            raise InputError(f"{data} is downloaded to a folder of your choice: give --data-root.")
+        return load_torchvision(data.removeprefix(_TORCHVISION), Path(data_root).expanduser())
+    root = existing_root(data_root)
     if data in _SETS:
         return _SETS[data][1](root)
-    if data.startswith(_TORCHVISION):
-        if root is None:
-            raise InputError(f"{data} is downloaded to a folder of your choice: give --data-root.")
-        return load_torchvision(data.removeprefix(_TORCHVISION), root)
-    for path in (Path(data).expanduser(), *([] if root is None else [root / data])):
-        if data and path.exists():
-            return _load_path(path, image_size)
-    raise InputError(_unknown(data))
+    path = existing_path(data, root)
+    if path is None:
+        instead = "give the path of an image folder or an .npz file"
+        raise leads_nowhere(data, "known set", [*_SETS, f"{_TORCHVISION}NAME"], instead)
+    return _load_path(path, image_size)
 
 
 def available() -> list[DataSetInfo]:
@@ -85,18 +83,6 @@ def available() -> list[DataSetInfo]:
         DataSetInfo("FOLDER", "your images: train/ and test/, or class folders, or a flat folder", "", None, "a path"),
         DataSetInfo("FILE.npz", "your images: x_train, y_train, x_test, y_test (uint8)", "", None, "a path"),
     ]
-
-
-def _unknown(data: str) -> str:
-    """What to say about a name or path that leads nowhere."""
-    if os.sep in data or Path(data).suffix:
-        return f"--data {data}: there is no such file or folder. Check the path; names are {', '.join(_SETS)}."
-    near = difflib.get_close_matches(data.lower(), _SETS, 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return (
-        f"--data {data!r} is neither a known set nor a path.{hint} Known: {', '.join(_SETS)}, torchvision:NAME; or "
-        "give the path of an image folder or an .npz file."
-    )
 
 
 def _load_path(path: Path, image_size: int | None) -> Pair:

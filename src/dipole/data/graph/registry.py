@@ -1,10 +1,10 @@
 """The graphs that dipole knows by name, and the one function that turns `--data` into a graph."""
 
-import difflib
 from pathlib import Path
 
 import torch
 
+from dipole.data.finding import existing_path, existing_root, leads_nowhere
 from dipole.data.graph.graph_set import GraphSet, make_graph
 from dipole.data.graph.npz_graph import load_npz_graph
 from dipole.data.graph.planetoid import load_planetoid
@@ -38,27 +38,21 @@ def load_graph(
         >>> len(karate), karate.graph.edge_index.shape[1] // 2, karate.class_names
         (34, 78, ('0', '1', '2', '3'))
     """
-    root = None if data_root is None else Path(data_root).expanduser()
-    if root is not None and not root.is_dir():
-        raise InputError(f"--data-root {root} is no folder. Check the path.")
+    root = existing_root(data_root)
     if data == KARATE:
         return _karate_club()
     if data.lower() in PLANETOID and not Path(data).exists():
         return load_planetoid(_planetoid_folder(root, data.lower()), data.lower())
-    path = _existing(data, root)
+    path = existing_path(data, root)
     if path is None:
-        near = difflib.get_close_matches(data.lower(), (KARATE, *PLANETOID), 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise InputError(
-            f"--data {data!r} is neither a known graph nor a path.{hint} Known: {KARATE}, {', '.join(PLANETOID)}; or "
-            "give an .npz file, a table of edges, or a folder."
-        )
+        instead = "give an .npz file, a table of edges, or a folder"
+        raise leads_nowhere(data, "known graph", (KARATE, *PLANETOID), instead)
     if path.is_dir():
         return _load_folder(path, encoding)
     if path.suffix.lower() == ".npz":
         return load_npz_graph(path)
     if table_suffix(path) in SUFFIXES:
-        table = None if nodes is None else _existing(nodes, root)
+        table = None if nodes is None else existing_path(nodes, root)
         if nodes is not None and table is None:
             raise InputError(f"the table of nodes {nodes} does not exist. Check the path.")
         return load_table_graph(path, table, encoding)
@@ -96,12 +90,6 @@ def _karate_club() -> GraphSet:
         y=graph.y,
         class_names=[str(value) for value in torch.unique(graph.y).tolist()],
     )
-
-
-def _existing(data: str, root: Path | None) -> Path | None:
-    """The path that a text leads to."""
-    places = (Path(data).expanduser(), *([] if root is None else [root / data]))
-    return next((place for place in places if data and place.exists()), None)
 
 
 def _planetoid_folder(root: Path | None, name: str) -> Path:

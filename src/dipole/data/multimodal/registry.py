@@ -1,12 +1,11 @@
 """The sets of several modalities that dipole knows by name, and the one function that turns `--data` into rows."""
 
-import difflib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
+from dipole.data.finding import existing_path, existing_root, leads_nowhere
 from dipole.data.multimodal.built_in import load_digit_trios, load_emoji_captions, load_shape_captions, load_xor
 from dipole.data.multimodal.modality_set import ModalitySet
 from dipole.data.multimodal.table import TEST, TRAIN, Reading, load_table
@@ -48,7 +47,7 @@ def load_modalities(
     if not 0 <= test_fraction < 1:
         raise InputError(f"test_fraction is {test_fraction}: expected a share from 0 to below 1.")
     if data in _SETS:
-        return _chosen(_SETS[data][1](_checked(data_root)), reading)
+        return _chosen(_SETS[data][1](existing_root(data_root)), reading)
     whole, split = load_table(_path(data, data_root), reading)
     return _divided(whole, split, test_fraction)
 
@@ -61,7 +60,7 @@ def load_rows(data: str, data_root: str | Path | None = None, *, reading: Readin
         1000
     """
     if data in _SETS:
-        test = _chosen(_SETS[data][1](_checked(data_root)), reading)[1]
+        test = _chosen(_SETS[data][1](existing_root(data_root)), reading)[1]
         assert test is not None, "named sets have test rows"
         return test
     return load_table(_path(data, data_root), reading)[0]
@@ -81,28 +80,13 @@ def available_modalities() -> list[DataSetInfo]:
     ]
 
 
-def _checked(root: str | Path | None) -> Path | None:
-    """The data root, which must be a folder."""
-    found = None if root is None else Path(root).expanduser()
-    if found is not None and not found.is_dir():
-        raise InputError(f"--data-root {found} is no folder. Check the path.")
-    return found
-
-
 def _path(data: str, data_root: str | Path | None) -> Path:
     """The file of a path, also below the data root."""
-    root = _checked(data_root)
-    for path in (Path(data).expanduser(), *([] if root is None else [root / data])):
-        if data and path.exists():
-            return path
-    if os.sep in data or Path(data).suffix:
-        raise InputError(f"--data {data}: there is no such file. Check the path; names are {', '.join(_SETS)}.")
-    near = difflib.get_close_matches(data.lower(), _SETS, 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise InputError(
-        f"--data {data!r} is neither a known set of several modalities nor a path.{hint} Known: {', '.join(_SETS)}; or "
-        f"give the path of a table ({', '.join(EXTENSIONS)})."
-    )
+    path = existing_path(data, existing_root(data_root))
+    if path is None:
+        instead = f"give the path of a table ({', '.join(EXTENSIONS)})"
+        raise leads_nowhere(data, "known set of several modalities", _SETS, instead)
+    return path
 
 
 def _chosen(sets: tuple[ModalitySet, ModalitySet], reading: Reading | None) -> Sets:

@@ -1,9 +1,8 @@
 """The interactions that dipole knows by name, and the one function that turns `--data` into a table."""
 
-import difflib
-import os
 from pathlib import Path
 
+from dipole.data.finding import existing_root, leads_nowhere
 from dipole.data.recommendation.files import read_lists, read_table
 from dipole.data.recommendation.interactions import Interactions, k_core, keep_last
 from dipole.data.recommendation.toy import toy_interactions
@@ -75,9 +74,7 @@ def available_interactions() -> list[DataSetInfo]:
 
 def _load(data: str, data_root: str | Path | None, columns: dict[str, str | None], encoding: str) -> Interactions:
     """The whole table."""
-    root = None if data_root is None else Path(data_root).expanduser()
-    if root is not None and not root.is_dir():
-        raise InputError(f"--data-root {root} is no folder. Check the path.")
+    root = existing_root(data_root)
     if data == TOY:
         return toy_interactions()
     candidates = [Path(data).expanduser(), *([] if root is None else [root / data])]
@@ -87,21 +84,11 @@ def _load(data: str, data_root: str | Path | None, columns: dict[str, str | None
         candidates = [root / place for place in FILES[data]]
     path = next((path for path in candidates if data and path.is_file()), None)
     if path is None:
-        raise InputError(_unknown(data))
+        if data in FILES:
+            raise InputError(f"{data} is not in the data root: expected {' or '.join(FILES[data])} there.")
+        raise leads_nowhere(data, "known set of interactions", (TOY, *FILES))
     if path.suffix.lower() == ".txt":
         return read_lists(path)
     if table_suffix(path) in TABLES:
         return read_table(path, **columns, encoding=encoding)
     raise InputError(f"{path} is no file of interactions: give one of {', '.join((*TABLES, '.txt'))}.")
-
-
-def _unknown(data: str) -> str:
-    """What to say about a name or path that leads nowhere."""
-    known = (TOY, *FILES)
-    if data in FILES:
-        return f"{data} is not in the data root: expected {' or '.join(FILES[data])} there."
-    if os.sep in data or Path(data).suffix:
-        return f"--data {data}: there is no such file. Check the path; names are {', '.join(known)}."
-    near = difflib.get_close_matches(data.lower(), known, 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"--data {data!r} is neither a known set of interactions nor a path.{hint} Known: {', '.join(known)}."

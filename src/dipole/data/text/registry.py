@@ -1,13 +1,12 @@
 """The text sets that dipole knows by name, and the one function that turns `--data` into texts."""
 
-import difflib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from dipole.data.finding import existing_path, existing_root, leads_nowhere
 from dipole.data.registry import DataSetInfo
 from dipole.data.tables import table_suffix
 from dipole.data.text.arrow_text_set import ArrowTextSet
@@ -42,17 +41,16 @@ def load_texts(data: str, data_root: str | Path | None = None, *, column: str | 
         >>> texts
         MemoryTextSet('toy-sentences', 2000 records, columns text, topic)
     """
-    root = None if data_root is None else Path(data_root).expanduser()
-    if root is not None and not root.is_dir():
-        raise InputError(f"--data-root {root} is no folder. Check the path.")
+    root = existing_root(data_root)
     if data in _SETS:
         if column is not None:
             raise InputError(f"--column {column}: {data} needs no column; leave it out.")
         return _SETS[data][1](root)
-    for path in (Path(data).expanduser(), *([] if root is None else [root / data])):
-        if data and path.exists():
-            return _load_path(path, column)
-    raise InputError(_unknown(data))
+    path = existing_path(data, root)
+    if path is None:
+        instead = "give the path of a .txt, .jsonl, .csv, .tsv or .parquet file"
+        raise leads_nowhere(data, "known set of texts", _SETS, instead)
+    return _load_path(path, column)
 
 
 def available_texts() -> list[DataSetInfo]:
@@ -68,18 +66,6 @@ def available_texts() -> list[DataSetInfo]:
         DataSetInfo("FILE.csv", "your table: .csv, .tsv or .parquet with named columns", "", None, "a path"),
         DataSetInfo("FOLDER", "your passages: a BEIR folder with corpus.jsonl", "", None, "a path"),
     ]
-
-
-def _unknown(data: str) -> str:
-    """What to say about a name or path that leads nowhere."""
-    if os.sep in data or Path(data).suffix:
-        return f"--data {data}: there is no such file or folder. Check the path; names are {', '.join(_SETS)}."
-    near = difflib.get_close_matches(data.lower(), _SETS, 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return (
-        f"--data {data!r} is neither a known set of texts nor a path.{hint} Known: {', '.join(_SETS)}; or give the "
-        "path of a .txt, .jsonl, .csv, .tsv or .parquet file."
-    )
 
 
 def _load_path(path: Path, column: str | None) -> TextSet:

@@ -2,12 +2,12 @@
 
 import difflib
 import importlib.util
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from dipole.data.finding import existing_path, existing_root, leads_nowhere
 from dipole.data.registry import DataSetInfo
 from dipole.data.tables import table_suffix
 from dipole.data.timeseries.arrays import load_npz_series, load_ts, read_npy, split_set
@@ -67,9 +67,7 @@ def load_series(
         >>> load_series("toy-load").forecast.targets
         ('load', 'temperature')
     """
-    root = None if data_root is None else Path(data_root).expanduser()
-    if root is not None and not root.is_dir():
-        raise InputError(f"--data-root {root} is no folder. Check the path.")
+    root = existing_root(data_root)
     found: SeriesData | TimeTable
     if data == TOY_LOAD:
         name, found = TOY_LOAD, toy_load()
@@ -164,20 +162,10 @@ def _path(data: str, root: Path | None) -> Path:
         if root is None:
             raise InputError(f"{data} is read from a file: give --data-root, the folder that holds {data}.csv.")
         data = f"{data}.csv"
-    below = [] if root is None else [root / data, root / "ett" / data]
-    for path in (Path(data).expanduser(), *below):
-        if data and path.exists():
-            return path
-    if os.sep in data or Path(data).suffix:
-        raise InputError(f"--data {data}: there is no such file or folder. Check the path; names are {_known()}.")
-    near = difflib.get_close_matches(data, _NAMES, 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise InputError(f"--data {data!r} is neither a known set of series nor a path.{hint} Known: {_known()}.")
-
-
-def _known() -> str:
-    """Names in a message."""
-    return f"{', '.join(_NAMES)}, {_AEON}NAME"
+    path = existing_path(data, root, None if root is None else root / "ett")
+    if path is None:
+        raise leads_nowhere(data, "known set of series", [*_NAMES, f"{_AEON}NAME"])
+    return path
 
 
 def _aeon_data() -> Path | None:
