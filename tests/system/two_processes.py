@@ -194,6 +194,7 @@ def main() -> None:
         assert "equal batches" in str(error)  # noqa: PT017 - a script, not a test function
     else:
         raise AssertionError("unequal batches went unnoticed")
+    dist.barrier()  # neither process leaves while the other still talks to it
     dist.destroy_process_group()
     if rank == 0:
         sys.stdout.write(f"{len(OBJECTIVES)} objectives agree\n")

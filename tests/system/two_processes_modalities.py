@@ -60,6 +60,7 @@ def main() -> None:
                 torch.testing.assert_close(ours, whole, msg=lambda text: f"{name}, missing={missing}: {text}")  # noqa: B023
     if dist.get_rank() == 0:
         print("methods agree")
+    dist.barrier()  # neither process leaves while the other still talks to it
     dist.destroy_process_group()
 
 
