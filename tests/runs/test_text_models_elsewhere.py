@@ -56,9 +56,11 @@ def test_either_side_of_padding_every_pooling_and_long_texts(
     assert gap(train(config, tmp_path / "run", monitor=False, progress=False)) < 1e-5
 
 
-def test_a_static_encoder_keeps_its_length(bert: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_static_encoder_keeps_its_length_and_the_side_that_is_cut(side: str, bert: Path, tmp_path: Path) -> None:
+    encoder = changed(bert, tmp_path / "bert", "tokenizer_config.json", truncation_side=side)
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS * 4))
-    method = {"encoder": f"static:{bert}", "max_length": 6}
+    method = {"encoder": f"static:{encoder}", "max_length": 6}
     config = RunConfig("mirror-bert", data=str(tmp_path / "texts.txt"), epochs=1, batch_size=8, method=method)
     assert gap(train(config, tmp_path / "run", monitor=False, progress=False)) < 1e-5
 
@@ -83,6 +85,19 @@ def test_a_folder_of_sentence_transformers_keeps_what_it_says(bert: Path, tmp_pa
     assert gap(run) < 1e-5
     stored = json.loads((run.model / "config_sentence_transformers.json").read_text())
     assert stored["prompts"]["query"] == "birds: "
+
+
+def test_prompts_that_are_left_out_of_the_pooling_are_refused(bert: Path, tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    for name, prompts in (("with", {"query": "birds: "}), ("without", None)):
+        modules = [Transformer(str(bert)), Pooling(16, pooling_mode="mean", include_prompt=False)]
+        SentenceTransformer(modules=modules, prompts=prompts, device="cpu").save(str(tmp_path / name))
+    with pytest.raises(InputError, match="leaves the tokens of its prompts out of the pooling"):
+        build_text_encoder(str(tmp_path / "with"))
+    assert build_text_encoder(str(tmp_path / "without")).pooling == "mean"
 
 
 def test_a_module_that_dipole_does_not_compute_is_refused(bert: Path, tmp_path: Path) -> None:

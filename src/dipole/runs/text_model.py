@@ -51,7 +51,7 @@ def save_text_model(method: SentenceEmbedding, folder: str | Path, *, name: str,
         if isinstance(encoder, StaticTextEncoder):
             # sentence-transformers reads a text without special tokens, which count here.
             tokenizer = copy.deepcopy(tokenizer)
-            tokenizer._tokenizer.enable_truncation(encoder.max_length - tokenizer.num_special_tokens_to_add())
+            _cut_as(encoder, tokenizer._tokenizer)
         tokenizer.save_pretrained(folder)
     left_out = _left_out(method)
     rest = {
@@ -129,7 +129,7 @@ def _sentence_transformer(encoder: TextEncoder, similarity: Literal["cosine", "d
 
     if isinstance(encoder, StaticTextEncoder):
         tokenizer = type(encoder.tokenizer._tokenizer).from_str(encoder.tokenizer._tokenizer.to_str())
-        tokenizer.enable_truncation(encoder.max_length - encoder.tokenizer.num_special_tokens_to_add())
+        _cut_as(encoder, tokenizer)
         modules: list[nn.Module] = [StaticEmbedding(tokenizer, embedding_weights=encoder.table().cpu())]
     else:
         with tempfile.TemporaryDirectory() as temporary:
@@ -147,6 +147,12 @@ def _sentence_transformer(encoder: TextEncoder, similarity: Literal["cosine", "d
         default_prompt_name=encoder.default_prompt,
         device="cpu",
     )
+
+
+def _cut_as(encoder: TextEncoder, tokenizer: Any) -> None:
+    """Let a tokenizer that adds no special tokens cut texts as the encoder's own does, which adds them."""
+    own = encoder.tokenizer
+    tokenizer.enable_truncation(encoder.max_length - own.num_special_tokens_to_add(), direction=own.truncation_side)
 
 
 def _left_out(method: SentenceEmbedding) -> tuple[str, ...]:

@@ -84,6 +84,7 @@ def own_settings(folder: str) -> dict[str, Any]:
         kind, part = str(module["type"]).rpartition(".")[2], place / str(module.get("path", ""))
         if kind == "Pooling":
             found["pooling"] = _own_pooling(part / "config.json")
+            found["prompt_left_out"] = read_json(part / "config.json").get("include_prompt") is False
         elif kind == "Normalize":
             found["unit_length"] = True
         elif kind == "Transformer":
@@ -97,6 +98,12 @@ def own_settings(folder: str) -> dict[str, Any]:
         prompts = {name: text for name, text in (content.get("prompts") or {}).items() if text}
         default = content.get("default_prompt_name")
         found |= {"prompts": prompts, "default_prompt": default if default in prompts else None}
+        if prompts and found.pop("prompt_left_out", False):
+            raise InputError(
+                f"{place} leaves the tokens of its prompts out of the pooling (include_prompt: false), which dipole "
+                "does not compute: use another encoder, or remove its prompts."
+            )
+    found.pop("prompt_left_out", None)
     return found
 
 
