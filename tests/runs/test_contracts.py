@@ -246,7 +246,7 @@ def test_stages_of_a_file_of_settings(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "expected a list of settings" in capsys.readouterr().err
 
 
-def test_weights_of_another_run(tmp_path: Path) -> None:
+def test_weights_of_another_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     first = train(config("simclr", 1), tmp_path / "first", monitor=False, progress=False)
     settings = RunConfig(
         "simclr",
@@ -260,6 +260,14 @@ def test_weights_of_another_run(tmp_path: Path) -> None:
     before, after = load(first.path).state_dict(), load(second.path).state_dict()
     weights = [name for name in before if name.endswith("weight") and before[name].ndim > 1]
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in weights)
+    assert "start anew" not in caplog.text
+    train(
+        RunConfig("moco", epochs=1, batch_size=512, init_from=str(first.path), method=SMALL),
+        tmp_path / "moco",
+        monitor=False,
+        progress=False,
+    )
+    assert "weights start anew, such as" in caplog.text, "what is not taken over is counted and named"
     settings.method = {**SMALL, "encoder": "convnet4-8"}
     settings.init_from = str(tmp_path / "nowhere")
     with pytest.raises(InputError, match="there is no run or model"):

@@ -34,8 +34,10 @@ from dipole.losses import (
     symile_loss,
     weighted_contrastive_loss,
 )
+from dipole.methods.base import Method
 from dipole.negatives import Queue
 from dipole.ops import gather as gather_rows
+from dipole.runs.refresh import Refresh
 
 ROWS, WIDTH, DIM, VIEWS = 6, 5, 4, 3
 TOLERANCE = 1e-10
@@ -162,6 +164,22 @@ def check_queue(keys: Tensor, mine: slice) -> None:
         assert torch.equal(ours, expected)
 
 
+class Remembering(Method):
+    """Keeps what a refresh shows it."""
+
+    def refresh(self, embeddings: Tensor, index: Tensor) -> dict[str, Tensor]:
+        return {"embeddings": embeddings, "index": index}
+
+
+def check_refresh() -> None:
+    """Every process sees the embeddings of all samples in their order, also where the samples do not divide evenly."""
+    samples = torch.randn(7, DIM, generator=torch.Generator().manual_seed(2))
+    method = Remembering()
+    Refresh(lambda method, index, progress: samples[index], len(samples))._refresh(method)
+    assert torch.equal(method.refreshed["index"], torch.arange(7))
+    assert torch.equal(method.refreshed["embeddings"], samples)
+
+
 def main() -> None:
     dist.init_process_group("gloo")
     rank, size = dist.get_rank(), dist.get_world_size()
@@ -188,6 +206,7 @@ def main() -> None:
             dist.all_reduce(actual)  # data-parallel training averages
             torch.testing.assert_close(actual / size, wanted, rtol=TOLERANCE, atol=TOLERANCE, msg=name)
     check_queue(encoder(inputs)[0], mine)
+    check_refresh()
     try:
         nt_xent_loss(torch.randn(2 + rank, DIM), torch.randn(2 + rank, DIM), gather=True)
     except InputError as error:

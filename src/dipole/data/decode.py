@@ -25,9 +25,8 @@ class UnreadableImageError(Exception):
 def decode_image(source: Source, size: int) -> UInt8[np.ndarray, "3 size size"]:
     """Decode the centre square of an image at `size` x `size`, turned as its EXIF says.
 
-    Transparent pixels become white, 16-bit greys lose their lower byte (those up to 4095
-    are taken as 12-bit and lose 4 bits), the first frame of an animation counts, and
-    down-sizing is antialiased (bicubic).
+    Transparent pixels become white, 16-bit greys lose their lower byte (those up to 4095 are taken as 12-bit and lose 4
+    bits), the first frame of an animation counts, and down-sizing is antialiased (bicubic).
 
     Raises:
         UnreadableImageError: the file cannot be decoded.

@@ -8,7 +8,7 @@ from dipole.diagnostics.hypersphere import alignment, uniformity
 from dipole.diagnostics.isotropy import isotropy
 from dipole.diagnostics.monitor import GeometryMonitor, GraphGeometryMonitor, TextGeometryMonitor
 from dipole.diagnostics.proxy_task import false_negative_share, proxy_accuracy
-from dipole.diagnostics.rank import effective_rank
+from dipole.diagnostics.rank import effective_rank, spread
 from dipole.diagnostics.repetition import coherence, diversity, rep_n
 from dipole.diagnostics.score_recorder import (
     ScoreCurves,
@@ -69,6 +69,7 @@ __all__ = [
     "score_distributions",
     "score_gradients",
     "score_statistics",
+    "spread",
     "temperature_sweep",
     "tolerance",
     "uniformity",

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dipole.losses.common import accumulate
+from dipole.losses.common import accumulate, unit_rows
 from dipole.ops.checks import check_embeddings
 from dipole.ops.door import public
 
@@ -38,3 +38,27 @@ def effective_rank(x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     singular = torch.linalg.svdvals(accumulate(x))
     share = singular / singular.sum().clamp_min(torch.finfo(singular.dtype).tiny)
     return torch.special.entr(share).sum().exp()
+
+
+@public
+def spread(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+    """Compute the mean deviation of the features of unit rows times √D: 0 if all are alike, near 1 if isotropic.
+
+    Source: Chen and He, *Exploring Simple Siamese Representation Learning* (CVPR 2021), section 4.1, where it tells
+    collapse.
+
+    Args:
+        z: (N, D) embeddings; no gradient is recorded.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        InputError: a value is not finite, or z is not a matrix.
+
+    Example:
+        >>> spread(torch.ones(4, 2))
+        tensor(0.)
+    """
+    check_embeddings(z=z)
+    return unit_rows(z.detach()).std(dim=0, correction=0).mean() * z.shape[1] ** 0.5

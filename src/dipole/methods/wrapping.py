@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from dipole.errors import InputError
@@ -92,10 +91,6 @@ class Wrapping(Method):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Do what the base does after a batch."""
         self.base.on_train_batch_end(outputs, batch, batch_idx)
-
-    def on_before_zero_grad(self, optimizer: torch.optim.Optimizer) -> None:
-        """Do what the base does after a step."""
-        self.base.on_before_zero_grad(optimizer)
 
 
 def unwrapped(method: Method) -> Method:

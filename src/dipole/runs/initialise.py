@@ -1,5 +1,6 @@
 """Start from the weights of another run."""
 
+import logging
 from pathlib import Path
 
 import torch
@@ -7,6 +8,8 @@ import torch
 from dipole.errors import InputError
 from dipole.methods.base import Method
 from dipole.runs.loading import load
+
+logger = logging.getLogger(__name__)
 
 
 @torch.no_grad()
@@ -20,7 +23,7 @@ def initialise(method: Method, source: str | Path) -> tuple[list[str], list[str]
         source: a run or a model folder.
 
     Returns:
-        Names of what was copied and of what starts anew.
+        Names of what was copied and of what starts anew; a warning counts the latter.
 
     Raises:
         InputError: there is no model, or nothing of it fits.
@@ -37,4 +40,6 @@ def initialise(method: Method, source: str | Path) -> tuple[list[str], list[str]
             anew.append(name)
     if not copied:
         raise InputError(f"nothing in {source} has a name and a shape of this method: use the same encoder and sizes.")
+    if anew:
+        logger.warning("%s: %d of %d weights start anew, such as %s.", source, len(anew), len(anew + copied), anew[0])
     return copied, anew

@@ -12,8 +12,8 @@ from dipole.errors import InputError
 from dipole.methods.base import Method
 from dipole.nn import undisturbed
 
-# (method, indices (n,), progress) -> embeddings (n, F) of these training samples
-Embed = Callable[[Method, Tensor, bool], Tensor]
+# (method, index=(n,), progress=bool) -> embeddings (n, F) of these training samples
+Embed = Callable[..., Tensor]
 
 
 class Refresh(lightning.Callback):
@@ -51,7 +51,7 @@ class Refresh(lightning.Callback):
         """Embed everything, and let the method look at it."""
         with undisturbed(method):
             own = torch.arange(ops.rank(), self.size, ops.world_size())
-            embedded = self.embed(method, own, self.progress and ops.rank() == 0)
+            embedded = self.embed(method, index=own, progress=self.progress and ops.rank() == 0)
             index = own
             if ops.world_size() > 1:
                 # Processes may differ by one sample; gathering wants equal numbers.

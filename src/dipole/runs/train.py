@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch import Tensor, nn
+from torch import nn
 
 from dipole.errors import InputError
 from dipole.methods.base import Method
@@ -20,7 +20,7 @@ from dipole.runs.callbacks import EveryFew, LastCheckpoint, MetricsFile, Progres
 from dipole.runs.checkpoint import SafeCheckpointIO, default_precision
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run, locked
-from dipole.runs.domains import Domain, domain_of
+from dipole.runs.domains import domain_of
 from dipole.runs.initialise import initialise
 from dipole.runs.memory import keep_freed_memory
 from dipole.runs.model import build_method
@@ -81,7 +81,7 @@ def train(
         looks = domain.monitors(method, data, run)
         callbacks += looks if monitor is True else [EveryFew(look, monitor) for look in looks]
     if method.refresh_every:
-        embed = partial(_embed_training, domain, data)
+        embed = partial(domain.embed_training, data=data)
         callbacks.append(Refresh(embed, len(data.train_set), progress))  # type: ignore[attr-defined]
     callbacks.append(MetricsFile(run.metrics))
     if progress:
@@ -112,13 +112,6 @@ def train(
         if trainer.is_global_zero:
             domain.save(method, config, run.model)
     return run
-
-
-def _embed_training(
-    domain: Domain, data: lightning.LightningDataModule, method: Method, index: Tensor, progress: bool
-) -> Tensor:
-    """Embeddings of training samples, for a refresh."""
-    return domain.embed_training(method, data, index, progress)
 
 
 def _trainer(config: RunConfig, callbacks: list[lightning.Callback]) -> lightning.Trainer:

@@ -6,9 +6,9 @@ from typing import Any, Literal
 from torch import Tensor
 
 from dipole.card import Card
+from dipole.diagnostics.rank import spread
 from dipole.losses.non_contrastive import prediction_loss
 from dipole.methods.joint_embedding import MomentumJointEmbedding
-from dipole.methods.vision.simsiam import spread
 from dipole.nn import mlp
 from dipole.ops.checks import check_at_least
 from dipole.views import MoCoV2Views

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from dipole.card import Card
+from dipole.diagnostics.rank import spread
 from dipole.losses.non_contrastive import prediction_loss
 from dipole.methods.joint_embedding import JointEmbedding
 from dipole.nn import mlp
@@ -73,15 +74,3 @@ class SimSiam(JointEmbedding):
         p1, p2 = self.predictor(z1), self.predictor(z2)
         loss = (prediction_loss(p1, z2) + prediction_loss(p2, z1)) / 2
         return {"loss": loss, "spread": spread(z1)}
-
-
-def spread(z: Tensor) -> Tensor:
-    """Return the mean deviation of the features of unit rows times √D: 0 if all are alike, 1 if they are isotropic.
-
-    Example:
-        >>> import torch
-        >>> spread(torch.ones(4, 2))
-        tensor(0.)
-    """
-    unit = z.detach() / z.detach().norm(dim=1, keepdim=True).clamp_min(1e-12)
-    return unit.std(dim=0, correction=0).mean() * z.shape[1] ** 0.5
