@@ -1,11 +1,14 @@
-"""One image, in a file or in a table -> one square of pixels, and the quick question whether that will work."""
+"""One image, in a file or in a table -> squares of pixels, and the quick question whether that will work."""
 
+import math
 import os
+from collections.abc import Callable
 from io import BufferedReader, BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
+from torch import Tensor
 
 from dipole.data.source import Source, open_source
 
@@ -16,6 +19,9 @@ EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"}
     | {".jp2", ".avif"}
 )
+
+
+_ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # EXIF's tag, and the values of which width and height are swapped
 
 
 class UnreadableImageError(Exception):
@@ -45,6 +51,52 @@ def decode_image(source: Source, size: int) -> UInt8[np.ndarray, "3 size size"]:
     # Cropped first: `resize(box=...)` lets pixels from beyond the square in.
     square = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BICUBIC)
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+
+
+def decode_crops(source: Source, size: int, boxes: Callable[[int, int], Tensor]) -> UInt8[np.ndarray, "v 3 size size"]:
+    """Decode crops of the whole image, each resized to `size` x `size`; pixels are treated as by `decode_image`.
+
+    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where the smallest crop still has `size` pixels a side then.
+    Down-sizing is antialiased (bilinear, as in torchvision's RandomResizedCrop).
+
+    Args:
+        source: a file, or its content.
+        size: side of the crops in pixels.
+        boxes: of the image's height and width, turned as its EXIF says: (V, 4) top, left, height, width in pixels.
+
+    Raises:
+        UnreadableImageError: the file cannot be decoded.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with open_source(source) as file, Image.open(file) as opened:
+            turned = opened.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
+            width, height = opened.size[::-1] if turned else opened.size
+            drawn = boxes(height, width).tolist()
+            needed = size / min(min(box[2:]) for box in drawn)
+            whole = opened.width
+            drafted = opened.draft(None, (math.ceil(whole * needed), math.ceil(opened.height * needed)))
+            # Not the ratio of the sizes: at 1/8, 801 columns become 101, of which the last shows but one.
+            share = drafted[1][2] / whole if drafted else 1.0
+            image = _rgb(ImageOps.exif_transpose(opened))
+    except Exception as error:  # as in decode_image
+        raise UnreadableImageError(_reason(source, error)) from error
+    crops = (
+        _resized(image, (left * share, top * share, (left + wide) * share, (top + high) * share), size)
+        for top, left, high, wide in drawn
+    )
+    return np.stack([np.asarray(crop).transpose(2, 0, 1) for crop in crops])
+
+
+def _resized(image: "Image", box: tuple[float, float, float, float], size: int) -> "Image":
+    """What lies in a box, resized. The pixels around it are cut off first, or `resize` would mix them in."""
+    from PIL import Image
+
+    left, top = math.floor(box[0]), math.floor(box[1])
+    crop = image.crop((left, top, min(image.width, math.ceil(box[2])), min(image.height, math.ceil(box[3]))))
+    inside = (box[0] - left, box[1] - top, min(box[2] - left, crop.width), min(box[3] - top, crop.height))
+    return crop.resize((size, size), Image.Resampling.BILINEAR, box=inside)
 
 
 def _rgb(image: "Image") -> "Image":

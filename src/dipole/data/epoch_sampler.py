@@ -11,6 +11,9 @@ from dipole.data.randomness import keyed_generator
 from dipole.data.samplers import Order, Shuffled
 from dipole.errors import InputError
 
+Place = tuple[int, int, int]  # epoch, position in the epoch's order of this process, index in the set
+_PIECE = 2**16
+
 
 class EpochSampler(DistributedSampler[int]):
     """Shuffles anew every epoch; the order is a pure function of (seed, epoch), whatever ran before.
@@ -67,3 +70,22 @@ class EpochSampler(DistributedSampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.order().tolist())
+
+
+class PlaceSampler(EpochSampler):
+    """The order of an epoch, each index with its place, so that loading processes know where in the run they are.
+
+    Yields `(epoch, position in the order of this process, index)`; arguments as those of `EpochSampler`.
+
+    Example:
+        >>> sampler = PlaceSampler(range(3), seed=0)
+        >>> [(epoch, position) for epoch, position, _ in sampler]
+        [(0, 0), (0, 1), (0, 2)]
+    """
+
+    def __iter__(self) -> Iterator[Place]:  # type: ignore[override]
+        # In pieces: as Python's integers, the order of a huge file would need five times the memory.
+        own = self.order()
+        for start in range(0, len(own), _PIECE):
+            for position, index in enumerate(own[start : start + _PIECE].tolist(), start):
+                yield self.epoch, position, index

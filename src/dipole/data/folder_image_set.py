@@ -1,13 +1,16 @@
 """A set of image files, decoded when they are needed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from dipole.data.decode import UnreadableImageError, decode_image
+from dipole.data.decode import UnreadableImageError, decode_crops, decode_image
 from dipole.data.image_set import ImageSet
 from dipole.errors import InputError
 
@@ -15,8 +18,8 @@ from dipole.errors import InputError
 class FolderImageSet(ImageSet):
     """Image files that are decoded when they are fetched, so that memory does not grow with their number.
 
-    Every image comes as the centre square of its picture at `size` x `size`. `num_workers` of the loader decodes
-    batches in parallel.
+    To embed, every image comes as the centre square of its picture at `size` x `size`; to train, as crops of all of it
+    (`fetch_crops`). `num_workers` of the loader decodes batches in parallel.
 
     Args:
         name: name of the set.
@@ -49,18 +52,35 @@ class FolderImageSet(ImageSet):
                 left out in silence: batches and labels would no longer be what the run says they are.
         """
         size = self.input_shape[1]
-        images = torch.empty(len(indices), 3, size, size, dtype=torch.uint8)
-        for row, index in enumerate(indices.tolist()):
-            path = self.folder / self.ids[index]
-            try:
-                images[row] = torch.from_numpy(decode_image(path, size))
-            except UnreadableImageError as error:
-                raise InputError(
-                    f"cannot decode {path}: {error}. The file passed the quick check at the start (header and end). "
-                    "Repair it or move it away, then resume; dipole.data.unreadable_images(folder) decodes every "
-                    "file and lists all that fail."
-                ) from error
-        return images
+        return torch.stack([self._decoded(index, decode_image, size) for index in indices.tolist()])
+
+    def fetch_crops(
+        self, indices: Int64[Tensor, " n"], boxes: Callable[[int, int, int], Tensor], size: int
+    ) -> UInt8[Tensor, "v n 3 size size"]:
+        """Decode crops of the whole photos at `indices`, each resized to `size` x `size`.
+
+        Args:
+            indices: which images.
+            boxes: of the row in `indices`, the image's height and its width: (V, 4) top, left, height, width.
+            size: side of the crops in pixels.
+
+        Raises:
+            InputError: as in `fetch`.
+        """
+        rows = enumerate(indices.tolist())
+        return torch.stack([self._decoded(index, decode_crops, size, partial(boxes, row)) for row, index in rows], dim=1)
+
+    def _decoded(self, index: int, decode: Callable[..., np.ndarray], *arguments: Any) -> Tensor:
+        """What a function of `dipole.data.decode` makes of an image."""
+        path = self.folder / self.ids[index]
+        try:
+            return torch.from_numpy(decode(path, *arguments))
+        except UnreadableImageError as error:
+            raise InputError(
+                f"cannot decode {path}: {error}. The file passed the quick check at the start (header and end). "
+                "Repair it or move it away, then resume; dipole.data.unreadable_images(folder) decodes every "
+                "file and lists all that fail."
+            ) from error
 
     def select(self, indices: Int64[Tensor, " n"]) -> "FolderImageSet":
         """Return the set of the images at `indices`, in that order, with their labels and ids."""

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from dipole import ops
-from dipole.data.epoch_sampler import EpochSampler
+from dipole.data.epoch_sampler import EpochSampler, Place, PlaceSampler
 from dipole.data.image_set import ImageSet
 from dipole.data.randomness import keyed_generator
 from dipole.data.registry import load_image_sets
@@ -19,17 +19,21 @@ from dipole.data.samplers import Sampling
 from dipole.errors import InputError
 
 Batch = dict[str, Tensor]
+_CROPS = 1  # sets the random numbers of crops apart from those of the rest of the views
 
 
 class ImageDataModule(LightningDataModule):
     """Batches of images and, in training, of their views.
 
     A batch is a dictionary: `images` uint8 (N, 3, H, W), `index` (N,), `label` (N,) and any further kind of label the
-    set has. In training, `views` float (V, N, 3, S, S) in [0, 1] is added on the device of the batch.
+    set has. In training, `views` float (V, N, 3, S, S) in [0, 1] is added on the device of the batch. Where images are
+    files and the views begin with a random crop, the loading processes take the crops from the whole photos: a batch
+    has `crops` uint8 (V, N, 3, S, S) until they are made into views, and no `images`.
 
     Everything random is a pure function of `seed` and the progress of the run: the order of an epoch of (seed, epoch),
-    the views of a batch of (seed, number of batches before it, rank). A run that resumes at the start of an epoch
-    repeats the rest bit for bit.
+    the views of a batch of (seed, number of batches before it, rank), crops in loading processes of (seed, epoch,
+    number of batches before it in the epoch, rank). A run that resumes at the start of an epoch repeats the rest bit
+    for bit, with any number of workers.
 
     Training leaves out a last batch that is not full, because the number of negatives would change with it; the
     images it would have held differ from epoch to epoch. A set smaller than one batch is one batch.
@@ -152,7 +156,11 @@ class ImageDataModule(LightningDataModule):
             InputError: there are fewer than two images for each process.
         """
         order = None if self.sampling is None else self.sampling(self.train_set, self.batch_size * ops.world_size())
-        sampler = EpochSampler(self.train_set, self.seed, order=order)
+        images: Any = self.train_set
+        sampler = EpochSampler(images, self.seed, order=order)
+        if hasattr(images, "fetch_crops") and hasattr(self._views, "draw_crops"):
+            sampler = PlaceSampler(images, self.seed, order=order)
+            images = CroppedImages(images, self._views, self.batch_size, self.seed, ops.rank())
         if len(sampler) < 2:
             raise InputError(
                 f"{self.train_set.name} has {len(self.train_set)} training images for {ops.world_size()} processes: "
@@ -161,7 +169,7 @@ class ImageDataModule(LightningDataModule):
         if self.trainer is not None:
             # Lightning tells the sampler too, but only after the workers of a resumed run have begun to fetch.
             sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
-        return self._loader(self.train_set, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
+        return self._loader(images, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
 
     def embed_dataloader(self, which: str = "test") -> DataLoader[Batch]:
         """Every image once, in the order of the set, without views.
@@ -176,7 +184,7 @@ class ImageDataModule(LightningDataModule):
             raise InputError(f"which is {which!r}: expected 'train' or 'test'.")
         return self._loader(self.train_set if which == "train" else self.test_set, shuffle=False)
 
-    def _loader(self, images: ImageSet, **options: Any) -> DataLoader[Batch]:
+    def _loader(self, images: Dataset[Batch], **options: Any) -> DataLoader[Batch]:
         """A loader that fetches whole batches."""
         return DataLoader(
             images,
@@ -194,11 +202,15 @@ class ImageDataModule(LightningDataModule):
         """Add `views` to a training batch, on the device it has been moved to."""
         if self._views is None or self.trainer is None or not self.trainer.training:
             return batch
+        device = batch["index"].device
         if isinstance(self._views, nn.Module):
-            self._views.to(batch["images"].device)
-        step = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
-        generator = self.views_generator(step, batch["images"].device)
-        return {**batch, "views": self._views(batch["images"], generator=generator)}
+            self._views.to(device)
+        generator = self.views_generator(self.trainer.fit_loop.epoch_loop.batch_progress.total.ready, device)
+        if "crops" in batch:
+            views = self._views.finish(batch.pop("crops"), generator=generator)  # type: ignore[attr-defined]
+        else:
+            views = self._views(batch["images"], generator=generator)
+        return {**batch, "views": views}
 
     def views_generator(self, step: int, device: torch.device | str = "cpu") -> torch.Generator:
         """The random numbers for the views of one batch: a pure function of (seed, step, rank).
@@ -209,6 +221,38 @@ class ImageDataModule(LightningDataModule):
             device: where the views are made; devices differ in their numbers.
         """
         return keyed_generator(self.seed, step, ops.rank(), device=device)
+
+
+class CroppedImages(Dataset[Batch]):
+    """Batches of random crops of whole photos, drawn and taken where the photos are decoded.
+
+    Args:
+        images: a set with `fetch_crops`.
+        views: say how crops are drawn, and how many of each image.
+        batch_size: images in a batch.
+        seed: 0 or more.
+        rank: index of this process.
+    """
+
+    def __init__(self, images: Any, views: Any, batch_size: int, seed: int, rank: int) -> None:
+        self._images, self._views = images, views
+        self._batch_size, self._seed, self._rank = batch_size, seed, rank
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitems__(self, places: list[Place]) -> Batch:
+        epoch, position, _ = places[0]
+        key = (self._seed, epoch, position // self._batch_size, self._rank, _CROPS)
+        drawn = self._views.draw_crops(len(places), keyed_generator(*key))
+        rows = torch.tensor([index for _, _, index in places])
+
+        def boxes(row: int, height: int, width: int) -> Tensor:
+            return self._views.boxes(drawn[row], height, width)
+
+        crops = self._images.fetch_crops(rows, boxes, self._views.size)
+        labels = {kind: values[rows] for kind, values in self._images.labels.items()}
+        return {"crops": crops, "index": rows, **labels}
 
 
 def _as_it_is(batch: Any) -> Any:

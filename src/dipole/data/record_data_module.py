@@ -9,16 +9,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dipole import ops
-from dipole.data.epoch_sampler import EpochSampler
+from dipole.data.epoch_sampler import Place, PlaceSampler
 from dipole.data.randomness import keyed_generator
 from dipole.data.samplers import Sampling
 from dipole.errors import InputError
 
 Batch = dict[str, Any]
 Views = Callable[..., dict[str, Tensor]]
-# (epoch, position in the epoch's order of this process, index in the set)
-Place = tuple[int, int, int]
-_PIECE = 2**16
 
 
 @runtime_checkable
@@ -94,6 +91,11 @@ class RecordDataModule(LightningDataModule):
         assert self._train_set is not None
         return self._train_set
 
+    @property
+    def training_records(self) -> RecordSet:
+        """The records of the training set as the views take them."""
+        return self.train_set
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Full batches in the order of the sampler's epoch.
 
@@ -102,7 +104,7 @@ class RecordDataModule(LightningDataModule):
         """
         records = self.train_set
         order = None if self.sampling is None else self.sampling(records, self.batch_size * ops.world_size())
-        sampler = _PlaceSampler(records, self.seed, order=order)
+        sampler = PlaceSampler(records, self.seed, order=order)
         if self.trainer is not None:
             # In a run that resumes, workers begin to fetch before Lightning tells the sampler the epoch.
             sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
@@ -113,7 +115,7 @@ class RecordDataModule(LightningDataModule):
         if self.views is not None:
             records.require(*getattr(self.views, "columns", ()))
         collate = Collate(self.views, self.tokenizer, self.batch_size, self.seed, ops.rank())
-        return self._loader(PlacedRecords(records), collate, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
+        return self._loader(PlacedRecords(self.training_records), collate, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
 
     def _loader(self, records: "PlacedRecords", collate: "Collate", **options: Any) -> DataLoader[Batch]:
         """A loader that fetches whole batches."""
@@ -128,17 +130,6 @@ class RecordDataModule(LightningDataModule):
             generator=torch.Generator().manual_seed(self.seed),
             **options,
         )
-
-
-class _PlaceSampler(EpochSampler):
-    """The order of an epoch, each index with its place, so that workers know where in the run they are."""
-
-    def __iter__(self) -> Iterator[Place]:  # type: ignore[override]
-        # In pieces: as Python's integers, the order of a huge file would need five times the memory.
-        own = self.order()
-        for start in range(0, len(own), _PIECE):
-            for position, index in enumerate(own[start : start + _PIECE].tolist(), start):
-                yield self.epoch, position, index
 
 
 class InOrder(Sampler[Place]):

@@ -3,16 +3,14 @@
 from dataclasses import fields
 
 import torch
-from jaxtyping import Float
-from torch import Generator, Tensor
+from torch import Generator
 
 from dipole.errors import InputError
-from dipole.views.image import ImageViews, SimCLRViews
+from dipole.views.image import CroppedViews, SimCLRViews
 from dipole.views.parameters import ViewParameters
-from dipole.views.pipeline import apply_views, check_images
 
 
-class DINOViews(ImageViews):
+class DINOViews(CroppedViews):
     """DINO's large views: one kind is always blurred, the other seldom, but sometimes solarized.
 
     Views 1, 3, … are of the first kind, views 2, 4, … of the second. Crops, flips and colours are drawn alike for all,
@@ -61,7 +59,7 @@ class DINOViews(ImageViews):
         blur_sigma: tuple[float, float] = (0.1, 2.0),
         solarize: tuple[float, float] = (0.0, 0.2),
     ) -> None:
-        super().__init__(size, num_views)
+        super().__init__(size, num_views, crop_scale=crop_scale, crop_ratio=crop_ratio)
         self.first, self.second = (
             SimCLRViews(
                 size,
@@ -81,12 +79,6 @@ class DINOViews(ImageViews):
             )
             for kind in (0, 1)
         )
-
-    def forward(self, images: Tensor, generator: Generator | None = None) -> Float[Tensor, "v n 3 s s"]:
-        """Make the views of a batch; arguments, result and errors are those of `SimCLRViews`."""
-        check_images(images)
-        n, _, height, width = images.shape
-        return apply_views(images, self.draw(self.num_views * n, height, width, generator), self.size)
 
     def draw(self, n: int, height: int, width: int, generator: Generator | None = None) -> ViewParameters:
         """Draw the parameters of `n` views, those of view 1 of all images first.

@@ -3,12 +3,12 @@
 import math
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Shaped, UInt8
 from torch import Generator, Tensor, nn
 
 from dipole.errors import InputError
 from dipole.views.geometry import interpolation_matrix, sampling_positions
-from dipole.views.parameters import CROP_CANDIDATES, ROWS, ViewParameters, draw_crops
+from dipole.views.parameters import CROP_ROWS, ROWS, ViewParameters, draw_crops
 from dipole.views.pipeline import apply_views, check_images
 
 
@@ -47,7 +47,86 @@ class ImageViews(nn.Module):
         )
 
 
-class SimCLRViews(ImageViews):
+class CroppedViews(ImageViews):
+    """Views that begin with a random crop, each view with parameters of its own.
+
+    The crop may be taken here, from a batch of images of one shape, or before, where the images are decoded: there
+    each photo is cropped at its full size (`draw_crops`, `boxes`), and `finish` does the rest on any device.
+
+    Args:
+        size: side of the views in pixels.
+        num_views: views of each image.
+        crop_scale: smallest and largest area of the crop as a fraction of the image.
+        crop_ratio: smallest and largest width/height of the crop.
+
+    Raises:
+        InputError: a range is empty or impossible; and whatever `ImageViews` refuses.
+    """
+
+    def __init__(
+        self, size: int, num_views: int, *, crop_scale: tuple[float, float], crop_ratio: tuple[float, float]
+    ) -> None:
+        super().__init__(size, num_views)
+        _check_range("crop_scale", crop_scale, 1.0)
+        _check_range("crop_ratio", crop_ratio, math.inf)
+        self.crop_scale, self.crop_ratio = crop_scale, crop_ratio
+
+    def draw(self, n: int, height: int, width: int, generator: Generator | None = None) -> ViewParameters:
+        """Draw the parameters of `n` views of images of `height` × `width` pixels, view 0 of all images first."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor, generator: Generator | None = None) -> Float[Tensor, "v n 3 s s"]:
+        """Make the views of a batch.
+
+        Args:
+            images: bytes or real numbers in [0, 1], shape (N, 3, H, W).
+            generator: source of randomness, on any device; torch's global one of the CPU if None.
+
+        Returns:
+            Views in [0, 1], on the images' device, in double precision for double input, else single.
+
+        Raises:
+            InputError: another shape, type or range of the images.
+        """
+        check_images(images)
+        n, _, height, width = images.shape
+        return apply_views(images, self.draw(self.num_views * n, height, width, generator), self.size)
+
+    def draw_crops(self, n: int, generator: Generator | None = None) -> Float[Tensor, "n v rows"]:
+        """Draw the random numbers of the crops of `n` images, whatever their sizes are."""
+        return torch.rand(n, self.num_views, CROP_ROWS, generator=generator)
+
+    def boxes(self, drawn: Float[Tensor, "v rows"], height: int, width: int) -> Float[Tensor, "v 4"]:
+        """Top, left, height and width in pixels of the crops that were drawn for an image of this size.
+
+        Example:
+            >>> views = SimCLRViews(32)
+            >>> boxes = views.boxes(views.draw_crops(1)[0], height=480, width=640)
+            >>> boxes.shape, bool((boxes[:, 1] + boxes[:, 3] <= 640).all())
+            (torch.Size([2, 4]), True)
+        """
+        return torch.stack(draw_crops(drawn.t(), height, width, self.crop_scale, self.crop_ratio), dim=1)
+
+    def finish(
+        self, crops: UInt8[Tensor, "v n 3 s s"], generator: Generator | None = None
+    ) -> Float[Tensor, "v n 3 s s"]:
+        """Do what comes after cropping and resizing: flip, colours, blur.
+
+        The random numbers are those of `forward`; those of its crops are not used.
+
+        Args:
+            crops: the crops of each view, resized to the size of the views.
+            generator: source of randomness, on any device; torch's global one of the CPU if None.
+
+        Returns:
+            Views in [0, 1] on the device of the crops.
+        """
+        views, n = crops.shape[:2]
+        whole = self.draw(views * n, self.size, self.size, generator).uncropped(self.size)
+        return apply_views(crops.flatten(0, 1), whole, self.size).view(crops.shape)
+
+
+class SimCLRViews(CroppedViews):
     """SimCLR's views: random crop resized to a square, flip, colour jitter, grayscale, Gaussian blur.
 
     Every view of every image draws its own parameters. Crop, antialiased bilinear resize and flip are one resampling.
@@ -102,11 +181,9 @@ class SimCLRViews(ImageViews):
         blur_sigma: tuple[float, float] = (0.1, 2.0),
         solarize: float = 0.0,
     ) -> None:
-        super().__init__(size, num_views)
+        super().__init__(size, num_views, crop_scale=crop_scale, crop_ratio=crop_ratio)
         if blur is None:
             blur = 0.5 if size > 32 else 0.0
-        _check_range("crop_scale", crop_scale, 1.0)
-        _check_range("crop_ratio", crop_ratio, math.inf)
         _check_range("blur_sigma", blur_sigma, math.inf)
         probabilities = {"flip": flip, "jitter": jitter, "grayscale": grayscale, "blur": blur, "solarize": solarize}
         for name, value in probabilities.items():
@@ -117,33 +194,15 @@ class SimCLRViews(ImageViews):
                 raise InputError(f"{name} is {value}: expected a strength of at least 0; 0.4 to 0.8 is usual.")
         if not 0 <= hue <= 0.5:
             raise InputError(f"hue is {hue}: expected turns of the colour circle in [0, 0.5].")
-        self.crop_scale, self.crop_ratio = crop_scale, crop_ratio
         self.flip, self.jitter, self.grayscale, self.solarize = flip, jitter, grayscale, solarize
         self.brightness, self.contrast, self.saturation, self.hue = brightness, contrast, saturation, hue
         self.blur, self.blur_sigma = blur, blur_sigma
-
-    def forward(self, images: Tensor, generator: Generator | None = None) -> Float[Tensor, "v n 3 s s"]:
-        """Make the views of a batch.
-
-        Args:
-            images: bytes or real numbers in [0, 1], shape (N, 3, H, W).
-            generator: source of randomness, on any device; torch's global one of the CPU if None.
-
-        Returns:
-            Views in [0, 1], on the images' device, in double precision for double input, else single.
-
-        Raises:
-            InputError: another shape, type or range of the images.
-        """
-        check_images(images)
-        n, _, height, width = images.shape
-        return apply_views(images, self.draw(self.num_views * n, height, width, generator), self.size)
 
     def draw(self, n: int, height: int, width: int, generator: Generator | None = None) -> ViewParameters:
         """Draw the parameters of `n` views of images of `height` × `width` pixels, independently of each other."""
         device = "cpu" if generator is None else generator.device
         uniform = torch.rand(ROWS, n, generator=generator, device=device)
-        crop, rest = uniform.split([2 * CROP_CANDIDATES + 2, ROWS - 2 * CROP_CANDIDATES - 2])
+        crop, rest = uniform.split([CROP_ROWS, ROWS - CROP_ROWS])
         top, left, crop_height, crop_width = draw_crops(crop, height, width, self.crop_scale, self.crop_ratio)
         return ViewParameters(
             top=top,

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -135,10 +136,15 @@ class ModalityViews:
             result[known] = rows
         return result
 
-    def _images(self, name: str, cells: list[Tensor], generator: torch.Generator | None) -> Tensor:
+    def _images(self, name: str, cells: list[Any], generator: torch.Generator | None) -> Tensor:
         """Images in [0, 1], cropped if there is a generator."""
-        images = torch.stack(cells)
         crop = self.crops[name]
+        if not isinstance(cells[0], Tensor):  # photos that are not decoded yet
+            drawn = crop.draw_crops(len(cells), generator)
+            boxes = (partial(crop.boxes, one) for one in drawn)
+            photos = [cell.crops(box) for cell, box in zip(cells, boxes, strict=True)]
+            return crop.finish(torch.stack(photos, dim=1), generator)[0]
+        images = torch.stack(cells)
         return resize(images, crop.size) if generator is None else crop(images, generator)[0]
 
     def _texts(

@@ -1,7 +1,7 @@
 """What was drawn for each view: the random parameters of the augmentations, apart from their application."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,7 +9,8 @@ from torch import Tensor
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 CROP_CANDIDATES = 10
-ROWS = 2 * CROP_CANDIDATES + 16  # uniform numbers that one view takes; fixed, so no option shifts another one's draws
+CROP_ROWS = 2 * CROP_CANDIDATES + 2  # uniform numbers that one crop takes
+ROWS = CROP_ROWS + 14  # uniform numbers that one view takes; fixed, so no option shifts another one's draws
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,11 @@ class ViewParameters:
         """The same on another device, real numbers in another precision."""
         moved = (getattr(self, field.name).to(device) for field in fields(self))
         return ViewParameters(*(tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in moved))
+
+    def uncropped(self, side: int) -> "ViewParameters":
+        """The same for square images of `side` pixels that are crops already: all of each is taken."""
+        whole = torch.full_like(self.top, float(side))
+        return replace(self, top=torch.zeros_like(self.top), left=torch.zeros_like(self.left), height=whole, width=whole)
 
     @classmethod
     def identity(cls, n: int, height: int, width: int) -> "ViewParameters":

@@ -1,7 +1,9 @@
 """Columns of a set of several modalities: what their cells are, where these lie, and which of them are missing."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
-from dipole.data.decode import UnreadableImageError, decode_image
+from dipole.data.decode import UnreadableImageError, decode_crops, decode_image
 from dipole.data.multimodal.sounds import UnreadableSoundError, decode_sound, fit_sound
 from dipole.data.source import Content, Source
 from dipole.errors import InputError
@@ -42,6 +44,10 @@ class Column(ABC):
     def facts(self, rows: Int64[Tensor, " n"]) -> dict[str, Any]:
         """Return what an encoder of these rows must know, as JSON can hold it."""
         return {}
+
+    def to_train(self) -> "Column":
+        """Return the same cells as views are made of."""
+        return self
 
     def __len__(self) -> int:
         return len(self.present)
@@ -90,14 +96,26 @@ class Files(Column):
         )
 
 
-class ImageFiles(Files):
-    """Image files, of which the centre square is decoded at `size` pixels."""
+class PhotoFiles(Files):
+    """Image files, each read as a `Photo`, to be shown at `size` pixels."""
 
     kind = "image"
 
     def __init__(self, sources: Sequence[Source | None], present: Bool[Tensor, " n"], size: int) -> None:
         super().__init__(sources, present)
         self.size = size
+
+    def read(self, row: int) -> Any:
+        """Return a photo that is not decoded yet."""
+        return Photo(self._source(row), self.size, partial(self._broken, row))
+
+    def facts(self, rows: Int64[Tensor, " n"]) -> dict[str, Any]:
+        """The side of the images."""
+        return {"size": self.size}
+
+
+class ImageFiles(PhotoFiles):
+    """Image files, of which the centre square is decoded at `size` pixels."""
 
     def read(self, row: int) -> UInt8[Tensor, "3 s s"]:
         """Decode an image.
@@ -110,9 +128,35 @@ class ImageFiles(Files):
         except UnreadableImageError as error:
             raise self._broken(row, error) from error
 
-    def facts(self, rows: Int64[Tensor, " n"]) -> dict[str, Any]:
-        """The side of the images."""
-        return {"size": self.size}
+    def to_train(self) -> PhotoFiles:
+        """The photos, of which nothing is cut off before a crop is drawn."""
+        return PhotoFiles(self.sources, self.present, self.size)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A whole photo, decoded when it is known which parts of it are wanted.
+
+    Attributes:
+        source: the file, or its content.
+        size: side in pixels at which crops are shown.
+        broken: makes an error of what the decoder says.
+    """
+
+    source: Source
+    size: int
+    broken: Callable[[Exception], InputError]
+
+    def crops(self, boxes: Callable[[int, int], Tensor]) -> UInt8[Tensor, "v 3 s s"]:
+        """Return crops; see `dipole.data.decode.decode_crops`.
+
+        Raises:
+            InputError: the file is damaged inside.
+        """
+        try:
+            return torch.from_numpy(decode_crops(self.source, self.size, boxes))
+        except UnreadableImageError as error:
+            raise self.broken(error) from error
 
 
 class SoundFiles(Files):

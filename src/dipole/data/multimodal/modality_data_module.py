@@ -61,6 +61,11 @@ class ModalityDataModule(RecordDataModule):
         return self._sets[0]
 
     @property
+    def training_records(self) -> ModalitySet:
+        """The training rows with whole photos, of which the views take their crops."""
+        return self.train_set.to_train()
+
+    @property
     def test_set(self) -> ModalitySet | None:
         """The test rows, if there are any."""
         return self._sets[1]

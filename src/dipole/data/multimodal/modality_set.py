@@ -91,6 +91,12 @@ class ModalitySet:
         one.columns = {name: self.columns[name]}
         return one
 
+    def to_train(self) -> "ModalitySet":
+        """Return the same rows as views are made of: photos are whole, see `dipole.data.multimodal.columns.Photo`."""
+        whole = copy.copy(self)
+        whole.columns = {name: column.to_train() for name, column in self.columns.items()}
+        return whole
+
     def present(self, name: str) -> Bool[Tensor, " n"]:
         """Return which rows have a modality."""
         return self.columns[name].present[self._rows]
