@@ -4,18 +4,26 @@ lightly transforms one Pillow image at a time. torchvision's v2 transforms take 
 for all of it, which is no substitute for SimCLR: it shows what a batched pipeline costs. Measurements take turns, since
 other work on a machine disturbs whoever is measured; the median counts.
 
+With `--photos`, from JPEG files of 640x480 pixels to views, dipole beside lightly, each with the same number of
+processes that load.
+
     python benchmarks/views.py --threads 1
+    python benchmarks/views.py --threads 1 --photos 512 --workers 2
 """
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from dipole.data import ImageDataModule
 from dipole.views import SimCLRViews
 
 
@@ -64,6 +72,54 @@ def dipole_views(images: torch.Tensor, size: int, blur: float) -> Callable[[], t
 PIPELINES = {"dipole": dipole_views, "lightly": lightly_views, "torchvision v2, batch": torchvision_views}
 
 
+def dipole_epoch(folder: Path, size: int, workers: int) -> Callable[[], object]:
+    """All views of an epoch; the processes that load live on, as they do in training."""
+    data = ImageDataModule(str(folder), batch_size=64, views=SimCLRViews(size), num_workers=workers)
+    views, loader = SimCLRViews(size), data.train_dataloader()
+
+    return lambda: [views.finish(batch["crops"]) for batch in loader]
+
+
+def lightly_epoch(folder: Path, size: int, workers: int) -> Callable[[], object]:
+    """The same by lightly's data set and transform."""
+    from lightly.data import LightlyDataset
+    from lightly.transforms import SimCLRTransform
+    from torch.utils.data import DataLoader
+
+    images = LightlyDataset(str(folder), transform=SimCLRTransform(input_size=size, normalize=None))
+    loader = DataLoader(
+        images, batch_size=64, num_workers=workers, persistent_workers=workers > 0, shuffle=True, drop_last=True
+    )
+    return lambda: [torch.stack(batch[0]) for batch in loader]
+
+
+def write_photos(folder: Path, count: int) -> None:
+    """Smooth pictures as JPEG files."""
+    generator = torch.Generator().manual_seed(0)
+    for index in range(count):
+        coarse = torch.randint(0, 256, (30, 40, 3), dtype=torch.uint8, generator=generator).numpy()
+        Image.fromarray(coarse).resize((640, 480), Image.Resampling.BICUBIC).save(folder / f"{index}.jpg", quality=90)
+
+
+def photos(count: int, size: int, workers: int, rounds: int) -> None:
+    """Print images per second from files to views."""
+    with tempfile.TemporaryDirectory() as path:
+        folder = Path(path)
+        write_photos(folder, count)
+        # dipole keeps a tenth of a folder to test on; both are measured by the images of an epoch that they load.
+        epochs = {"dipole": dipole_epoch(folder, size, workers), "lightly": lightly_epoch(folder, size, workers)}
+        rates: dict[str, list[float]] = {name: [] for name in epochs}
+        for name, epoch in [*epochs.items()] * (rounds + 1):
+            start = time.perf_counter()
+            images = 64 * len(epoch())  # type: ignore[arg-type]
+            rates[name].append(images / (time.perf_counter() - start))
+    medians = {name: statistics.median(values[1:]) for name, values in rates.items()}
+    table = Table("pipeline", "images/s", "dipole is faster by", title=f"640x480 JPEG -> two views of {size}x{size}")
+    for name, value in medians.items():
+        table.add_row(name, f"{value:,.0f}", "" if name == "dipole" else f"{medians['dipole'] / value:.1f}x")
+    Console().print(table)
+
+
 def measure(images: torch.Tensor, size: int, rounds: int) -> dict[str, float]:
     """Median seconds of each pipeline over rounds in which all take turns."""
     blur = 0.5 if size > 32 else 0.0
@@ -86,8 +142,14 @@ def main() -> None:
     parser.add_argument(
         "--pixels", type=int, default=1 << 19, help="pixels of a batch: 512 images of 32x32, 56 of 96x96"
     )
+    parser.add_argument("--photos", type=int, default=0, help="measure from this many JPEG files instead")
+    parser.add_argument("--workers", type=int, default=0, help="processes that load files")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    if arguments.photos:
+        for size in (96, 224):
+            photos(arguments.photos, size, arguments.workers, min(arguments.rounds, 5))
+        return
 
     table = Table(title=f"Two SimCLR views from uint8 images, {arguments.threads} CPU thread(s)")
     table.add_column("pipeline")

@@ -195,3 +195,10 @@ def test_a_photo_that_breaks_after_the_first_look_ends_training_with_its_name(tm
     views = ModalityViews({"image": rows.facts()["image"]})
     with pytest.raises(InputError, match=r"cannot decode .*\.png"):
         views(rows.to_train().fetch(torch.arange(2)), {}, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("flip", [0, 1])
+def test_crops_are_finished_as_they_are(flip):
+    crops = torch.randint(0, 256, (2, 3, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    views = SimCLRViews(16, flip=flip, jitter=0, grayscale=0).finish(crops)
+    torch.testing.assert_close(views, (crops.flip(-1) if flip else crops) / 255)

@@ -68,7 +68,9 @@ class FolderImageSet(ImageSet):
             InputError: as in `fetch`.
         """
         rows = enumerate(indices.tolist())
-        return torch.stack([self._decoded(index, decode_crops, size, partial(boxes, row)) for row, index in rows], dim=1)
+        return torch.stack(
+            [self._decoded(index, decode_crops, size, partial(boxes, row)) for row, index in rows], dim=1
+        )
 
     def _decoded(self, index: int, decode: Callable[..., np.ndarray], *arguments: Any) -> Tensor:
         """What a function of `dipole.data.decode` makes of an image."""

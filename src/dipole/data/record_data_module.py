@@ -115,7 +115,9 @@ class RecordDataModule(LightningDataModule):
         if self.views is not None:
             records.require(*getattr(self.views, "columns", ()))
         collate = Collate(self.views, self.tokenizer, self.batch_size, self.seed, ops.rank())
-        return self._loader(PlacedRecords(self.training_records), collate, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
+        return self._loader(
+            PlacedRecords(self.training_records), collate, sampler=sampler, drop_last=len(sampler) >= self.batch_size
+        )
 
     def _loader(self, records: "PlacedRecords", collate: "Collate", **options: Any) -> DataLoader[Batch]:
         """A loader that fetches whole batches."""

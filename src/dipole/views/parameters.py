@@ -67,7 +67,9 @@ class ViewParameters:
     def uncropped(self, side: int) -> "ViewParameters":
         """The same for square images of `side` pixels that are crops already: all of each is taken."""
         whole = torch.full_like(self.top, float(side))
-        return replace(self, top=torch.zeros_like(self.top), left=torch.zeros_like(self.left), height=whole, width=whole)
+        return replace(
+            self, top=torch.zeros_like(self.top), left=torch.zeros_like(self.left), height=whole, width=whole
+        )
 
     @classmethod
     def identity(cls, n: int, height: int, width: int) -> "ViewParameters":

@@ -116,6 +116,12 @@ class _Plan:
         self.order = order.to(self.device)
         self.images = self.order % len(images)
         moved = parameters.to(self.device, dtype)
+        self.flip = moved.flip
+        corners, sides = (
+            torch.stack([parameters.top, parameters.left]),
+            torch.stack([parameters.height, parameters.width]),
+        )
+        self.whole = self.height == self.width == size and not corners.any() and bool((sides == size).all())
         self.rows = sampling_positions(moved.top, moved.height, None, self.height, size)
         self.columns = sampling_positions(moved.left, moved.width, moved.flip, self.width, size)
         self.coefficients = blend_coefficients(parameters).to(self.device)
@@ -143,9 +149,13 @@ def _runs(mask: Bool[Tensor, " n"]) -> list[tuple[int, int]]:
 
 def _make_piece(images: Float[Tensor, "n 3 h w"], plan: _Plan, begin: int, end: int) -> Float[Tensor, "3 n s s"]:
     """The whole pipeline on the views `begin` to `end` of the plan."""
-    rows = interpolation_matrix(plan.rows[0][begin:end], plan.rows[1][begin:end], plan.gain)
-    columns = interpolation_matrix(plan.columns[0][begin:end], plan.columns[1][begin:end])
-    planes = resample(images, rows, columns).flatten(2)
+    if plan.whole:  # crops that were resized before: the matrices would be those of the identity
+        flip = plan.flip[begin:end, None, None, None]
+        planes = (torch.where(flip, images.flip(3), images) * plan.gain).transpose(0, 1).flatten(2)
+    else:
+        rows = interpolation_matrix(plan.rows[0][begin:end], plan.rows[1][begin:end], plan.gain)
+        columns = interpolation_matrix(plan.columns[0][begin:end], plan.columns[1][begin:end])
+        planes = resample(images, rows, columns).flatten(2)
 
     def change(planes: Tensor, runs: list[tuple[int, int]], operation: Callable[[Tensor, slice], Tensor]) -> Tensor:
         for first, last in runs:
