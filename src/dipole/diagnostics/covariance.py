@@ -31,7 +31,10 @@ def covariance_eigenvalues(x: Float[Tensor, "n d"]) -> Float[Tensor, "d"]:
     check_two_samples(len(x), "a covariance")
     x = accumulate(x)
     # Squared singular values of the centred rows: never negative, unlike eigenvalues that are rounded.
-    singular = torch.linalg.svdvals(x - x.mean(dim=0))
+    centred = x - x.mean(dim=0)
+    if not bool(centred.isfinite().all()):
+        raise InputError("the mean of x overflows: its values are too large. Divide them by the largest.")
+    singular = torch.linalg.svdvals(centred)
     values = x.new_zeros(x.shape[1])
     values[: len(singular)] = singular.square() / (len(x) - 1)
     return values

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dipole.losses.common import accumulate, unit_rows
+from dipole.losses.common import accumulate, entropy_terms, unit_rows
 from dipole.ops.checks import check_embeddings
 from dipole.ops.door import public
 
@@ -35,9 +35,11 @@ def effective_rank(x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         tensor(1.0000)
     """
     check_embeddings(x=x)
-    singular = torch.linalg.svdvals(accumulate(x))
+    x = accumulate(x)
+    peak = x.detach().abs().amax()  # squares of the rows as they are could vanish or overflow
+    singular = torch.linalg.svdvals(x / torch.where(peak > 0, peak, 1))
     share = singular / singular.sum().clamp_min(torch.finfo(singular.dtype).tiny)
-    return torch.special.entr(share).sum().exp()
+    return entropy_terms(share).sum().exp()
 
 
 @public

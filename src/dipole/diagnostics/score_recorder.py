@@ -209,7 +209,7 @@ def gradient_landscape(
     longer teaches.
 
     Args:
-        positive_scores: (P,) grid.
+        positive_scores: (P,) grid; no gradient is recorded.
         negative_variances: (V,) grid; negative scores are drawn from a normal distribution.
         num_negatives: M.
         negative_mean: of the normal distribution.
@@ -229,6 +229,7 @@ def gradient_landscape(
                 [0.0335]])
     """
     check_at_least(num_negatives, 1, "num_negatives")
+    positive_scores, negative_variances = positive_scores.detach(), negative_variances.detach()
     for variance in negative_variances:
         check_at_least(float(variance), 0, "a variance of negative scores")
     normal = torch.randn(num_negatives, generator=generator, dtype=positive_scores.dtype)

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dipole.errors import InputError
-from dipole.losses.common import accumulate
+from dipole.losses.common import accumulate, entropy_terms
 from dipole.ops.checks import check_temperature
 from dipole.ops.door import public
 
@@ -130,7 +130,7 @@ def penalty_entropy(r: Float[Tensor, "n m"]) -> Float[Tensor, "n"]:
     _check_similarities(r, "r")
     if bool((r < 0).any()):
         raise InputError("r contains negative values: pass shares from relative_penalty, not similarities.")
-    return torch.special.entr(accumulate(r)).sum(dim=1)
+    return entropy_terms(accumulate(r)).sum(dim=1)
 
 
 @public

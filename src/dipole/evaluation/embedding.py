@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dipole.data.image_set import ImageSet
 from dipole.errors import InputError
-from dipole.ops.door import public
+from dipole.ops.door import admitted, public
 
 
 @public
@@ -59,7 +59,11 @@ def embed_image_set(
     rows = []
     for indices in batches:
         images = image_set.fetch(indices)
-        embedded = embed(resize(images if device is None else images.to(device), image_size))
+        embedded = admitted(
+            embed(resize(images if device is None else images.to(device), image_size)), "embed's result"
+        )
+        if not isinstance(embedded, Tensor):
+            raise InputError(f"embed returned a {type(embedded).__name__}: expected a tensor (N, D).")
         if embedded.ndim != 2 or len(embedded) != len(indices):
             raise InputError(
                 f"embed returned shape {tuple(embedded.shape)} for {len(indices)} images: expected (N, D), one row an "

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.losses.common import unit_rows
-from dipole.ops.checks import check_at_least
+from dipole.ops.checks import check_at_least, check_node_pairs
 from dipole.ops.door import public
 
 TRAIN_SHARE = VALIDATION_SHARE = 0.1
@@ -149,7 +149,7 @@ def cluster_agreement(embeddings: Float[Tensor, "n d"], labels: Int[Tensor, "n"]
     classes = len(torch.unique(labels[known]))
     if classes < 2:
         raise InputError(f"{classes} classes are known: clusters are compared with two or more.")
-    points = embeddings[known].double().cpu().numpy()
+    points = embeddings[known].detach().double().cpu().numpy()
     found = KMeans(classes, n_init=10, random_state=seed).fit_predict(points)
     truth = labels[known].cpu().numpy()
     return {
@@ -173,7 +173,7 @@ def link_scores(
         `link AUC`, the area under the ROC curve, and `link AP`, the average precision.
 
     Raises:
-        InputError: there are no edges or no other pairs.
+        InputError: there are no edges or no other pairs, or they are no pairs of nodes.
 
     Example:
         >>> points = torch.eye(2).repeat_interleave(2, dim=0)
@@ -182,9 +182,12 @@ def link_scores(
     """
     from sklearn.metrics import average_precision_score, roc_auc_score
 
+    edges, others = (
+        check_node_pairs(pairs, len(embeddings), name) for name, pairs in (("edges", edges), ("others", others))
+    )
     if edges.shape[1] == 0 or others.shape[1] == 0:
         raise InputError(f"{edges.shape[1]} edges and {others.shape[1]} other pairs: links need some of each.")
-    unit = unit_rows(embeddings.float())
+    unit = unit_rows(embeddings.detach().float())
     scores = torch.cat([(unit[first] * unit[second]).sum(dim=1) for first, second in (edges, others)])
     truth = torch.cat([torch.ones(edges.shape[1]), torch.zeros(others.shape[1])])
     pair = truth.numpy(), scores.cpu().numpy()
@@ -206,10 +209,16 @@ def sample_non_edges(
     Returns:
         (2, F) different pairs, the smaller node first.
 
+    Raises:
+        InputError: fewer than two nodes, a negative count, or edges that are no pairs of nodes.
+
     Example:
         >>> sample_non_edges(torch.tensor([[0, 1], [1, 0]]), 3, 2).sort(dim=1).values.tolist()
         [[0, 1], [2, 2]]
     """
+    check_at_least(num_nodes, 2, "num_nodes")
+    check_at_least(count, 0, "count")
+    edge_index = check_node_pairs(edge_index, num_nodes, "edge_index")
     generator = torch.Generator().manual_seed(seed)
     taken = torch.unique(edge_index[0] * num_nodes + edge_index[1])
     found = taken[:0]

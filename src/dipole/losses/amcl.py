@@ -40,7 +40,8 @@ def temperature_regulariser(temperature: Float[Tensor, "*pairs"], dim: int) -> F
         tensor([1.0000, 0.6137])
     """
     check_at_least(dim, 1, "dim")
-    if not bool((temperature > 0).all()):
+    # 1/τ² is part of the gradient.
+    if not bool((temperature > 2 * torch.finfo(temperature.dtype).tiny ** 0.5).all()):
         raise InputError("temperatures must be above 0: bound them from below, e.g. with PairTemperature(lower=0.05).")
     return dim / 2 * temperature.log() + 1 / temperature
 

@@ -21,6 +21,12 @@ def accumulate(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def entropy_terms(share: Tensor) -> Tensor:
+    """`−p log p`, with the limit 0 at p = 0, whose gradient is 0 as well: there it has no bound."""
+    safe = torch.where(share > 0, share, 1)
+    return -safe * safe.log()
+
+
 def unit_rows(x: Tensor, normalize: bool = True) -> Tensor:
     """Scale the last axis to length 1, or leave it if the caller has done so; rows of any length keep their direction.
 

@@ -113,3 +113,21 @@ def check_choice(value: str, choices: Sequence[str], name: str) -> None:
     """
     if value not in choices:
         raise InputError(f"{name} is {value!r}: expected one of {', '.join(map(repr, choices))}.")
+
+
+def check_node_pairs(pairs: Tensor, num_nodes: int, name: str) -> Tensor:
+    """Return pairs of nodes as int64 (2, E).
+
+    Raises:
+        InputError: another shape, a number that is not whole, or a node outside 0 … num_nodes − 1.
+
+    Example:
+        >>> check_node_pairs(torch.tensor([[0.0], [1.0]]), 2, "edges").tolist()
+        [[0], [1]]
+    """
+    if pairs.ndim != 2 or len(pairs) != 2:
+        raise InputError(f"{name} has shape {tuple(pairs.shape)}: expected (2, E), a column for each pair.")
+    whole = pairs.detach().long()
+    if pairs.numel() and (bool((whole != pairs).any()) or int(whole.min()) < 0 or int(whole.max()) >= num_nodes):
+        raise InputError(f"{name} holds something else than nodes: expected whole numbers from 0 to {num_nodes - 1}.")
+    return whole

@@ -64,7 +64,10 @@ def public(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]
     scalars = {
         name
         for name, parameter in signature.parameters.items()
-        if any(getattr(kind, "dim_str", None) == "" for kind in (parameter.annotation, *get_args(parameter.annotation)))
+        if any(
+            kind is float or getattr(kind, "dim_str", None) == ""
+            for kind in (parameter.annotation, *get_args(parameter.annotation))
+        )
     }
     sequences = {
         name
@@ -80,11 +83,11 @@ def public(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]
         _STATE.inside = True
         try:
             values = [
-                _admitted(value, name, of_tensors.get(name, False), name in scalars, name in sequences)
+                admitted(value, name, of_tensors.get(name, False), name in scalars, name in sequences)
                 for name, value in zip(names, args, strict=False)
             ] + list(args[len(names) :])
             named = {
-                name: _admitted(value, name, of_tensors.get(name, False), name in scalars, name in sequences)
+                name: admitted(value, name, of_tensors.get(name, False), name in scalars, name in sequences)
                 for name, value in kwargs.items()
             }
             result = function(*values, **named)
@@ -127,8 +130,19 @@ def check_finite(arguments: Iterable[tuple[str, Any]]) -> None:
             )
 
 
-def _admitted(value: Any, name: str, of_tensors: bool, scalar: bool, several: bool = False) -> Any:
-    """The argument as the function takes it."""
+def admitted(value: Any, name: str, of_tensors: bool = True, scalar: bool = False, several: bool = False) -> Any:
+    """The argument, or what a function that was handed in returns, as a public function takes it; see `public`.
+
+    Args:
+        value: anything.
+        name: what to call it in an error.
+        of_tensors: arrays and lists of numbers become tensors.
+        scalar: a tensor of one number becomes one of shape ().
+        several: a sequence stays a sequence.
+
+    Raises:
+        InputError: a tensor is sparse, complex or without values, or a table holds no numbers.
+    """
     if isinstance(value, Tensor):
         if value.layout != torch.strided or value.is_meta or value.is_complex():
             kind = "sparse" if value.layout != torch.strided else "on the device 'meta'" if value.is_meta else "complex"
@@ -137,17 +151,15 @@ def _admitted(value: Any, name: str, of_tensors: bool, scalar: bool, several: bo
     if not of_tensors or value is None or isinstance(value, (str, int, float, torch.nn.Module)):
         return value
     if isinstance(value, Mapping):
-        return {key: _admitted(entry, f"{name}[{key!r}]", True, scalar) for key, entry in value.items()}
+        return {key: admitted(entry, f"{name}[{key!r}]", True, scalar) for key, entry in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return value
     if isinstance(value, (list, tuple)) and (
         several or any(isinstance(entry, (Tensor, np.ndarray)) for entry in value)
     ):
-        return type(value)(
-            _admitted(e, name, True, scalar) if isinstance(e, (Tensor, np.ndarray)) else e for e in value
-        )
+        return type(value)(admitted(e, name, True, scalar) if isinstance(e, (Tensor, np.ndarray)) else e for e in value)
     if isinstance(value, (np.ndarray, np.generic, list, tuple)):
-        return _admitted(_as_tensor(value, name), name, True, scalar)
+        return admitted(_as_tensor(value, name), name, True, scalar)
     return value
 
 
