@@ -108,3 +108,20 @@ def test_last_hidden_states_are_those_of_the_model(language_model: LanguageModel
         begun = last_hidden_states(model, tokenizer, PROMPTS[:1], start_with_bos=True)[0]
         with_bos = torch.cat([torch.tensor([[0]]), ids], dim=1)
         torch.testing.assert_close(begun, model(with_bos, output_hidden_states=True).hidden_states[-1][0])
+
+
+@pytest.mark.parametrize("decoder", [Greedy(), ContrastiveSearch(), NucleusSampling()], ids=lambda d: d.card.name)
+def test_a_text_ends_with_its_stop_string(language_model: LanguageModel, decoder: Decoder) -> None:
+    free = complete(*language_model, PROMPTS, decoder, max_new_tokens=12, seed=0)
+    row = max(range(len(free)), key=lambda row: len(free[row].text))
+    stop = free[row].text.split()[1]
+    stopped = complete(*language_model, PROMPTS, decoder, max_new_tokens=12, seed=0, stop_strings=[stop])[row]
+    assert stopped.text.rstrip().endswith(stop)
+    assert stopped.text.count(stop) == 1
+    assert stopped.tokens == free[row].tokens[: len(stopped.tokens)]
+    assert {len(values) for values in stopped.details.values()} == {len(stopped.tokens)}
+
+
+def test_an_empty_stop_string_is_refused(language_model: LanguageModel) -> None:
+    with pytest.raises(InputError, match="stop_strings"):
+        complete(*language_model, PROMPTS, Greedy(), stop_strings=[""])

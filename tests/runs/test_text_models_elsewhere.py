@@ -170,3 +170,32 @@ def test_the_column_of_a_table_is_a_choice(bert: Path, tmp_path: Path) -> None:
     assert main(["embed", out, str(tmp_path / "t.csv"), "--column", "text", "--out", str(tmp_path / "e.parquet")]) == 0
     assert pq.read_table(tmp_path / "e.parquet")["text"][0].as_py() == "wrong 0"
     assert search(out, str(tmp_path / "t.csv"), ["the sea"], k=1)[0][0].text.startswith("the sea")
+
+
+def test_a_folder_that_makes_its_texts_lower_case_reads_them_so(bert: Path, tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    texts = ["The SEA and Birds", "the sea and birds"]
+    cased = changed(bert, tmp_path / "cased", "tokenizer_config.json", do_lower_case=False)
+    content = json.loads((cased / "tokenizer.json").read_text())
+    content["normalizer"] = None
+    (cased / "tokenizer.json").write_text(json.dumps(content))
+    SentenceTransformer(str(cased), device="cpu").save(str(tmp_path / "plain"))
+    plain = encode_texts(build_text_encoder(str(tmp_path / "plain")), texts)
+    assert float((plain[0] - plain[1]).abs().max()) > 1e-3
+    lower = changed(tmp_path / "plain", tmp_path / "lower", "sentence_bert_config.json", do_lower_case=True)
+    encoder = build_text_encoder(str(lower))
+    torch.testing.assert_close(encode_texts(encoder, texts), plain[[1, 1]], atol=1e-6, rtol=0)
+
+
+def test_positions_that_a_model_never_uses_are_no_part_of_its_length(bert: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, RobertaConfig, RobertaModel
+
+    tokenizer = AutoTokenizer.from_pretrained(bert)
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    config = RobertaConfig(vocab_size=len(tokenizer), max_position_embeddings=18, pad_token_id=1, **sizes)
+    model = RobertaModel(config, add_pooling_layer=False)
+    tokenizer.model_max_length = 10**30
+    with pytest.raises(InputError, match="max_length is 17: the encoder has positions for 16 tokens"):
+        TextEncoder(model, tokenizer, max_length=17)
+    assert encode_texts(TextEncoder(model, tokenizer, max_length=16), TEXTS).isfinite().all()

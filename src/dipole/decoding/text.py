@@ -52,7 +52,7 @@ def complete(
         max_new_tokens: the largest number of new tokens.
         batch_size: prompts in a batch; of no influence on a deterministic decoder but for rounding.
         seed: of sampling; batch i draws from seed + i.
-        **options: further arguments of `model.generate`.
+        **options: further arguments of `model.generate`. A text ends with the first of its `stop_strings`.
 
     Returns:
         A completion for each prompt.
@@ -63,6 +63,7 @@ def complete(
     """
     check_prompts(prompts, contexts, decoder, max_new_tokens, batch_size)
     whole = list(prompts) if contexts is None else [f"{c}\n{p}" for c, p in zip(contexts, prompts, strict=True)]
+    stop_strings, criteria = _stop_strings(options), options.pop("stopping_criteria", None)
     found: list[Completion] = []
     for number, start in enumerate(range(0, len(prompts), batch_size)):
         batch = slice(start, start + batch_size)
@@ -77,6 +78,7 @@ def complete(
             return_dict_in_generate=True,
             pad_token_id=padding(tokenizer),
             seed=None if seed is None else seed + number,
+            stopping_criteria=_stopping(stop_strings, tokenizer, arguments["input_ids"].shape[1], criteria),
             **options,
         )
         new = output.sequences[:, arguments["input_ids"].shape[1] :]
@@ -86,6 +88,7 @@ def complete(
         ends = end_tokens(model, options)
         for row, tokens in enumerate(new.tolist()):
             length = next((i + 1 for i, token in enumerate(tokens) if token in ends), len(tokens))
+            length = _until(stop_strings, tokens[:length], tokenizer)
             found.append(
                 Completion(
                     prompts[start + row],
@@ -96,6 +99,36 @@ def complete(
                 )
             )
     return found
+
+
+def _stop_strings(options: dict[str, Any]) -> list[str]:
+    """Take the `stop_strings` out of the options."""
+    given = options.pop("stop_strings", None) or []
+    strings = [given] if isinstance(given, str) else list(given)
+    if not all(isinstance(text, str) and text for text in strings):
+        raise InputError(f"stop_strings are {given!r}: expected texts that are not empty.")
+    return strings
+
+
+def _stopping(stop_strings: Sequence[str], tokenizer: Any, prompt: int, others: Any) -> Any:
+    """Criteria that end a row whose text after the prompt holds a stop string; any decoder knows criteria."""
+    from transformers import StoppingCriteriaList
+
+    # transformers' own criterion needs a decoder that knows the tokenizer, and a tokenizer that knows any letters.
+    def stop(input_ids: Tensor, _: Any, **__: Any) -> Tensor:
+        rows = tokenizer.batch_decode(input_ids[:, prompt:], skip_special_tokens=True)
+        return torch.tensor([any(text in row for text in stop_strings) for row in rows], device=input_ids.device)
+
+    return StoppingCriteriaList([*(others or []), *([stop] if stop_strings else [])])
+
+
+def _until(stop_strings: Sequence[str], tokens: Sequence[int], tokenizer: Any) -> int:
+    """The number of tokens up to the first stop string."""
+    if not stop_strings:
+        return len(tokens)
+    texts = (tokenizer.decode(tokens[:length], skip_special_tokens=True) for length in range(1, len(tokens) + 1))
+    found = (length for length, text in enumerate(texts, 1) if any(stop in text for stop in stop_strings))
+    return next(found, len(tokens))
 
 
 @torch.no_grad()

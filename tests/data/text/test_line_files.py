@@ -1,3 +1,4 @@
+import gzip
 import json
 import pickle
 
@@ -177,17 +178,49 @@ def test_records_without_a_main_text_are_handed_on(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "column", "message"),
+    ("content", "column", "left_out"),
     [
-        (b'{"text": "a"}\n{"text": \n', None, r"line 2 is not valid JSON"),
-        (b'{"text": "a"}\n\n[1]\n', None, r"line 3 is a list: expected a dictionary"),
-        (b'{"text": "a"}\n{"text": 3}\n', None, r"line 2: 'text' is of type int, expected a string"),
-        (b'{"text": "a"}\n', "tex", r"no column 'tex'\. Columns: text\. Did you mean 'text'\? .*--column"),
-        (b'{"a": "a"}\n{"b": "a"}\n', "a", r"line 2: has no column 'a'\. Columns: b\."),
-        (b'{"text": ""}\n{"text": ""}\n', None, "no record holds text"),
-        (b"\n\n", None, "2 empty lines"),
+        (b'{"text": "a"}\n{"text": \n', None, "1 line not valid JSON (first: line 2)"),
+        (b'{"text": "a"}\n' + b"[" * 100_000 + b"\n", None, "1 line not valid JSON (first: line 2)"),
+        (b'{"text": "a"}\n\n[1]\n[2]', None, "2 lines with a list and no dictionary (first: line 3)"),
+        (b'{"text": "a"}\n{"text": 3}\n', None, "1 line whose 'text' is of type int and no string (first: line 2)"),
+        (b'{"a": "a"}\n{"b": "a"}\n', "a", "1 line without 'a' (first: line 2)"),
     ],
 )
-def test_broken_json_lines_are_told_at_once(tmp_path, content, column, message):
+def test_broken_json_lines_are_left_out_and_named(tmp_path, content, column, left_out):
+    texts = JsonLinesTextSet(write(tmp_path, content, "texts.jsonl"), column)
+    assert texts[0]["text"] == "a"
+    assert len(texts) == 1
+    assert left_out in map(str, texts.skipped)
+
+
+@pytest.mark.parametrize(
+    ("content", "column", "message"),
+    [
+        (b'{"text": "a"}\n', "tex", r"no column 'tex'\. Columns: text\. Did you mean 'text'\? .*--column"),
+        (b'{"text": ""}\n{"text": ""}\n', None, "no record that can be used: 2 lines without text"),
+        (b"a\nb\n", None, "no record that can be used: 2 lines not valid JSON"),
+        (b"\n\n", None, "2 lines without text"),
+    ],
+)
+def test_files_without_a_record_are_refused(tmp_path, content, column, message):
     with pytest.raises(InputError, match=message):
         JsonLinesTextSet(write(tmp_path, content, "texts.jsonl"), column)
+
+
+def test_compressed_lines_are_read_as_they_are(tmp_path):
+    plain, packed = tmp_path / "texts.jsonl", tmp_path / "texts.JSONL.gz"
+    plain.write_text('{"text": "one"}\n{"text": "two"}\n')
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    texts = JsonLinesTextSet(packed)
+    assert list(texts) == list(JsonLinesTextSet(plain))
+    assert list(pickle.loads(pickle.dumps(texts))) == list(texts)
+    unpacked = texts._file._plain
+    del texts
+    assert not unpacked.exists()
+
+
+@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"text " * 9999)[:-20], gzip.compress(b"\0\0")])
+def test_what_is_no_whole_gzip_file_is_named(tmp_path, content):
+    with pytest.raises(InputError, match=r"texts\.txt\.gz"):
+        LineFile(write(tmp_path, content, "texts.txt.gz"))

@@ -1,7 +1,11 @@
 """Random access to the lines of a text file of any size."""
 
+import gzip
 import os
+import shutil
+import tempfile
 import weakref
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +54,8 @@ class LineFile:
     The file is scanned once, in pieces, and remembered as one 64-bit offset a line. A line ends at a line feed, or a
     carriage return and a line feed; a mark of UTF-8 at the start of the file is no part of its first line. Reads are
     positioned (`pread`), so that processes and threads can share one file; a copy sent to another process opens it
-    anew.
+    anew. A file that ends in `.gz` is unpacked once, into the system's folder for temporary files (`TMPDIR`), and what
+    was unpacked goes away with the object.
 
     Attributes:
         path: the file.
@@ -74,10 +79,11 @@ class LineFile:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        start = check_text_file(self.path)
-        self._identity = _identity(self.path)
+        self._plain = self._unpacked() if self.path.suffix.lower() == ".gz" else self.path
+        start = check_text_file(self._plain, self.path)
+        self._identity = _identity(self._plain)
         self._handle: int | None = None
-        self._offsets, self.has_text, invalid = _scan(self.path, start)
+        self._offsets, self.has_text, invalid = _scan(self._plain, start)
         self.repaired = () if not invalid else (LineNote(NOT_UTF8, len(invalid), invalid[0] + 1),)
 
     def read(self, line: int) -> str:
@@ -96,11 +102,23 @@ class LineFile:
     def _open(self) -> int:
         """The open file, checked to be the one that was scanned."""
         if self._handle is None:
-            if _identity(self.path) != self._identity:
+            if _identity(self._plain) != self._identity:
                 raise InputError(f"{self.path} has changed since it was scanned: start again.")
-            self._handle = os.open(self.path, os.O_RDONLY)
+            self._handle = os.open(self._plain, os.O_RDONLY)
             weakref.finalize(self, os.close, self._handle)
         return self._handle
+
+    def _unpacked(self) -> Path:
+        """What a compressed file holds, as a temporary file."""
+        handle, name = tempfile.mkstemp(prefix="dipole-", suffix=".txt")
+        weakref.finalize(self, _remove, name, os.getpid())
+        try:
+            with open(handle, "wb") as plain, gzip.open(self.path) as packed:
+                shutil.copyfileobj(packed, plain, _CHUNK)
+        except (OSError, EOFError, zlib.error) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise InputError(f"cannot read {self.path}: {reason}. Is it a whole gzip file?") from error
+        return Path(name)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_handle": None}
@@ -115,26 +133,37 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def check_text_file(path: Path) -> int:
+def _remove(name: str, process: int) -> None:
+    """Remove a temporary file, in the process that made it."""
+    if os.getpid() == process:
+        Path(name).unlink(missing_ok=True)
+
+
+def check_text_file(path: Path, named: Path | None = None) -> int:
     """Refuse what is no text; return the byte at which the text starts, behind a mark of UTF-8.
+
+    Args:
+        path: the file.
+        named: what to call it in an error, if it is a copy.
 
     Raises:
         InputError: the file is missing, a folder, empty, compressed, UTF-16 or binary.
     """
+    named = named or path
     if path.is_dir():
-        raise InputError(f"{path} is a folder: give a file of texts.")
+        raise InputError(f"{named} is a folder: give a file of texts.")
     try:
         with path.open("rb") as file:
             head = file.read(8192)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}. Check the path.") from error
+        raise InputError(f"cannot read {named}: {error.strerror}. Check the path.") from error
     for mark, advice in _REFUSED.items():
         if head.startswith(mark):
-            raise InputError(f"{path} {advice}.")
+            raise InputError(f"{named} {advice}.")
     if b"\0" in head:
-        raise InputError(f"{path} is a binary file: expected text, UTF-8, one record a line.")
+        raise InputError(f"{named} is a binary file: expected text, UTF-8, one record a line.")
     if not head.removeprefix(_UTF8_MARK):
-        raise InputError(f"{path} is empty: expected one text or more.")
+        raise InputError(f"{named} is empty: expected one text or more.")
     return len(_UTF8_MARK) if head.startswith(_UTF8_MARK) else 0
 
 

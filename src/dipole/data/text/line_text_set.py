@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -57,8 +56,8 @@ class JsonLinesTextSet(TextSet):
     """A file of JSON lines: a dictionary a line, with whatever it nests.
 
     Every line is parsed once at the start, so that a broken one is told at once and not in the middle of a run. The
-    columns are the keys that all records have. Empty lines, and records whose main text is empty, are left out and
-    counted.
+    columns are the keys that all records have. Empty lines, lines that are no JSON dictionary, and records whose main
+    text is empty or no string are left out and counted.
 
     Args:
         path: the file.
@@ -67,8 +66,7 @@ class JsonLinesTextSet(TextSet):
         name: of the set; by default that of the file.
 
     Raises:
-        InputError: what `LineFile` refuses, a line that is no JSON dictionary, a record without `column` or with
-            something else than a string in it, or no records.
+        InputError: what `LineFile` refuses, or no line is a record with text.
 
     Example:
         >>> import tempfile
@@ -81,60 +79,59 @@ class JsonLinesTextSet(TextSet):
     def __init__(self, path: str | Path, column: str | None = None, name: str | None = None) -> None:
         self._file = LineFile(path)
         name = name or self._file.path.name
-        columns, texts = self._parse_all(column)
-        self._column = column or ("text" if "text" in columns else None)
-        if self._column is not None and self._column not in columns:
-            raise missing_column(name, self._column, columns)
+        self._column = column
+        columns, rows, left_out = self._parse_all()
+        if not len(rows):
+            raise InputError(f"{path} has no record that can be used: {'; '.join(map(str, left_out))}.")
         if self._column is not None and "text" not in columns:
             columns = [*columns, "text"]
-        rows = np.flatnonzero(texts)
-        if not len(rows):
-            raise InputError(f"{path}: no record holds text in {self._column!r}.")
-        super().__init__(name, columns, rows, _left_out(texts), self._file.repaired)
+        super().__init__(name, columns, rows, left_out, self._file.repaired)
 
-    def _parse_all(self, column: str | None) -> tuple[list[str], np.ndarray]:
-        """The keys that all records have, and which lines have a record with text."""
+    def _parse_all(self) -> tuple[list[str], np.ndarray, list[LineNote]]:
+        """The keys that all records have, the lines that have a record with text, and what was left out."""
         columns: dict[str, None] | None = None
-        texts = np.zeros(len(self._file), bool)
-        for line in _lines_with_text(self._file).tolist():
-            record = self._parse(line)
-            columns = dict.fromkeys(record) if columns is None else {key: None for key in columns if key in record}
-            texts[line] = self._has_text(record, column or "text", line, required=column is not None)
-        return list(columns or ()), texts
+        named: dict[str, None] = {}
+        rows = []
+        left_out: dict[str, list[int]] = {}
+        for line in range(len(self._file)):
+            record, reason = self._parse(line) if self._file.has_text[line] else ({}, EMPTY)
+            named |= dict.fromkeys(record)
+            reason = reason or self._unusable(record)
+            if reason:
+                left_out.setdefault(reason, []).append(line + 1)
+            else:
+                columns = dict.fromkeys(record) if columns is None else {key: None for key in columns if key in record}
+                rows.append(line)
+        if self._column is not None and named and self._column not in named:
+            raise missing_column(self._file.path.name, self._column, list(named))
+        if self._column is None and "text" in (columns or ()):
+            self._column = "text"
+        return list(columns or ()), np.array(rows), [LineNote(why, len(at), at[0]) for why, at in left_out.items()]
 
-    def _has_text(self, record: Record, column: str, line: int, required: bool) -> bool:
-        """Whether a record's main text, if it has one, is more than white space."""
+    def _unusable(self, record: Record) -> str:
+        """Why a record cannot be used; nothing if it can."""
+        column = self._column or "text"
         if column not in record:
-            if required:
-                raise missing_column(f"{self._file.path}, line {line + 1}:", column, list(record))
-            return True
+            return "" if self._column is None else f"without {column!r}"
         text = record[column]
         if text is not None and not isinstance(text, str):
-            raise InputError(
-                f"{self._file.path}, line {line + 1}: {column!r} is of type {type(text).__name__}, expected a string."
-            )
-        return bool(text and text.strip())
+            return f"whose {column!r} is of type {type(text).__name__} and no string"
+        return "" if text and text.strip() else EMPTY
 
-    def _parse(self, line: int) -> dict[str, Any]:
-        """The dictionary of a line."""
+    def _parse(self, line: int) -> tuple[Record, str]:
+        """The dictionary of a line, or why it is none."""
         try:
             record = json.loads(self._file.read(line))
-        except ValueError as error:
-            raise InputError(
-                f"{self._file.path}, line {line + 1} is not valid JSON ({error}): put it right."
-            ) from error
-        if not isinstance(record, dict):
-            raise InputError(
-                f"{self._file.path}, line {line + 1} is a {type(record).__name__}: expected a dictionary a line."
-            )
-        return record
+        except (ValueError, RecursionError):
+            return {}, "not valid JSON"
+        return (record, "") if isinstance(record, dict) else ({}, f"with a {type(record).__name__} and no dictionary")
 
     def id(self, index: int) -> str:
         """Number of the line, counted from 1 as editors do."""
         return str(self._rows[index] + 1)
 
     def _read(self, row: int) -> Record:
-        record = self._parse(row)
+        record, _ = self._parse(row)
         return record if self._column is None else {**record, "text": record[self._column]}
 
 

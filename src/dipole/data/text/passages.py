@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dipole.data.text.line_text_set import JsonLinesTextSet
+from dipole.data.text.line_text_set import EMPTY, JsonLinesTextSet
 from dipole.data.text.text_set import Record
-from dipole.errors import InputError
 
 
 def passage_text(passage: Mapping[str, Any]) -> str:
@@ -32,7 +31,7 @@ class PassageTextSet(JsonLinesTextSet):
         name: of the set; by default that of the file.
 
     Raises:
-        InputError: what `JsonLinesTextSet` refuses, or a line without `_id` or `text`.
+        InputError: what `JsonLinesTextSet` refuses. Lines without `_id` or `text` are left out and counted.
     """
 
     def __init__(self, path: str | Path, keep_empty: bool = False, name: str | None = None) -> None:
@@ -40,19 +39,16 @@ class PassageTextSet(JsonLinesTextSet):
         super().__init__(path, name=name)
         self.columns = ("id", "text")
 
-    def _has_text(self, record: Record, column: str, line: int, required: bool) -> bool:
-        """Whether there is a title or a text; both must be strings."""
+    def _unusable(self, record: Record) -> str:
+        """Why a record is no passage; nothing if it is one."""
         if not isinstance(record.get("_id"), str | int) or not isinstance(record.get("text"), str):
-            raise InputError(
-                f'{self._file.path}, line {line + 1}: expected {{"_id": ..., "title": ..., "text": ...}}, got the keys '
-                f"{', '.join(map(str, record))}."
-            )
-        return self._keep_empty or bool(passage_text(record).strip())
+            return 'unlike {"_id": ..., "title": ..., "text": ...}'
+        return "" if self._keep_empty or passage_text(record).strip() else EMPTY
 
     def id(self, index: int) -> str:
         """The `_id` of a passage."""
         return str(self[index]["id"])
 
     def _read(self, row: int) -> Record:
-        passage = self._parse(row)
+        passage, _ = self._parse(row)
         return {"id": str(passage["_id"]), "text": passage_text(passage)}

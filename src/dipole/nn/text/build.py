@@ -8,7 +8,7 @@ from torch import nn
 from dipole.errors import InputError
 from dipole.files import read_json
 from dipole.nn.text.dropout import set_dropout
-from dipole.nn.text.encoder import TextEncoder, open_tokenizer, open_transformer
+from dipole.nn.text.encoder import TextEncoder, lower_cased, open_tokenizer, open_transformer
 from dipole.nn.text.pooling import Pooling
 from dipole.nn.text.static import open_static
 
@@ -58,7 +58,10 @@ def build_text_encoder(
             backbone.pooler = None
         # transformers gives models in evaluation mode, in which the views of dropout would all be the same.
         options: dict[str, Any] = {"pooling": pooling, "max_length": max_length}
-        built = TextEncoder(backbone.train(), tokenizer, **{**options, **own_settings(encoder)})
+        options |= own_settings(encoder)
+        if options.pop("lower_case", False):
+            tokenizer = lower_cased(tokenizer)
+        built = TextEncoder(backbone.train(), tokenizer, **options)
     else:
         kind = type(encoder).__name__
         raise InputError(
@@ -72,6 +75,8 @@ def build_text_encoder(
 
 def own_settings(folder: str) -> dict[str, Any]:
     """Return what a folder of sentence-transformers says of its embeddings, as arguments of `TextEncoder`.
+
+    One is no argument: `lower_case` says that texts are made lower case before its tokenizer reads them.
 
     Raises:
         InputError: it has modules or a pooling that dipole does not compute.
@@ -90,6 +95,11 @@ def own_settings(folder: str) -> dict[str, Any]:
         elif kind == "Transformer":
             length = _own_length(place, part)
             found |= {} if length is None else {"max_length": length}
+            found["lower_case"] = any(
+                read_json(file).get("do_lower_case") is True
+                for file in {place / "sentence_bert_config.json", part / "sentence_bert_config.json"}
+                if file.is_file()
+            )
         else:
             raise InputError(f"{place} ends in a module {kind!r}, which dipole does not compute: use another encoder.")
     settings = place / "config_sentence_transformers.json"

@@ -51,7 +51,7 @@ class TextEncoder(nn.Module):
         check_choice(pooling, POOLINGS, "pooling")
         config: Any = backbone.config
         tokenizer = fitted_tokenizer(tokenizer)
-        check_tokenizer(tokenizer, max_length, getattr(config, "max_position_embeddings", None))
+        check_tokenizer(tokenizer, max_length, usable_positions(backbone))
         if pooling == "cls" and is_causal(config):
             raise InputError(
                 f"pooling is 'cls', and the first token of a {config.model_type} sees nothing of the text: use 'last'."
@@ -103,6 +103,17 @@ def fitted_tokenizer(tokenizer: Any) -> Any:
     return tokenizer
 
 
+def lower_cased(tokenizer: Any) -> Any:
+    """Return a copy of a fast tokenizer that makes texts lower case before it does anything else."""
+    from tokenizers import normalizers
+
+    tokenizer = copy.deepcopy(tokenizer)
+    backend = tokenizer.backend_tokenizer
+    own = [] if backend.normalizer is None else [backend.normalizer]
+    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
+    return tokenizer
+
+
 def is_causal(config: Any) -> bool:
     """Return whether a model of transformers has tokens that see only those before them."""
     from transformers.models.auto import modeling_auto
@@ -110,6 +121,17 @@ def is_causal(config: Any) -> bool:
     kind = getattr(config, "model_type", None)
     causal = kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     return causal and kind not in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+
+def usable_positions(backbone: nn.Module) -> int | None:
+    """Tokens of a text that a model has positions for; None where it has no such limit.
+
+    RoBERTa and its kin never use the positions up to that of padding.
+    """
+    positions: int | None = getattr(backbone.config, "max_position_embeddings", None)
+    tables = (module for name, module in backbone.named_modules() if name.endswith("position_embeddings"))
+    padding = getattr(next(tables, None), "padding_idx", None)
+    return positions if positions is None or padding is None else positions - padding - 1
 
 
 def check_tokenizer(tokenizer: Any, max_length: int, positions: int | None) -> None:
@@ -123,7 +145,6 @@ def check_tokenizer(tokenizer: Any, max_length: int, positions: int | None) -> N
     if tokenizer.pad_token_id is None:
         raise InputError("the tokenizer has no padding token and no token that could serve: set tokenizer.pad_token.")
     check_at_least(max_length, 2, "max_length")
-    # RoBERTa's first positions are never used: its tokenizer knows the number that counts.
     if positions is not None and max_length > min(positions, tokenizer.model_max_length):
         usable = min(positions, tokenizer.model_max_length)
         raise InputError(f"max_length is {max_length}: the encoder has positions for {usable} tokens.")
