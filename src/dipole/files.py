@@ -13,6 +13,16 @@ from dipole.errors import InputError
 LARGEST_SETTINGS = 100_000  # values
 
 
+def readable(name: str) -> str:
+    r"""Return the name of a file as text that can be written anywhere: bytes that are not UTF-8 become `\xe9`.
+
+    Example:
+        >>> readable(os.fsdecode(b"caf\xe9.png"))
+        'caf\\xe9.png'
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes the name `path`, on failure it is removed.

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +84,16 @@ def test_run_without_a_model(run: Run, tmp_path: Path) -> None:
     (unfinished / "config.yaml").write_bytes(run.config.read_bytes())
     with pytest.raises(InputError, match="no trained model yet"):
         embed_to_parquet(unfinished, "digits", tmp_path / "x.parquet")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of files are text here")
+def test_a_name_that_is_not_utf8_is_written_so_that_it_can_be_read(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    write_image(folder / "a.png", 0)
+    try:
+        (folder / "a.png").rename(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png"))
+    except OSError:
+        pytest.skip("this file system knows UTF-8 alone")
+    write_image(folder / "a.png", 1)
+    result = embed_to_parquet(run.path, str(folder), tmp_path / "out.parquet")
+    assert pq.read_table(result.path).column("id").to_pylist() == ["a.png", r"caf\xe9.png"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dipole.errors import InputError
-from dipole.files import atomic_write
+from dipole.files import atomic_write, readable
 from dipole.runs.directory import Run
 from dipole.runs.domains import get_domain
 from dipole.runs.loading import load
@@ -85,7 +85,8 @@ def embed_to_parquet(
     with atomic_write(out) as temporary, torch.inference_mode():
         writer = None
         for columns, vectors in found.batches:
-            named = {"id": pa.array(columns["id"], pa.string()), "vector": _vectors(vectors.float().cpu())}
+            names = [readable(name) for name in columns["id"]]
+            named = {"id": pa.array(names, pa.string()), "vector": _vectors(vectors.float().cpu())}
             others = {name: pa.array(values, pa.string()) for name, values in columns.items() if name != "id"}
             table = pa.table(named | others)
             writer = writer or pq.ParquetWriter(temporary, table.schema)
