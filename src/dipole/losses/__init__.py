@@ -70,6 +70,7 @@ from dipole.losses.hardness import (
     simple_loss_from_similarities,
 )
 from dipole.losses.info_nce import hard_negatives_info_nce_loss, info_nce_loss, nt_xent_loss
+from dipole.losses.mlcd import margin_logits, margin_softmax_loss, multilabel_cluster_loss
 from dipole.losses.modules import (
     ArbitraryPairLoss,
     CACRLoss,
@@ -199,11 +200,14 @@ __all__ = [
     "interpolate_negatives",
     "linear_mmd",
     "local_info_nce_loss",
+    "margin_logits",
+    "margin_softmax_loss",
     "mask_size_penalty",
     "momentum_query_weights",
     "multi_kernel_mmd",
     "multi_positive_info_nce_loss",
     "multi_text_clip_loss",
+    "multilabel_cluster_loss",
     "multilinear_inner_product",
     "node_contrast",
     "npc_multiplier",
