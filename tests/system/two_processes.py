@@ -30,6 +30,7 @@ from dipole.losses import (
     multilabel_cluster_loss,
     nt_xent_loss,
     pairwise_clip_loss,
+    same_index_nt_xent_loss,
     same_label_clip_loss,
     same_label_nt_xent_loss,
     simple_contrastive_loss,
@@ -121,6 +122,9 @@ OBJECTIVES: dict[str, Objective] = {
     "sup_con": supervised,
     "same label": lambda z, labels, gather: same_label_nt_xent_loss(z[0], z[1], labels, gather=gather),
     "same label, clip": lambda z, labels, gather: same_label_clip_loss(z[0], z[1], labels, gather=gather),
+    "same index": lambda z, labels, gather: same_index_nt_xent_loss(
+        z.transpose(0, 1).flatten(0, 1), labels.repeat_interleave(VIEWS), gather=gather
+    ),
     "arbitrary pairs": arbitrary_pairs,
     "arbitrary pairs, macro": partial(arbitrary_pairs, reduction="macro"),
     "arbitrary pairs, macro_valid": partial(arbitrary_pairs, reduction="macro_valid", similarity="prenormalised"),

@@ -108,7 +108,7 @@ from dipole.losses.modules import (
 from dipole.losses.multi_positive import multi_positive_info_nce_loss
 from dipole.losses.non_contrastive import barlow_twins_loss, cross_correlation, prediction_loss
 from dipole.losses.own_negatives import own_negatives_info_nce_loss
-from dipole.losses.same_label import same_label_clip_loss, same_label_nt_xent_loss
+from dipole.losses.same_label import same_index_nt_xent_loss, same_label_clip_loss, same_label_nt_xent_loss
 from dipole.losses.simctg import simctg_loss, token_contrastive_loss
 from dipole.losses.sorting import differentiable_sort, rank_group_probability, sorting_network
 from dipole.losses.sup_con import sup_con_loss
@@ -222,6 +222,7 @@ __all__ = [
     "prediction_loss",
     "rank_group_probability",
     "repulsion_weights",
+    "same_index_nt_xent_loss",
     "same_label_clip_loss",
     "same_label_nt_xent_loss",
     "sample_mixing_coefficients",

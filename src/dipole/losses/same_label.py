@@ -1,4 +1,4 @@
-"""Losses whose anchors see only the negatives of their own pseudo-label."""
+"""Losses in which labels say who is contrasted with whom, or who belongs together."""
 
 import torch
 from jaxtyping import Float, Int
@@ -8,7 +8,7 @@ from dipole.errors import InputError
 from dipole.losses.common import Reduction, gathered_keys, reduce, two_views, unit_rows
 from dipole.ops import gather as gather_rows
 from dipole.ops import pairwise_logsumexp
-from dipole.ops.checks import check_same_rows, check_temperature
+from dipole.ops.checks import check_embeddings, check_same_rows, check_temperature
 from dipole.ops.door import public
 
 
@@ -60,7 +60,7 @@ def same_label_nt_xent_loss(
     _check_labels(labels, z1)
     views = two_views(z1, z2, gather, normalize)
     everywhere = gather_rows(labels) if gather else labels
-    denominator = _within_labels(
+    denominator = within_labels(
         views.anchors, views.candidates, labels.repeat(2), everywhere.repeat(2), 1 / temperature, views.own
     )
     return reduce(denominator - views.positives / temperature, reduction)
@@ -112,9 +112,62 @@ def same_label_clip_loss(
     image, text = unit_rows(image, normalize), unit_rows(text, normalize)
     everywhere = gather_rows(labels) if gather else labels
     scale = 1 / temperature
-    to_text = _within_labels(image, gathered_keys(text, gather)[0], labels, everywhere, scale)
-    to_image = _within_labels(text, gathered_keys(image, gather)[0], labels, everywhere, scale)
+    to_text = within_labels(image, gathered_keys(text, gather)[0], labels, everywhere, scale)
+    to_image = within_labels(text, gathered_keys(image, gather)[0], labels, everywhere, scale)
     return reduce((to_text + to_image) / 2 - (image * text).sum(dim=1) / temperature, reduction)
+
+
+@public
+def same_index_nt_xent_loss(
+    z: Float[Tensor, "m d"],
+    index: Int[Tensor, "m"],
+    *,
+    temperature: float | Float[Tensor, ""] = 0.1,
+    normalize: bool = True,
+    gather: bool = False,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, ""] | Float[Tensor, "m"]:
+    """Compute NT-Xent of any number of views of a sample, which an index tells apart:
+
+        ℓ_i = −log ( Σ_{j≠i, id(j)=id(i)} exp(s_ij / τ) / Σ_{j≠i} exp(s_ij / τ) )
+
+    Rows with the same index are positives, all others negatives. Where a sample was drawn twice into a batch, its
+    copies are negatives of each other if they are counted apart, and positives if they share an index.
+
+    Conventions: rows are normalised here; mean over the rows; with two views of each index it is `nt_xent_loss`.
+
+    Wang, Zhang, Wang: *Do Generated Data Always Help Contrastive Learning?* (ICLR 2024), authors' code.
+
+    Args:
+        z: (M, D) embeddings of all views.
+        index: (M,) which sample a row is a view of.
+        temperature: τ > 0.
+        normalize: False if the rows are of unit length already.
+        gather: contrast against the rows of all processes.
+        reduction: over the rows.
+
+    Returns:
+        The loss, or (M,) values.
+
+    Raises:
+        InputError: shapes differ, a value is not finite, or an index stands for one row alone.
+
+    Example:
+        >>> z = torch.eye(4)
+        >>> same_index_nt_xent_loss(torch.cat([z, z]), torch.arange(4).repeat(2), temperature=0.5)
+        tensor(0.5944)
+    """
+    check_embeddings(z=z)
+    check_temperature(temperature)
+    _check_labels(index, z)
+    z = unit_rows(z, normalize)
+    keys, own = gathered_keys(z, gather)
+    everywhere = gather_rows(index) if gather else index
+    alone = everywhere.unique(return_counts=True)[1].min()
+    if int(alone) < 2:
+        raise InputError("an index stands for one row alone: give two views or more of each sample.")
+    positives = within_labels(z, keys, index, everywhere, 1 / temperature, own)
+    return reduce(pairwise_logsumexp(z, keys, 1 / temperature, exclude=own) - positives, reduction)
 
 
 def _check_labels(labels: Tensor, rows: Tensor) -> None:
@@ -126,7 +179,7 @@ def _check_labels(labels: Tensor, rows: Tensor) -> None:
         )
 
 
-def _within_labels(
+def within_labels(
     queries: Tensor,
     keys: Tensor,
     query_labels: Tensor,
