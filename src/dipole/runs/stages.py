@@ -1,14 +1,17 @@
 """Training in stages: a run each, of which each starts from the one before."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+from lightning.pytorch.utilities import rank_zero_only
 
 from dipole.errors import InputError
 from dipole.files import atomic_write, read_yaml
+from dipole.methods.registry import get_method
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.train import train
@@ -61,11 +64,38 @@ def train_stages(
         with atomic_write(out / STAGES) as temporary:
             content = [asdict(config) for config in configs]
             temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    for place, config in zip(places, stages, strict=True):
+    for number, (place, config) in enumerate(zip(places, stages, strict=True), start=1):
         run = Run(place)
         if not run.finished:
+            if progress:
+                rank_zero_only(sys.stderr.write)(f"stage {number} of {len(stages)}, in {place}\n")
             run = train(config, place, resume=run.config.is_file(), progress=progress, monitor=monitor)
     return run
+
+
+def staged(config: RunConfig) -> list[RunConfig] | None:
+    """Return the settings of the stages of a method that trains in stages; None for all others.
+
+    Each stage starts from the one before, and has a seed of its own: what begins anew is not to begin alike.
+
+    Example:
+        >>> [stage.seed for stage in staged(RunConfig("multistage", method={"stages": 3}))]
+        [0, 1, 2]
+        >>> staged(RunConfig("simclr")) is None
+        True
+    """
+    stages = get_method(config.name).stage_arguments(config.method)
+    if stages is None:
+        return None
+    return [
+        replace(
+            config,
+            method={**config.method, **arguments},
+            seed=config.seed + number,
+            init_from=PREVIOUS if number else config.init_from,
+        )
+        for number, arguments in enumerate(stages)
+    ]
 
 
 def saved_stages(out: str | Path) -> list[RunConfig] | None:

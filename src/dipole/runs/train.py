@@ -66,6 +66,8 @@ def train(
         ['dipole.json', 'model.safetensors']
     """
     cls = get_method(config.name)
+    if cls.stage_arguments(config.method) is not None:
+        raise InputError(f"{config.name} trains in stages: use dipole.runs.stages.train_stages(staged(config), out).")
     domain = domain_of(config.name, config.method)
     data = domain.data_module(config, sets)
     config = domain.resolve(config, cls, data, encoder_given=encoder is not None)

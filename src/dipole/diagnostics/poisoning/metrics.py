@@ -23,6 +23,7 @@ def poison_indices(
         InputError: the class has no image or the rate is no share.
 
     Example:
+        >>> import torch
         >>> poison_indices(torch.tensor([1, 0, 1, 1]), 1, 0.5, torch.tensor([2, 0, 1]))
         tensor([0, 3])
     """
@@ -79,6 +80,7 @@ def attack_rates(
         InputError: every test image is of the target class.
 
     Example:
+        >>> import torch
         >>> labels, ones = torch.tensor([0, 0, 1]), torch.ones(3, dtype=torch.int64)
         >>> rates = attack_rates(
         ...     labels, 1, clean=labels, audited=labels, audited_triggered=ones, clean_triggered=labels

@@ -35,7 +35,7 @@ class Images(Domain):
     name = "images"
     default_data = "digits"
     derived_view_options = ("size", "num_views")
-    derived_method_options = ("image_size", "num_classes")
+    derived_method_options = ("image_size", "num_classes", "stage")
 
     @staticmethod
     def named_sets() -> Sequence[str]:
