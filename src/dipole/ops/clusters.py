@@ -16,7 +16,13 @@ PseudoLabel = Literal["intersection", "last_stage"]
 
 
 def kmeans(
-    features: Float[Tensor, "n d"], clusters: int, *, seed: int = 0, iterations: int = 20, normalize: bool = True
+    features: Float[Tensor, "n d"],
+    clusters: int,
+    *,
+    seed: int = 0,
+    iterations: int = 20,
+    starts: int = 1,
+    normalize: bool = True,
 ) -> tuple[Float[Tensor, "k d"], Int64[Tensor, "n"]]:
     """Cluster rows by Euclidean distance, with FAISS; the same rows and seed give the same clusters.
 
@@ -25,6 +31,7 @@ def kmeans(
         clusters: K; N if there are fewer rows.
         seed: of the first centres.
         iterations: of Lloyd's algorithm; every row is used in each.
+        starts: first centres that are tried; the closest clusters are kept.
         normalize: scale rows to length 1 before.
 
     Returns:
@@ -44,12 +51,14 @@ def kmeans(
     check_embeddings(features=features)
     check_at_least(clusters, 1, "clusters")
     check_at_least(iterations, 1, "iterations")
+    check_at_least(starts, 1, "starts")
     rows = torch.nn.functional.normalize(features, dim=1) if normalize else features
     table = np.ascontiguousarray(rows.detach().float().cpu().numpy())
     found = faiss.Kmeans(
         table.shape[1],
         min(clusters, len(table)),
         niter=iterations,
+        nredo=starts,
         seed=seed % 2**31,
         min_points_per_centroid=1,
         max_points_per_centroid=len(table),

@@ -21,6 +21,7 @@ from dipole.ops.clusters import combine_cluster_labels, dense_labels, kmeans, me
 
 logger = logging.getLogger(__name__)
 ONCE = 2**31  # epochs between two looks: there is one, before the first
+STARTS = 5  # of k-means
 WORTH_A_WORD = 0.1  # share of the samples that no batch of an epoch has
 
 
@@ -44,7 +45,7 @@ class MultiStage(Wrapping):
             different labels do not count (SimCLR only).
         small_labels: what happens to labels of fewer samples than a batch: `"merge"` joins them by the clusters of one
             stage less, `"drop"` leaves them out of the stage, `"error"` refuses.
-        pseudo_label: `"intersection"` as above, or `"last_stage"`, the last clusters alone, as the released code has it.
+        pseudo_label: `"intersection"` as above, or `"last_stage"`, the last clusters alone, as in the released code.
         initial: a new encoder starts `"anew"` (or from the weights that the base names), or from the `"previous"` one.
         normalize: whether embeddings of the stages are scaled to length 1, see `dipole.nn.stages.concatenate_stages`.
         stage: which stage this is; training sets it.
@@ -67,15 +68,19 @@ class MultiStage(Wrapping):
         arxiv="2402.11816",
         field="vision",
         summary="New encoders contrast within clusters of the earlier ones, so that they learn what those left out.",
-        equations=("the pseudo-label of stages 0 … t", "feature-aware negative sampling", "concatenation of the stages"),
+        equations=(
+            "the pseudo-label of stages 0 … t",
+            "feature-aware negative sampling",
+            "concatenation of the stages",
+        ),
         official_code="MajorDavidZhang/MCL",
         differences=(
             "Pseudo-labels are intersections of the clusters of all stages, as the paper says; the released code loads "
             "the last stage in every turn of its loop. It stays as an option.",
-            "All processes share one permutation of a label; the authors' ranks draw different ones, which repeats some "
-            "samples and misses others.",
+            "All processes share one permutation of a label; the authors' ranks draw different ones, which repeats "
+            "some samples and misses others.",
             "Labels of fewer samples than a batch are joined with their neighbours; the authors drop them silently.",
-            "k-means by FAISS in float32, over all samples; the authors use minibatches of scikit-learn under autocast.",
+            "k-means by FAISS in float32, over all samples; the authors use scikit-learn's minibatches under autocast.",
             "The released code has no unimodal part; stages start anew, which is the page's reading of the paper.",
         ),
     )
@@ -152,14 +157,16 @@ class MultiStage(Wrapping):
 
     def refresh(self, embeddings: Tensor, index: Tensor) -> dict[str, Tensor]:
         """Cluster the embeddings of every encoder, and label samples by their clusters."""
-        labels = torch.stack([kmeans(part, self.clusters)[1] for part in embeddings.split(self._widths, dim=1)])
+        labels = torch.stack(
+            [kmeans(part, self.clusters, starts=STARTS)[1] for part in embeddings.split(self._widths, dim=1)]
+        )
         combined = dense_labels(combine_cluster_labels(labels, self.clusters, kind=self.pseudo_label))
         return {"cluster_labels": labels, "pseudo_label": combined, "labels": combined.max() + 1}
 
     def sampling(self, training_set: Any, batch_size: int) -> Order | None:
         """Return batches of one pseudo-label each."""
         if not self.stage or self.negatives == "mask":
-            return super().sampling(training_set, batch_size)  # type: ignore[no-any-return]
+            return super().sampling(training_set, batch_size)
         labels = self.refreshed["pseudo_label"]
         small = labels.bincount()[labels] < batch_size
         if bool(small.any()) and self.small_labels == "error":
@@ -175,7 +182,7 @@ class MultiStage(Wrapping):
         order = InTurns(labels, batch_size)
         if order.dropped > WORTH_A_WORD:
             logger.warning(
-                "%.0f %% of the samples are in no batch of an epoch of stage %d: their labels do not fill batches of %d.",
+                "%.0f %% of the samples are in no batch of an epoch of stage %d: labels do not fill batches of %d.",
                 100 * order.dropped,
                 self.stage,
                 batch_size,
@@ -195,5 +202,5 @@ class MultiStage(Wrapping):
 
     def embed(self, inputs: Any) -> Tensor:
         """Return the embeddings of all encoders, concatenated."""
-        parts = [encoder.embed(inputs) for encoder in (*self.earlier, self.base)]  # type: ignore[operator]
+        parts = [encoder.embed(inputs) for encoder in (*self.earlier, self.base)]
         return concatenate_stages(parts, self.normalize)
