@@ -1,6 +1,7 @@
 """Images: views on the device, kNN and linear probe beside raw pixels, thumbnails."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from dipole.data import ImageDataModule, ImageSet, available, load_image_sets, load_images
+from dipole.data.embedding_file import read_embeddings
 from dipole.data.image_folder import class_folders
 from dipole.diagnostics import GeometryMonitor
 from dipole.errors import InputError
@@ -23,7 +25,7 @@ from dipole.methods.wrapping import unwrapped
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
-from dipole.views import resize
+from dipole.views import ImageViews, resize
 
 MONITORED_IMAGES = 512
 MOST_IMAGES = 1500  # of a report or an analysis
@@ -94,7 +96,11 @@ class Images(Domain):
         if isinstance(unwrapped(method), JointEmbedding) and data.views is not None and len(data.test_set) > 1:
             shown = data.test_set.sample(MONITORED_IMAGES)
             images = shown.fetch(torch.arange(len(shown)))
-            found.append(GeometryMonitor(images, data.views, shown.labels.get("label"), path=run.diagnostics))
+            views = data.views
+            if isinstance(views, ImageViews) and views.num_views < 2:
+                views = copy(views)
+                views.num_views = 2
+            found.append(GeometryMonitor(images, views, shown.labels.get("label"), path=run.diagnostics))
         return found
 
     def embed_training(
@@ -103,6 +109,9 @@ class Images(Domain):
         """Embeddings of training images without augmentation."""
         assert isinstance(data, ImageDataModule)
         images = data.train_set.select(index)
+        stored = getattr(method, "stored_embeddings", None)
+        if stored is not None:
+            return read_embeddings(stored, images.ids)
         return embed_image_set(method.refresh_embed, images, data.image_size, device=method.device, progress=progress)
 
     def _shared_facts(self, config: RunConfig) -> dict[str, Any]:
