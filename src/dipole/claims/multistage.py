@@ -6,6 +6,11 @@ neighbours and a regularised probe on embeddings of length 1 little. All three a
 stages above two ordinary encoders side by side, which have the same size and the same training. Reported: the left
 digit, which should lie within 2 points of one ordinary encoder, and a second stage on random pseudo-labels, which shows
 what smaller variety in a batch does by itself. Learning rates come from one grid for all arms.
+
+Read in the stored result, after the runs: all three measures are reproduced, by 13, 28 and 29 points. How much there is
+to gain depends on how much the first encoder leaves out. An earlier run with 2000 pictures, 25 epochs and an encoder
+without ReLU at its end, which leaves out less (one encoder 0.78 by the first measure, here 0.63), gave 2.6 points
+(interval −1.3 to 6.5), 17 and 12.
 """
 
 import logging

@@ -26,8 +26,8 @@ class MLCD(JointEmbedding):
                     2. the classes of the batch and a sample of the others: r K of them
                     3. minimise log(1 + Σ_own exp(−s_i)) + log(1 + Σ_others exp(s_j))
 
-    with s = scale · cos, of its own classes scale · (cos − margin). Class weights belong to training: they stand in the checkpoint, spread over the processes, and not in the model.
-    They make a step of AdamW after every batch, at the learning rate of the network.
+    with s = scale · cos, of its own classes scale · (cos − margin). Class weights belong to training: they stand in the
+    checkpoint, spread over the processes, and not in the model. They make a step of AdamW after every batch, at the learning rate of the network.
 
     Args:
         embeddings: Parquet file of `dipole embed` with the features of all training images; it goes before `features`.
@@ -130,7 +130,7 @@ class MLCD(JointEmbedding):
     def refresh_embed(self, inputs: Any) -> Tensor:
         """Return features of the frozen model."""
         if self.features == PIXELS:
-            return inputs.flatten(1)  # type: ignore[no-any-return]
+            return inputs.flatten(1)
         if not self._frozen:
             options: dict[str, Any] = {"image_size": inputs.shape[-1], "weights": self.features_weights}
             self._frozen = [build_encoder(self.features, pretrained=self.features_weights is None, **options).eval()]
@@ -151,6 +151,7 @@ class MLCD(JointEmbedding):
         (embeddings,) = self.project(batch["views"])
         labels = self.refreshed["labels"][batch["index"].cpu()].to(embeddings.device)
         loss = self.classifier(embeddings, labels)
+        assert self.classifier.kept is not None
         return {"loss": loss, "classes": torch.tensor(float(len(self.classifier.kept)))}
 
     def on_after_backward(self) -> None:
