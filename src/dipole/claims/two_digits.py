@@ -58,6 +58,7 @@ class TwoDigitViews:
         noise: deviation.
         erased: share of the digits that are blotted.
         brightness: half the width of the range of factors around 1.
+        num_views: views of each picture.
 
     Example:
         >>> views = TwoDigitViews()(two_digits(4, 1)[0].images, generator=torch.Generator())
@@ -67,17 +68,17 @@ class TwoDigitViews:
 
     size = 2 * SIDE
 
-    def __init__(self, noise: float = 0.1, erased: float = 0.5, brightness: float = 0.0) -> None:
-        self.noise, self.erased, self.brightness = noise, erased, brightness
+    def __init__(self, noise: float = 0.1, erased: float = 0.5, brightness: float = 0.0, num_views: int = 2) -> None:
+        self.noise, self.erased, self.brightness, self.num_views = noise, erased, brightness, num_views
 
     def __call__(self, images: UInt8[Tensor, "n c h w"], *, generator: torch.Generator) -> Float[Tensor, "v n 3 h w"]:
-        """Return two views of each picture."""
+        """Return views of each picture."""
         grey = images[:, 0].float() / 255
         views = [
             torch.cat([self._half(grey[:, :SIDE, part], generator) for part in (slice(SIDE), slice(SIDE, None))], dim=2)
-            for _ in range(2)
+            for _ in range(self.num_views)
         ]
-        whole = torch.zeros(2, *grey.shape)
+        whole = torch.zeros(self.num_views, *grey.shape)
         whole[:, :, :SIDE] = torch.stack(views)
         return whole[:, :, None].expand(-1, -1, 3, -1, -1)
 

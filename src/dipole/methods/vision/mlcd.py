@@ -27,7 +27,8 @@ class MLCD(JointEmbedding):
                     3. minimise log(1 + Σ_own exp(−s_i)) + log(1 + Σ_others exp(s_j))
 
     with s = scale · cos, of its own classes scale · (cos − margin). Class weights belong to training: they stand in the
-    checkpoint, spread over the processes, and not in the model. They make a step of AdamW after every batch, at the learning rate of the network.
+    checkpoint, spread over the processes, and not in the model. They make a step of AdamW after every batch, at the
+    learning rate of the network.
 
     Args:
         embeddings: Parquet file of `dipole embed` with the features of all training images; it goes before `features`.
