@@ -20,7 +20,7 @@ from torch import Tensor
 
 from dipole.claims.base import Arm, Claim, Comparison, Data, Metrics
 from dipole.claims.two_digits import SIDE, Pair, TwoDigitViews, fit, two_digit_encoder, two_digits
-from dipole.data import TensorImageSet, stratified_split
+from dipole.data import ImageSet, stratified_split
 from dipole.data.digits import load_digits
 from dipole.evaluation import embed_image_set
 from dipole.methods.vision.mlcd import MLCD
@@ -98,7 +98,7 @@ class BagsOfDigits(Data):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             method = GivenLabels(
-                encoder=two_digit_encoder(256, 256, 64),
+                encoder=two_digit_encoder(256, 256, 64, last_relu=False),
                 image_size=SIZE,
                 optimizer="adamw",
                 learning_rate=rate,
@@ -129,7 +129,7 @@ def precision(method: MLCD, sets: Pair) -> float:
     return float(np.mean(found))
 
 
-def _holds(images: TensorImageSet, digit: int) -> np.ndarray:
+def _holds(images: ImageSet, digit: int) -> np.ndarray:
     """Whether a picture holds a digit."""
     return ((images.labels["left"] == digit) | (images.labels["right"] == digit)).numpy()
 

@@ -96,8 +96,12 @@ class TwoDigitViews:
         return (factor * moved + self.noise * torch.randn(moved.shape, generator=generator)).clamp(0, 1)
 
 
-def two_digit_encoder(*widths: int) -> nn.Module:
+def two_digit_encoder(*widths: int, last_relu: bool = True) -> nn.Module:
     """Return a multilayer perceptron on the 128 grey values of both digits, with ReLU behind every layer.
+
+    Args:
+        widths: of the layers.
+        last_relu: whether there is one behind the last layer.
 
     Example:
         >>> two_digit_encoder(256, 64)(torch.zeros(2, 3, 16, 16)).shape
@@ -108,6 +112,8 @@ def two_digit_encoder(*widths: int) -> nn.Module:
     for number, width in enumerate(widths):
         layers |= {f"linear{number}": nn.Linear(before, width), f"relu{number}": nn.ReLU()}
         before = width
+    if not last_relu:
+        layers.popitem()
     return nn.Sequential(layers)
 
 

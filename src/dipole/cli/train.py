@@ -178,9 +178,10 @@ def _parser(
     if name is None:
         return result
     from dipole.methods.registry import get_method
+    from dipole.methods.wrapping import Wrapping
     from dipole.runs.domains import domain_of
 
-    method = get_method(name)
+    method = wrapper = get_method(name)
     domain = domain_of(name, settings.get("method", {}))
     if domain.name == "images":
         result.add_argument("--image_size", type=int | None, default=None, help="pixels; the data set's own by default")
@@ -195,6 +196,11 @@ def _parser(
     given = {key: value for key, value in settings.items() if key != "name"}
     if domain.name != "images" and given.get("image_size") is None:
         given.pop("image_size", None)  # stands in the settings of every run
+    if "loading" in given:
+        given["loading"] = {k: v for k, v in given["loading"].items() if k not in domain.derived_loading_options}
+    changed = wrapper.view_changes(method) if issubclass(wrapper, Wrapping) else {}
+    if changed:
+        given["views"] = {**changed, **given.get("views", {})}
     if "method" in given:
         given["method"] = {k: v for k, v in given["method"].items() if k not in domain.derived_method_options}
         if base is not None:

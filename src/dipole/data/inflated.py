@@ -1,13 +1,17 @@
 """Real images and generated ones as one training set."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from dipole.data.image_folder import load_images
 from dipole.data.image_set import ImageSet
+from dipole.data.npz_files import channels_first, read_npz
 from dipole.data.samplers import Order
+from dipole.data.tensor_image_set import TensorImageSet
 from dipole.errors import InputError
 from dipole.ops.checks import check_at_least
 
@@ -65,6 +69,35 @@ def adainf_policy(generated: int) -> tuple[int, bool]:
         ((10, True), (1, False))
     """
     return (10, True) if generated else (1, False)
+
+
+def load_generated(path: str | Path, shape: tuple[int, ...]) -> ImageSet:
+    """Read generated images; labels are not read.
+
+    Args:
+        path: a folder of images, searched through in the order of their paths and brought to the size of the real ones;
+            or an .npz file with `image`, `images` or `x`: uint8 (N, H, W, 3), (N, 3, H, W) or (N, H, W), in RGB.
+        shape: (3, H, W) of the real images.
+
+    Raises:
+        InputError: there is nothing to read, or the images of an .npz file are of another size or type.
+    """
+    place = Path(path).expanduser()
+    if place.is_dir():
+        found = load_images(place, min(shape[1:]))
+        if found.skipped:
+            raise InputError(
+                f"{len(found.skipped)} files in {path} cannot be read, such as {found.skipped[0][0]}: remove them, so "
+                "that the mixture is what the settings say."
+            )
+        return found
+    if place.suffix.lower() != ".npz":
+        raise InputError(f"there are no generated images at {path}: give a folder of images or an .npz file.")
+    arrays = read_npz(place)
+    key = next((name for name in ("image", "images", "x", "x_train") if name in arrays), None)
+    if key is None:
+        raise InputError(f"{path} has the keys {', '.join(arrays) or 'none'}: expected 'image', 'images' or 'x'.")
+    return TensorImageSet(place.stem, channels_first(arrays[key], place))
 
 
 class Replicated(Order):

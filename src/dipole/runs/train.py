@@ -84,7 +84,8 @@ def train(
         callbacks += looks if monitor is True else [EveryFew(look, monitor) for look in looks]
     if method.refresh_every:
         embed = partial(domain.embed_training, data=data)
-        callbacks.append(Refresh(embed, len(data.train_set), progress))  # type: ignore[attr-defined]
+        drawn = getattr(data, "drawn_set", None) or data.train_set  # type: ignore[attr-defined]
+        callbacks.append(Refresh(embed, len(drawn), progress))
     callbacks.append(MetricsFile(run.metrics))
     if progress:
         callbacks.append(ProgressBar())

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import lightning
 import torch
@@ -38,11 +38,24 @@ class Images(Domain):
     default_data = "digits"
     derived_view_options = ("size", "num_views")
     derived_method_options = ("image_size", "num_classes", "stage")
+    derived_loading_options = ("share_of_real",)
 
     @staticmethod
     def named_sets() -> Sequence[str]:
         """Return the names of the known sets."""
         return [info.name for info in available()]
+
+    @staticmethod
+    def loading_options(
+        generated: str | None = None, replication: int = 10, drawing: Literal["replicate", "sampler"] = "replicate"
+    ) -> None:
+        """Arguments that say what is trained on beside the images of the data.
+
+        Args:
+            generated: a folder or an .npz file of generated images; only training draws them.
+            replication: how often a real image is drawn while a generated one is drawn once.
+            drawing: `replicate`: every copy once in an epoch; `sampler`: as many draws as there are real images.
+        """
 
     def data_module(self, config: RunConfig, sets: Any = None) -> ImageDataModule:
         """Return the images of a run."""
@@ -53,6 +66,7 @@ class Images(Domain):
             image_size=config.image_size,
             num_workers=config.num_workers,
             seed=config.seed,
+            **self.loading(config),
         )
 
     def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:
@@ -67,7 +81,16 @@ class Images(Domain):
         if "num_classes" in cls.arguments():
             assert isinstance(data, ImageDataModule)
             config = replace(config, method={**config.method, "num_classes": data.num_classes})
-        return super().resolve(config, cls, data, encoder_given=encoder_given)
+        resolved = super().resolve(config, cls, data, encoder_given=encoder_given)
+        assert isinstance(data, ImageDataModule)
+        if data.inflation is None:
+            return resolved
+        if "num_classes" in cls.arguments():
+            raise InputError(f"{config.name} learns from labels, which generated images lack: leave them out.")
+        generated = self._lasting(str(resolved.loading["generated"]))
+        return replace(
+            resolved, loading={**resolved.loading, "generated": generated, "share_of_real": data.inflation.share}
+        )
 
     def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
         """Views are made of batches, on their device."""
@@ -108,7 +131,7 @@ class Images(Domain):
     ) -> Tensor:
         """Embeddings of training images without augmentation."""
         assert isinstance(data, ImageDataModule)
-        images = data.train_set.select(index)
+        images = data.drawn_set.select(index)
         stored = getattr(method, "stored_embeddings", None)
         if stored is not None:
             return read_embeddings(stored, images.ids)
