@@ -5,6 +5,10 @@ is described by the sum of its digits' descriptions, as a bag of objects, and it
 Judged: mean average precision of the ten digits (one logistic regression each on frozen embeddings), MLCD with eight
 and with four labels above the margin softmax of the nearest one (margin 0.01), and MLCD above MLC, which does not part
 the two groups, at four labels (margin 0.005). Reported: MLCD with one label. Learning rates come from one grid.
+
+Read in the stored result, after the runs: several labels are better than the nearest one by 0.8 and 0.9 points, of
+which one is certain; between MLCD and MLC there is no difference. An earlier run, whose encoder ended in a ReLU, had
+embeddings that were 6 points worse in all arms, and decided nothing.
 """
 
 from dataclasses import dataclass
