@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from dipole.data import ImageDataModule, TensorImageSet
+from dipole.data import ImageDataModule, ImageSet, TensorImageSet
 from dipole.data.digits import load_digits
 from dipole.evaluation import embed_image_set
 from dipole.methods.base import Method
@@ -124,9 +124,17 @@ class _Pixels(nn.Module):
         return images[:, 0, :SIDE].flatten(1)
 
 
-def fit(method: Method, sets: Pair, views: Callable[..., Tensor], *, epochs: int, batch_size: int, seed: int) -> None:
+def fit(
+    method: Method,
+    sets: tuple[ImageSet, ImageSet],
+    views: Callable[..., Tensor],
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+) -> None:
     """Train a method on views of an experiment's own, without a run directory."""
-    data = ImageDataModule(sets, batch_size=batch_size, image_size=2 * SIDE, views=views, seed=seed)
+    data = ImageDataModule(sets, batch_size=batch_size, views=views, seed=seed)
     data.sampling = method.sampling
     callbacks: list[lightning.Callback] = [StepRandomness(seed)]
     if method.refresh_every:
@@ -141,7 +149,7 @@ def fit(method: Method, sets: Pair, views: Callable[..., Tensor], *, epochs: int
     method.eval()
 
 
-def embedded(method: Method, images: TensorImageSet, index: Tensor | None = None) -> Tensor:
+def embedded(method: Method, images: ImageSet, index: Tensor | None = None) -> Tensor:
     """Return what a refresh sees of some pictures."""
     chosen = images if index is None else images.select(index)
     return embed_image_set(method.refresh_embed, chosen, 2 * SIDE)

@@ -102,3 +102,16 @@ def attack_rates(
         reference,
         success - reference,
     )
+
+
+def wilson_interval(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share of `count` samples.
+
+    Example:
+        >>> low, high = wilson_interval(0.0, 100)
+        >>> round(low, 3), round(high, 3)
+        (0.0, 0.037)
+    """
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * (share * (1 - share) / count + z * z / (4 * count * count)) ** 0.5
+    return max(0.0, centre - half), min(1.0, centre + half)
