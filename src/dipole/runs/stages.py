@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,23 @@ def train_stages(
     for number, (place, config) in enumerate(zip(places, stages, strict=True), start=1):
         run = Run(place)
         if not run.finished:
-            if progress:
+            if progress and number > 1:
                 rank_zero_only(sys.stderr.write)(f"stage {number} of {len(stages)}, in {place}\n")
-            run = train(config, place, resume=run.config.is_file(), progress=progress, monitor=monitor)
+            try:
+                run = train(config, place, resume=run.config.is_file(), progress=progress, monitor=monitor)
+            except InputError:
+                if not any(Run(other).config.is_file() for other in places):
+                    _forget(out)
+                raise
     return run
+
+
+def _forget(out: Path) -> None:
+    """Remove the settings of stages none of which has begun."""
+    (out / STAGES).unlink(missing_ok=True)
+    for folder in (out / "stages" / "1", out / "stages", out):
+        with suppress(OSError):  # it is not there, or not empty
+            folder.rmdir()
 
 
 def staged(config: RunConfig) -> list[RunConfig] | None:
