@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given
-from torch import Tensor, nn
+from torch import nn
 
 from dipole.diagnostics.poisoning import (
     PenaltyControl,

@@ -35,6 +35,7 @@ from dipole.nn.stages import concatenate_stages
 
 CLUSTERS = 10
 SIZE = 16
+ONE, TWO, RANDOM, STAGES = "one encoder", "two encoders", "a stage on random labels", "two stages"
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # it says what a progress bar says
 
 
@@ -81,9 +82,9 @@ class TwoContrasts(Data):
             sets = sets[0].select(kept), sets[0].select(held_out)
         first = trained(arm, rate, seed, sets)
         encoders: list[Method] = [first]
-        if arm.options["encoders"] == "two":
+        if arm.name == TWO:
             encoders.append(trained(arm, rate, seed + 1000, sets))
-        if arm.options["encoders"] in ("stages", "random stage"):
+        if arm.name in (STAGES, RANDOM):
             encoders = [second_stage(first, arm, rate, seed + 1000, sets)]
         found = measured(encoders, sets, claim.neighbours, seed)
         return {**found, self.tuning_metric: (found["left, linear"] + found["right, linear"]) / 2}
@@ -128,22 +129,22 @@ def trained(arm: Arm, rate: float, seed: int, sets: Pair) -> SimCLR:
 
 def second_stage(first: SimCLR, arm: Arm, rate: float, seed: int, sets: Pair) -> MultiStage:
     """The encoder of a second stage beside that of the first."""
-    kind = RandomStage if arm.options["encoders"] == "random stage" else MultiStage
+    kind = RandomStage if arm.name == RANDOM else MultiStage
     method = kind(base=base(rate, seed), stages=2, clusters=CLUSTERS, stage=1)
     method.earlier[0].load_state_dict(first.state_dict())
     fit(method, sets, TwoDigitViews(), epochs=arm.epochs, batch_size=arm.batch_size, seed=seed)
     return method
 
 
-def _arm(name: str, encoders: str) -> Arm:
-    """One way of training."""
-    return Arm(name, "multistage", TwoContrasts(), 30, 64, (1e-3, 2e-3), {"encoders": encoders})
+def _arm(name: str, stages: int) -> Arm:
+    """One way of training; two encoders of one stage are trained apart."""
+    return Arm(name, "multistage", TwoContrasts(), 30, 64, (1e-3, 2e-3), {"stages": stages})
 
 
 def _beyond_two(metric: str, margin: float) -> Comparison:
     """The right digit, found by two stages and by two ordinary encoders."""
     name = f"right digit, {metric}: two stages − two encoders"
-    return Comparison(name, "two stages", "two encoders", f"right, {metric}", margin=margin)
+    return Comparison(name, STAGES, TWO, f"right, {metric}", margin=margin)
 
 
 CLAIM = Claim(
@@ -158,14 +159,14 @@ CLAIM = Claim(
         "Its figures for images alone are not at hand."
     ),
     arms=(
-        _arm("one encoder", "one"),
-        _arm("two encoders", "two"),
-        _arm("a stage on random labels", "random stage"),
-        _arm("two stages", "stages"),
+        _arm(ONE, 1),
+        _arm(TWO, 1),
+        _arm(RANDOM, 2),
+        _arm(STAGES, 2),
     ),
     comparisons=(
         *(_beyond_two(metric, margin) for metric, margin in (("linear", 0.02), ("knn", 0.15), ("regularised", 0.15))),
-        Comparison("left digit, two stages − one encoder", "two stages", "one encoder", "left, linear", judged=False),
+        Comparison("left digit, two stages − one encoder", STAGES, ONE, "left, linear", judged=False),
         Comparison(
             "right digit, two stages − random labels",
             "two stages",
