@@ -10,10 +10,12 @@ from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.ops.checks import check_at_least, check_embeddings
+from dipole.ops.door import public
 
 DENSE = 2000  # samples up to which all eigenvalues of a dense matrix are computed
 
 
+@public
 def overlap_graph(x: Float[Tensor, "n d"], radius: float) -> Any:
     """Compute `W_ij = |B(x_i) ∩ B(x_j)| / |B|²`, the overlap of balls of radius r: augmentation by uniform noise.
 
@@ -55,6 +57,7 @@ def overlap_graph(x: Float[Tensor, "n d"], radius: float) -> Any:
     return coo_matrix((values[known], (rows[known], columns[known])), shape=(count, count)).tocsr()
 
 
+@public
 def laplacian_spectrum(graph: Any, count: int | None = None) -> Float[Tensor, "k"]:
     """Compute the smallest eigenvalues of `L = I − D^(−1/2) W D^(−1/2)`, in ascending order.
 
@@ -93,6 +96,7 @@ def laplacian_spectrum(graph: Any, count: int | None = None) -> Float[Tensor, "k
     return torch.from_numpy(np.sort(2 - found).clip(0))
 
 
+@public
 def labelling_error(x: Float[Tensor, "n d"], radius: float) -> tuple[Float[Tensor, "n"], Int64[Tensor, "n"]]:
     """Compute how much of the ball around each sample lies beyond the boundary x₁ = 0, where the label is another.
 
