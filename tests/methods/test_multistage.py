@@ -122,3 +122,20 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert main(["train", "multistage", *flags, "--out", str(tmp_path / "y")]) == 2
         assert capsys.readouterr().err.startswith("dipole: ")
         assert not (tmp_path / "y").exists()
+
+
+@pytest.mark.slow
+def test_stages_of_several_modalities(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--method.base", "clip", "--data", "shape-captions", "--method.clusters", "3", "--epochs", "1"]
+    out = tmp_path / "run"
+    assert main(["train", "multistage", *flags, "--monitor.every", "off", "--out", str(out)]) == 0
+    method: Any = dipole.load(out)
+    first: Any = dipole.load(out / "stages" / "1")
+    images = torch.rand(5, 3, 32, 32)
+    whole, part = method.embed({"image": images}), first.embed({"image": images})
+    assert whole.shape[1] == 2 * part.shape[1]
+    torch.testing.assert_close(whole.norm(dim=1), torch.ones(5))
+    torch.testing.assert_close(whole[:, : part.shape[1]], part / 2**0.5)
+    for verb in (["evaluate", str(out)], ["report", str(out)]):
+        assert main(verb) == 0
+    assert "R@1" in capsys.readouterr().out

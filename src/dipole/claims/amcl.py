@@ -104,7 +104,9 @@ class AugmentedDigits(Data):
 
     def _scores(self, method: Any, images: ImageSet) -> Metrics:
         """How well positive scores stand out, and how far temperatures differ."""
-        settings = {name: tuple(value) if isinstance(value, list) else value for name, value in VIEWS.items()}
+        settings: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in VIEWS.items()
+        }
         made = SimCLRViews(SIZE, **settings, kinds=self.kinds)(
             images.fetch(torch.arange(len(images))), generator=torch.Generator().manual_seed(0)
         )

@@ -104,9 +104,9 @@ class AMCL(Wrapping):
 
     def project(self, views: Tensor) -> Tensor:
         """Embed views for diagnostics: heads of length 1 side by side, so that a cosine is the mean of the heads'."""
-        z = self.base.project(views)  # type: ignore[operator]
+        z: Tensor = self.base.project(views)  # type: ignore[operator]
         if isinstance(self.base, SimSiam):
-            return z  # type: ignore[no-any-return]
+            return z
         heads = z.unflatten(-1, (self.heads, -1))
         return nn.functional.normalize(heads, dim=-1).flatten(-2)
 

@@ -13,6 +13,7 @@ from dipole.data.samplers import InTurns, Order
 from dipole.errors import InputError
 from dipole.losses import same_label_nt_xent_loss
 from dipole.methods.joint_embedding import JointEmbedding
+from dipole.methods.multimodal.base import ModalityEmbedding
 from dipole.methods.vision.simclr import SimCLR
 from dipole.methods.wrapping import Wrapping
 from dipole.nn.stages import concatenate_stages
@@ -38,7 +39,8 @@ class MultiStage(Wrapping):
     the last one holds the model of all.
 
     Args:
-        base: the method of every stage, which embeds views of images.
+        base: the method of every stage: one that embeds views of images, or one of several modalities, whose images
+            (or first modality) are clustered.
         stages: encoders, the ordinary first one among them.
         clusters: K of each stage.
         negatives: `"sampler"`: every batch is of one pseudo-label; `"mask"`: ordinary batches, in which pairs of
@@ -81,10 +83,11 @@ class MultiStage(Wrapping):
             "some samples and misses others.",
             "Labels of fewer samples than a batch are joined with their neighbours; the authors drop them silently.",
             "k-means by FAISS in float32, over all samples; the authors use scikit-learn's minibatches under autocast.",
+            "Stages of embeddings of several modalities weigh alike; in the authors' evaluation by their norms.",
             "The released code has no unimodal part; stages start anew, which is the page's reading of the paper.",
         ),
     )
-    wraps = JointEmbedding
+    wraps = (JointEmbedding, ModalityEmbedding)
 
     def __init__(
         self,
@@ -203,4 +206,11 @@ class MultiStage(Wrapping):
     def embed(self, inputs: Any) -> Tensor:
         """Return the embeddings of all encoders, concatenated."""
         parts = [encoder.embed(inputs) for encoder in (*self.earlier, self.base)]
-        return concatenate_stages(parts, self.normalize)
+        # Modalities are compared by inner products of embeddings of length 1.
+        several = isinstance(self.base, ModalityEmbedding) and self.normalize == "none"
+        return concatenate_stages(parts, "after" if several else self.normalize)
+
+    def missing_embedding(self, name: str) -> Tensor | None:
+        """Return what stands for a modality that is missing in a query, for all stages."""
+        found = self.base.missing_embedding(name)  # type: ignore[operator]
+        return None if found is None else found.repeat(self.stage + 1) / (self.stage + 1) ** 0.5
