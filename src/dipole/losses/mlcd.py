@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from dipole.errors import InputError
-from dipole.losses.common import Reduction, reduce, unit_rows
+from dipole.losses.common import Reduction, inner_products, reduce, unit_rows
 from dipole.ops.checks import check_at_least, check_choice, check_embeddings
 from dipole.ops.door import public
 
@@ -157,7 +157,7 @@ def multilabel_cluster_loss(
         raise InputError(f"masks are {tuple(positive.shape)} and {tuple(negative.shape)}: expected {shape}.")
     if bool((positive & negative).any()):
         raise InputError("a class is marked as a sample's own and as another one: leave one of the marks out.")
-    cosine = unit_rows(embeddings) @ unit_rows(class_weights).T
+    cosine = inner_products(unit_rows(embeddings), unit_rows(class_weights))
     logits = margin_logits(cosine, positive, scale=scale, margin=margin, kind=kind)
     return reduce(discrimination(class_terms(logits, positive, negative), mode), reduction)
 

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from dipole.errors import InputError
-from dipole.losses.common import Reduction, reduce, unit_rows
+from dipole.losses.common import Reduction, inner_products, reduce, unit_rows
 from dipole.losses.mlcd import (
     MARGINS,
     ClassTerms,
@@ -122,11 +122,9 @@ class PartialClassifier(nn.Module):
         self.kept, places = sample_classes(own, len(self.weight), self.ratio, uniform=uniform)
         self.rows = self.weight[self.kept].requires_grad_()
         positive = own_classes(places, len(self.kept))
-        # Half precision would round cosines by more than a margin is worth.
-        with torch.autocast(embeddings.device.type, enabled=False):
-            cosine = unit_rows(everyone) @ unit_rows(self.rows).T
-            logits = margin_logits(cosine, positive, scale=self.scale, margin=self.margin, kind=self.kind)
-            values = discrimination(_joined(class_terms(logits, positive, ~positive)), self.mode)
+        cosine = inner_products(unit_rows(everyone), unit_rows(self.rows))
+        logits = margin_logits(cosine, positive, scale=self.scale, margin=self.margin, kind=self.kind)
+        values = discrimination(_joined(class_terms(logits, positive, ~positive)), self.mode)
         start = rank() * len(embeddings)
         return reduce(values[start : start + len(embeddings)], reduction)
 

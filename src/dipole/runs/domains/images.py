@@ -87,6 +87,8 @@ class Images(Domain):
             return resolved
         if "num_classes" in cls.arguments():
             raise InputError(f"{config.name} learns from labels, which generated images lack: leave them out.")
+        if "stage" in cls.arguments():
+            raise InputError(f"{config.name} draws its batches by an order of its own: leave out --loading.generated.")
         generated = self._lasting(str(resolved.loading["generated"]))
         return replace(
             resolved, loading={**resolved.loading, "generated": generated, "share_of_real": data.inflation.share}
