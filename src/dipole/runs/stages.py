@@ -55,13 +55,15 @@ def train_stages(
     ]
     if configs[0].init_from == PREVIOUS:
         raise InputError("the first stage has none before it to start from: leave out `init_from: previous`.")
-    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    # The first process of a distributed run starts the others, which find what it has written here.
+    first = rank_zero_only.rank in (None, 0)
+    if first and not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists already: add --resume to continue it, or choose another --out.")
     if resume and not (out / STAGES).is_file():
         raise InputError(f"{out} holds no run in stages: nothing to resume.")
     if Run(out).finished:
         raise InputError(f"the run in {out} is finished: there is nothing to resume.")
-    if not resume:
+    if first and not resume:
         with atomic_write(out / STAGES) as temporary:
             content = [asdict(config) for config in configs]
             temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")

@@ -114,6 +114,7 @@ def train(
             raise KeyboardInterrupt from error
         if trainer.is_global_zero:
             domain.save(method, config, run.model)
+        trainer.strategy.barrier()  # a next stage starts from what the first process has written
     return run
 
 
