@@ -72,6 +72,18 @@ def test_the_last_model_holds_the_encoders_of_all_stages(tmp_path: Path) -> None
     assert not torch.equal(last[:, width : 2 * width], first), "a stage begins with weights of its own"
 
 
+def test_a_run_is_repeated_from_the_settings_of_its_first_stage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_stages(tmp_path / "run")
+    flags = ["--monitor.every", "off", "--out", str(tmp_path / "again")]
+    assert main(["train", "--config", str(run.config), *flags]) == 2
+    assert "stages/1/config.yaml" in capsys.readouterr().err
+    assert main(["train", "--config", str(run.path / "stages" / "1" / "config.yaml"), *flags]) == 0
+    again = Run(tmp_path / "again").model / "model.safetensors"
+    assert again.read_bytes() == (run.model / "model.safetensors").read_bytes()
+
+
 def test_a_batch_is_of_one_pseudo_label() -> None:
     method = stage_of(small_labels="drop")
     labels = method.refreshed["pseudo_label"]

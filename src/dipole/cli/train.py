@@ -124,6 +124,8 @@ def _settings(name: str | None, flags: list[str]) -> dict[str, Any]:
         known = ", ".join(recipes())
         raise InputError(f"name a recipe or a method: `dipole train NAME`. Recipes: {known}.")
     given = {} if config is None else read_settings(config)
+    if given.get("method", {}).get("stage"):
+        raise InputError(f"--config {config} is of a later stage of a run: give RUN/stages/1/config.yaml, its first.")
     if name is None:
         settings = given
     else:
