@@ -56,7 +56,7 @@ def train_stages(
     if configs[0].init_from == PREVIOUS:
         raise InputError("the first stage has none before it to start from: leave out `init_from: previous`.")
     # The first process of a distributed run starts the others, which find what it has written here.
-    first = rank_zero_only.rank in (None, 0)
+    first = not getattr(rank_zero_only, "rank", 0)
     if first and not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists already: add --resume to continue it, or choose another --out.")
     if resume and not (out / STAGES).is_file():
