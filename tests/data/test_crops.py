@@ -9,8 +9,9 @@ from torch import nn
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms import functional as tv
 
-from dipole.data import ImageDataModule
+from dipole.data import ImageDataModule, load_images
 from dipole.data.decode import UnreadableImageError, decode_crops
+from dipole.data.inflated import InflatedImageSet
 from dipole.data.multimodal import load_modalities
 from dipole.errors import InputError
 from dipole.views import DINOViews, SimCLRViews
@@ -202,3 +203,14 @@ def test_crops_are_finished_as_they_are(flip):
     crops = torch.randint(0, 256, (2, 3, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     views = SimCLRViews(16, flip=flip, jitter=0, grayscale=0).finish(crops)
     torch.testing.assert_close(views, (crops.flip(-1) if flip else crops) / 255)
+
+
+def test_generated_photos_are_cropped_like_real_ones(photos):
+    folder = load_images(photos, 16)
+    both = InflatedImageSet(folder, folder)
+    boxes = SimCLRViews(16).boxes
+    drawn = SimCLRViews(16).draw_crops(3, torch.Generator().manual_seed(0))
+    indices = torch.tensor([1, 17, 31])
+    made = both.fetch_crops(indices, lambda row, height, width: boxes(drawn[row], height, width), 16)
+    plain = folder.fetch_crops(indices % 16, lambda row, height, width: boxes(drawn[row], height, width), 16)
+    assert torch.equal(made, plain)

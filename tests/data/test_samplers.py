@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 
 from dipole.data.epoch_sampler import EpochSampler
-from dipole.data.samplers import ClassBalanced, Distinct, Episodes, OneLabel, Order, Shuffled, Weighted
+from dipole.data.samplers import ClassBalanced, Distinct, Episodes, InTurns, OneLabel, Order, Shuffled, Weighted
 from dipole.errors import InputError
 
 
@@ -20,6 +20,7 @@ LABELS = torch.arange(60) % 5
 ORDERS: dict[str, Callable[[], Order]] = {
     "shuffled": lambda: Shuffled(60),
     "one label": lambda: OneLabel(LABELS, 4),
+    "in turns": lambda: InTurns(LABELS, 4),
     "balanced": lambda: ClassBalanced(LABELS),
     "episodes": lambda: Episodes(LABELS, ways=3, samples=4, episodes=5),
     "distinct": lambda: Distinct(LABELS.tolist(), 4),
@@ -112,3 +113,20 @@ def test_weights() -> None:
     for weights in ([0.0, 0.0], [1.0, -1.0], [float("nan"), 1.0], [float("inf"), 1.0]):
         with pytest.raises(InputError, match="weights must be finite"):
             Weighted(torch.tensor(weights)).draw(generator())
+
+
+@given(st.lists(st.integers(-1, 4), min_size=1, max_size=60), st.integers(1, 9), st.integers(0, 5))
+def test_labels_take_turns_with_full_batches(labels: list[int], batch_size: int, seed: int) -> None:
+    table = torch.tensor(labels)
+    counts = [int((table == label).sum()) // batch_size for label in range(5)]
+    if not sum(counts):
+        with pytest.raises(InputError, match=r"no sample has a label|fewer than a batch"):
+            InTurns(table, batch_size)
+        return
+    order = InTurns(table, batch_size)
+    drawn = order.draw(generator(seed))
+    assert len(drawn) == len(order) == sum(counts) * batch_size
+    assert len(drawn.unique()) == len(drawn), "no sample comes twice"
+    turns = [int(label) for round_ in range(max(counts)) for label in range(5) if round_ < counts[label]]
+    assert table[drawn].view(-1, batch_size)[:, 0].tolist() == turns
+    assert order.dropped == pytest.approx(1 - len(drawn) / len(labels))

@@ -29,9 +29,13 @@ from dipole.losses import (
     info_nce_loss,
     multi_positive_info_nce_loss,
     multi_text_clip_loss,
+    multilabel_cluster_loss,
     nt_xent_loss,
     own_negatives_info_nce_loss,
     pairwise_clip_loss,
+    same_index_nt_xent_loss,
+    same_label_clip_loss,
+    same_label_nt_xent_loss,
     simple_contrastive_loss,
     sup_con_loss,
     symile_loss,
@@ -86,6 +90,11 @@ def sup_con(z1: Tensor, z2: Tensor) -> Tensor:
 def classes(a: Tensor) -> Tensor:
     """Three classes that move with a permutation of the rows."""
     return (a[:, 0] > 0).long() + (a[:, 1] > 0).long()
+
+
+def own_columns(a: Tensor) -> Tensor:
+    """Which rows of the other view are a row's own classes: those of the same of three classes."""
+    return classes(a)[:, None] == classes(a)
 
 
 def half_open(a: Tensor) -> Tensor:
@@ -156,6 +165,11 @@ SMOOTH: dict[str, Loss] = {
     "dcl": lambda a, b: dcl_loss(a, b, temperature=0.3),
     "dclw, weights attached": lambda a, b: dclw_loss(a, b, temperature=0.3, detach_weight=False),
     "sup_con": sup_con,
+    "same_label": lambda a, b: same_label_nt_xent_loss(a, b, classes(a), temperature=0.3),
+    "same_label, clip": lambda a, b: same_label_clip_loss(a, b, classes(a), temperature=0.3),
+    "same_index": lambda a, b: same_index_nt_xent_loss(torch.cat([a, b]), classes(a).repeat(2), temperature=0.3),
+    "mlcd": lambda a, b: multilabel_cluster_loss(a, b, own_columns(a), scale=4.0, margin=0.2),
+    "mlc": lambda a, b: multilabel_cluster_loss(a, b, own_columns(a), scale=4.0, margin=0.2, mode="mlc"),
     "arbitrary_pair": arbitrary_pairs,
     "arbitrary_pair, prenormalised": lambda a, b: arbitrary_pairs(a, b, similarity="prenormalised"),
     "arbitrary_pair, macro": lambda a, b: arbitrary_pairs(a, b, reduction="macro"),

@@ -49,6 +49,11 @@ def build(name: str, **options: Any) -> Any:
         options = {"num_hard": 8, "num_pairs": 4, "num_with_query": 2, "mixing_warmup_epochs": 0, **options}
     if name == "groco":
         options = {"top_k": 3, **options}  # a batch has fewer negatives than the authors' 10
+    if name == "mlcd":
+        method = get_method(name)(**{**SMALL, "clusters": 6, "positives": 2, "ratio": 1.0, **options})
+        method.refreshed = {"labels": torch.arange(64).remainder(6)[:, None] + torch.tensor([[0, -1]])}
+        method.setup("fit")
+        return method
     return get_method(name)(**{**SMALL, **options})
 
 

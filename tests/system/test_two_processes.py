@@ -45,3 +45,16 @@ def test_training_with_two_processes(tmp_path: Path) -> None:
     assert rows[-1].startswith("1,10,")  # 1347 images in steps of 2 × 128
     with torch.inference_mode():
         assert load(tmp_path / "run").embed(torch.rand(2, 3, 16, 16)).isfinite().all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "flags", [["multistage", "--method.stages", "3"], ["mlcd", "--method.clusters", "21"]], ids=["stages", "classes"]
+)
+def test_stages_and_shared_classes_in_two_processes(flags: list[str], tmp_path: Path) -> None:
+    trainer = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
+    options = ["--epochs", "1", "--batch-size", "32", "--monitor.every", "off"]
+    result = run("-m", "dipole", "train", *flags, "--out", tmp_path / "run", *options, *trainer)
+    assert result.returncode == 0, result.stderr[-3000:]
+    with torch.inference_mode():
+        assert load(tmp_path / "run").embed(torch.rand(2, 3, 16, 16)).isfinite().all()

@@ -27,8 +27,12 @@ from dipole.losses import (
     info_nce_loss,
     multi_positive_info_nce_loss,
     multi_text_clip_loss,
+    multilabel_cluster_loss,
     nt_xent_loss,
     pairwise_clip_loss,
+    same_index_nt_xent_loss,
+    same_label_clip_loss,
+    same_label_nt_xent_loss,
     simple_contrastive_loss,
     sup_con_loss,
     symile_loss,
@@ -36,6 +40,7 @@ from dipole.losses import (
 )
 from dipole.methods.base import Method
 from dipole.negatives import Queue
+from dipole.nn import PartialClassifier
 from dipole.ops import gather as gather_rows
 from dipole.runs.refresh import Refresh
 
@@ -115,6 +120,11 @@ OBJECTIVES: dict[str, Objective] = {
     "groco attached": views(groco_loss, top_k=3, stop_gradient=False, num_positive_views=2),
     "groco ids": groco_with_ids,
     "sup_con": supervised,
+    "same label": lambda z, labels, gather: same_label_nt_xent_loss(z[0], z[1], labels, gather=gather),
+    "same label, clip": lambda z, labels, gather: same_label_clip_loss(z[0], z[1], labels, gather=gather),
+    "same index": lambda z, labels, gather: same_index_nt_xent_loss(
+        z.transpose(0, 1).flatten(0, 1), labels.repeat_interleave(VIEWS), gather=gather
+    ),
     "arbitrary pairs": arbitrary_pairs,
     "arbitrary pairs, macro": partial(arbitrary_pairs, reduction="macro"),
     "arbitrary pairs, macro_valid": partial(arbitrary_pairs, reduction="macro_valid", similarity="prenormalised"),
@@ -171,6 +181,30 @@ class Remembering(Method):
         return {"embeddings": embeddings, "index": index}
 
 
+def check_classifier(z: Tensor, mine: slice, mode: Any, kind: Any) -> None:
+    """Classes in two parts give the loss, gradients and weights after a step of one process with all classes."""
+    classes, labels = 7, torch.tensor([[0, 5, 5], [6, -1, -1], [2, 3, 4]]).repeat(len(z) // 3, 1)
+    torch.manual_seed(0)
+    parts = PartialClassifier(DIM, classes, ratio=1.0, scale=8.0, margin=0.2, mode=mode, kind=kind).double()
+    weight = parts.stored()["weight"].requires_grad_()
+    mask = torch.zeros(len(z), classes + 1, dtype=torch.bool).scatter_(1, labels.remainder(classes + 1), True)[:, :-1]
+    rows, whole = z[mine].detach().requires_grad_(), z.detach().requires_grad_()
+    loss = parts(rows, labels[mine])
+    joined = multilabel_cluster_loss(whole, weight, mask, scale=8.0, margin=0.2, mode=mode, kind=kind)
+    value = loss.detach().clone()
+    dist.all_reduce(value)
+    torch.testing.assert_close(value / dist.get_world_size(), joined.detach(), rtol=TOLERANCE, atol=TOLERANCE)
+    loss.backward()
+    joined.backward()
+    assert rows.grad is not None
+    assert whole.grad is not None
+    torch.testing.assert_close(rows.grad / dist.get_world_size(), whole.grad[mine], rtol=TOLERANCE, atol=TOLERANCE)
+    parts.update(0.1, weight_decay=0.5)
+    optimizer = torch.optim.AdamW([weight], lr=0.1, weight_decay=0.5)
+    optimizer.step()
+    torch.testing.assert_close(parts.stored()["weight"], weight.detach(), rtol=TOLERANCE, atol=TOLERANCE)
+
+
 def check_refresh() -> None:
     """Every process sees the embeddings of all samples in their order, also where the samples do not divide evenly."""
     samples = torch.randn(7, DIM, generator=torch.Generator().manual_seed(2))
@@ -206,6 +240,8 @@ def main() -> None:
             dist.all_reduce(actual)  # data-parallel training averages
             torch.testing.assert_close(actual / size, wanted, rtol=TOLERANCE, atol=TOLERANCE, msg=name)
     check_queue(encoder(inputs)[0], mine)
+    for mode, kind in (("mlcd", "cosface"), ("mlc", "cosface"), ("mlcd", "arcface")):
+        check_classifier(encoder(inputs)[0], mine, mode, kind)
     check_refresh()
     try:
         nt_xent_loss(torch.randn(2 + rank, DIM), torch.randn(2 + rank, DIM), gather=True)

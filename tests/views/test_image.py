@@ -268,3 +268,20 @@ def test_two_equal_kinds_are_one():
 def test_the_base_class_makes_no_views():
     with pytest.raises(NotImplementedError):
         ImageViews(8)(torch.rand(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize(("kinds", "kept"), [("a", "crop"), ("d", "jitter"), ("e", "flip"), ("", "nothing")])
+def test_kinds_that_are_left_out_do_nothing(kinds: str, kept: str) -> None:
+    images = torch.rand(16, 3, 16, 16)
+    views = SimCLRViews(16, kinds=kinds, blur=0.5)(images, generator=torch.Generator().manual_seed(0))
+    same = torch.isclose(views, images.expand(2, -1, -1, -1, -1), atol=1e-5).flatten(2).all(dim=2)
+    flipped = torch.isclose(views, images.flip(3).expand(2, -1, -1, -1, -1), atol=1e-5).flatten(2).all(dim=2)
+    if kept == "nothing":
+        assert bool(same.all())
+    elif kept == "flip":
+        assert bool((same | flipped).all())
+        assert bool(flipped.any())
+    else:
+        assert not bool(same.all())
+    with pytest.raises(InputError, match="expected letters"):
+        SimCLRViews(16, kinds="xyz")

@@ -23,6 +23,7 @@ COMMANDS = {
     "rewrite": "rewrite the captions of a table with a language model",
     "export": "write the encoder of a run as ONNX",
     "report": "make one HTML page of a run",
+    "audit": "ask what manipulated training images could do to a run",
     "analyse": "show what each temperature would penalise on a run's embeddings",
     "claims": "list or run the experiments behind the papers' claims",
 }

@@ -50,7 +50,7 @@ def run(arguments: Sequence[str]) -> None:
     from lightning.pytorch.utilities import rank_zero_only
 
     from dipole.runs import Run, train
-    from dipole.runs.stages import saved_stages, stages_of, train_stages
+    from dipole.runs.stages import saved_stages, staged, stages_of, train_stages
 
     if name is None and "--resume" in flags and "--config" not in flags:
         # The run itself says what it is.
@@ -67,8 +67,9 @@ def run(arguments: Sequence[str]) -> None:
         settings = _settings(name, flags)
         found = [_config(each, flags) for each in stages_of(settings) or [settings]]
         configs, (out, resume) = [config for config, _ in found], found[0][1]
-        if "stages" in settings:
-            result = train_stages(configs, out, resume=resume, monitor=monitor)
+        alone = staged(configs[0]) if len(configs) == 1 else None
+        if "stages" in settings or alone:
+            result = train_stages(alone or configs, out, resume=resume, monitor=monitor)
         else:
             result = train(configs[0], out, resume=resume, monitor=monitor)
     # Every process of a distributed run comes here; one tells the result.
@@ -123,6 +124,8 @@ def _settings(name: str | None, flags: list[str]) -> dict[str, Any]:
         known = ", ".join(recipes())
         raise InputError(f"name a recipe or a method: `dipole train NAME`. Recipes: {known}.")
     given = {} if config is None else read_settings(config)
+    if given.get("method", {}).get("stage"):
+        raise InputError(f"--config {config} is of a later stage of a run: give RUN/stages/1/config.yaml, its first.")
     if name is None:
         settings = given
     else:
@@ -177,9 +180,10 @@ def _parser(
     if name is None:
         return result
     from dipole.methods.registry import get_method
+    from dipole.methods.wrapping import Wrapping
     from dipole.runs.domains import domain_of
 
-    method = get_method(name)
+    method = wrapper = get_method(name)
     domain = domain_of(name, settings.get("method", {}))
     if domain.name == "images":
         result.add_argument("--image_size", type=int | None, default=None, help="pixels; the data set's own by default")
@@ -194,6 +198,11 @@ def _parser(
     given = {key: value for key, value in settings.items() if key != "name"}
     if domain.name != "images" and given.get("image_size") is None:
         given.pop("image_size", None)  # stands in the settings of every run
+    if "loading" in given:
+        given["loading"] = {k: v for k, v in given["loading"].items() if k not in domain.derived_loading_options}
+    changed = wrapper.view_changes(method) if issubclass(wrapper, Wrapping) else {}
+    if changed:
+        given["views"] = {**changed, **given.get("views", {})}
     if "method" in given:
         given["method"] = {k: v for k, v in given["method"].items() if k not in domain.derived_method_options}
         if base is not None:
@@ -229,11 +238,12 @@ def _summary(result: Any) -> None:
     caption = f"dipole evaluate {result.path}\ndipole report {result.path}"
     show(f"{result.path}: last epoch", {"metric": "left", "value": "right"}, rows, caption=caption)
     if last.get("knn") and last.get("knn_untrained"):
-        print(in_words(float(last["knn"]), float(last["knn_untrained"])))
+        started = result.settings().init_from is not None
+        print(in_words(float(last["knn"]), float(last["knn_untrained"]), started))
 
 
-def in_words(trained: float, untrained: float) -> str:
-    """Say what training has done to the accuracy of nearest neighbours.
+def in_words(trained: float, untrained: float, started: bool = False) -> str:
+    """Say what training has done to the accuracy of nearest neighbours; of a run that started from another one, too.
 
     Example:
         >>> in_words(0.9, 0.8)
@@ -241,10 +251,11 @@ def in_words(trained: float, untrained: float) -> str:
     """
     first = f"Nearest neighbours name the class of {trained:.1%} of the test images".replace("%", " %")
     before = f"{untrained:.1%}".replace("%", " %")
+    what = "what the run started from" if started else "the untrained encoder"
     if trained > untrained:
-        return f"{first}; with the untrained encoder it was {before}."
+        return f"{first}; with {what} it was {before}."
     return (
-        f"{first}, no more than with the untrained encoder ({before}): training has not helped yet. What usually does: "
+        f"{first}, no more than with {what} ({before}): training has not helped yet. What usually does: "
         "more epochs, a learning rate 3 or 10 times larger or smaller, milder crops (--views.crop_scale [0.3,1]), a "
         "larger batch."
     )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -13,10 +13,12 @@ from torch.utils.data import DataLoader, Dataset
 from dipole import ops
 from dipole.data.epoch_sampler import EpochSampler, Place, PlaceSampler
 from dipole.data.image_set import ImageSet
+from dipole.data.inflated import InflatedImageSet, Inflation, Replicated, inflate, load_generated
 from dipole.data.randomness import keyed_generator
 from dipole.data.registry import load_image_sets
-from dipole.data.samplers import Sampling
+from dipole.data.samplers import Order, Sampling, Weighted
 from dipole.errors import InputError
+from dipole.ops.checks import check_at_least, check_choice
 
 Batch = dict[str, Tensor]
 _CROPS = 1  # sets the random numbers of crops apart from those of the rest of the views
@@ -47,6 +49,11 @@ class ImageDataModule(LightningDataModule):
             without it batches carry no views.
         num_workers: processes that load batches; worth it for image folders, not for sets in memory.
         seed: 0 or more.
+        generated: a folder or an .npz file of generated images that are trained on beside the real ones, see
+            `dipole.data.inflated`; or a set of them. Only training draws them: `train_set` holds the real ones.
+        replication: how often each real image is drawn while a generated one is drawn once.
+        drawing: `"replicate"`: an epoch has every copy once; `"sampler"`: it has as many draws as there are real
+            images, by the same probabilities, so that epochs are as long as without generated images.
 
     Raises:
         InputError: a setting is out of range, or `views.size` differs from `image_size`; and, when the sets are first
@@ -69,8 +76,14 @@ class ImageDataModule(LightningDataModule):
         views: Callable[..., Tensor] | None = None,
         num_workers: int = 0,
         seed: int = 0,
+        generated: str | Path | ImageSet | None = None,
+        replication: int = 10,
+        drawing: Literal["replicate", "sampler"] = "replicate",
     ) -> None:
         super().__init__()
+        check_at_least(replication, 0, "replication")
+        check_choice(drawing, ("replicate", "sampler"), "drawing")
+        self.generated, self.replication, self.drawing = generated, replication, drawing
         if batch_size < 2:
             raise InputError(f"batch_size is {batch_size}: contrasting needs 2 or more images in a batch.")
         if num_workers < 0 or seed < 0 or (image_size is not None and image_size < 1):
@@ -130,6 +143,24 @@ class ImageDataModule(LightningDataModule):
         """The test images."""
         return self._sets[1]
 
+    @cached_property
+    def drawn_set(self) -> ImageSet:
+        """What training draws from: the training images and, if there are any, the generated ones behind them."""
+        if self.generated is None:
+            return self.train_set
+        made = self.generated
+        return InflatedImageSet(
+            self.train_set, made if isinstance(made, ImageSet) else load_generated(made, self.train_set.input_shape)
+        )
+
+    @property
+    def inflation(self) -> Inflation | None:
+        """How real and generated images are mixed; None without generated ones."""
+        if self.generated is None:
+            return None
+        real = len(self.train_set)
+        return inflate(real, len(self.drawn_set) - real, self.replication)
+
     @property
     def num_classes(self) -> int:
         """Number of classes of the main label; 0 without labels."""
@@ -155,11 +186,10 @@ class ImageDataModule(LightningDataModule):
         Raises:
             InputError: there are fewer than two images for each process.
         """
-        order = None if self.sampling is None else self.sampling(self.train_set, self.batch_size * ops.world_size())
-        images: Any = self.train_set
-        sampler = EpochSampler(images, self.seed, order=order)
+        images: Any = self.drawn_set
+        sampler = EpochSampler(images, self.seed, order=self._order())
         if hasattr(images, "fetch_crops") and hasattr(self._views, "draw_crops"):
-            sampler = PlaceSampler(images, self.seed, order=order)
+            sampler = PlaceSampler(images, self.seed, order=self._order())
             images = CroppedImages(images, self._views, self.batch_size, self.seed, ops.rank())
         if len(sampler) < 2:
             raise InputError(
@@ -170,6 +200,18 @@ class ImageDataModule(LightningDataModule):
             # Lightning tells the sampler too, but only after the workers of a resumed run have begun to fetch.
             sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
         return self._loader(images, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
+
+    def _order(self) -> Order | None:
+        """The order that the method asks for, or that of real and generated images."""
+        asked = None if self.sampling is None else self.sampling(self.drawn_set, self.batch_size * ops.world_size())
+        mixture = self.inflation
+        if mixture is None:
+            return asked
+        if asked is not None:
+            raise InputError("the method draws its batches by an order of its own: leave out --loading.generated.")
+        if self.drawing == "sampler":
+            return Weighted(mixture.weights, len(self.train_set))
+        return Replicated(mixture)
 
     def embed_dataloader(self, which: str = "test") -> DataLoader[Batch]:
         """Every image once, in the order of the set, without views.

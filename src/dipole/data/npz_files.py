@@ -86,7 +86,7 @@ def _make_sets(
     name: str, path: Path, parts: list[tuple[np.ndarray, np.ndarray | None]], classes: np.ndarray | None
 ) -> tuple[TensorImageSet, ...]:
     """One image set per (images, labels), with one numbering of the classes for all."""
-    images = [_channels_first(x, path) for x, _ in parts]
+    images = [channels_first(x, path) for x, _ in parts]
     if any(y is None for _, y in parts):
         return tuple(TensorImageSet(name, x) for x in images)
     columns = [_label_column(y, len(x), path) for x, y in parts if y is not None]
@@ -102,7 +102,7 @@ def _make_sets(
     return tuple(TensorImageSet(name, x, {"label": y}, {"label": names}) for x, y in zip(images, labels, strict=True))
 
 
-def _channels_first(images: np.ndarray, path: Path) -> Tensor:
+def channels_first(images: np.ndarray, path: Path) -> Tensor:
     """Turn the accepted layouts into uint8 (N, 1 or 3, H, W)."""
     if images.dtype != np.uint8:
         raise InputError(f"{path}: images are {images.dtype}, expected uint8 (0 to 255). Floats in [0, 1]: times 255.")

@@ -100,6 +100,62 @@ class OneLabel(Order):
         return torch.cat([batches[place] for place in places.tolist()])
 
 
+class InTurns(Order):
+    """Batches whose samples share a label; the labels take turns: 0, 1, …, M − 1, 0, …, each with its next full batch.
+
+    A label's samples are shuffled, and batches are taken from their end. What does not fill a batch is left out in this
+    epoch, and so are labels of fewer samples than a batch: `dropped` is their share.
+
+    Zhang et al.: *Learning the Unlearned: Mitigating Feature Suppression in Contrastive Learning* (ECCV 2024).
+
+    Args:
+        labels: (N,); samples with a negative label are left out.
+        batch_size: samples in a batch of all processes together.
+
+    Raises:
+        InputError: no label has enough samples for a batch.
+
+    Example:
+        >>> order = InTurns(torch.tensor([0, 1, 0, 1, 0, 1, 1]), 2).draw(torch.Generator().manual_seed(0))
+        >>> [sorted({(0, 1, 0, 1, 0, 1, 1)[i] for i in part.tolist()}) for part in order.split(2)]
+        [[0], [1], [1]]
+    """
+
+    def __init__(self, labels: Int64[Tensor, "n"], batch_size: int) -> None:
+        check_at_least(batch_size, 1, "batch_size")
+        self.groups, self.batch_size = _members(labels.cpu()), batch_size
+        self.size = sum(len(members) // batch_size * batch_size for members in self.groups)
+        if not self.size:
+            largest = max(map(len, self.groups))
+            raise InputError(
+                f"the largest of {len(self.groups)} labels has {largest} samples, fewer than a batch of {batch_size}: "
+                "use smaller batches or fewer clusters."
+            )
+        self.dropped = 1 - self.size / max(1, len(labels))
+
+    def __len__(self) -> int:
+        return self.size
+
+    def draw(self, generator: torch.Generator) -> Int64[Tensor, "n"]:
+        """Return batch after batch."""
+        return in_turns(
+            [members[torch.randperm(len(members), generator=generator)] for members in self.groups], self.batch_size
+        )
+
+
+def in_turns(groups: Sequence[Int64[Tensor, "_"]], batch_size: int) -> Int64[Tensor, "n"]:
+    """Return full batches of groups that take turns, each from the end of what is left of a group.
+
+    Example:
+        >>> in_turns([torch.tensor([0, 1, 2, 3, 4]), torch.tensor([5, 6])], 2).tolist()
+        [2, 3, 5, 6, 0, 1]
+    """
+    full = [members[: len(members) // batch_size * batch_size].split(batch_size) for members in groups]
+    rounds = max((len(batches) for batches in full), default=0)
+    taken = [batches[-1 - turn] for turn in range(rounds) for batches in full if turn < len(batches)]
+    return torch.cat(taken) if taken else torch.empty(0, dtype=torch.int64)
+
+
 class ClassBalanced(Order):
     """Every class equally often: a class is drawn, then a sample of it, each sample once before any comes again.
 

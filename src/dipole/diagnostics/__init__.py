@@ -7,6 +7,7 @@ from dipole.diagnostics.geometry import Geometry, geometry
 from dipole.diagnostics.hypersphere import alignment, uniformity
 from dipole.diagnostics.isotropy import isotropy
 from dipole.diagnostics.monitor import GeometryMonitor, GraphGeometryMonitor, TextGeometryMonitor
+from dipole.diagnostics.overlap_graph import labelling_error, laplacian_spectrum, overlap_graph
 from dipole.diagnostics.proxy_task import false_negative_share, proxy_accuracy
 from dipole.diagnostics.rank import effective_rank, spread
 from dipole.diagnostics.repetition import coherence, diversity, rep_n
@@ -55,10 +56,13 @@ __all__ = [
     "geometry",
     "gradient_landscape",
     "isotropy",
+    "labelling_error",
+    "laplacian_spectrum",
     "local_separation",
     "loss_at_infinite_temperature",
     "loss_at_zero_temperature",
     "loss_gradients",
+    "overlap_graph",
     "penalties",
     "penalty_entropy",
     "penalty_of",

@@ -38,6 +38,7 @@ class Geometry(TypedDict):
     effective_rank: float  # of the normalised embeddings
     positive: Moments
     negative: Moments
+    auc: float  # of positive against negative scores: 0.5 where they overlap wholly, 1 where not at all
     histogram: Histogram
 
 
@@ -76,6 +77,7 @@ def geometry(
         effective_rank=float(effective_rank(unit_rows(x))),
         positive=_moments(scores.positive),
         negative=_moments(scores.negative),
+        auc=scores.auc,
         histogram=Histogram(
             edges=scores.edges.tolist(),
             positive=scores.positive.density.tolist(),

@@ -82,6 +82,7 @@ class GeometryMonitor(Callback):
             "positive_variance": found["positive"]["variance"],
             "negative_mean": found["negative"]["mean"],
             "negative_variance": found["negative"]["variance"],
+            "score_auc": found["auc"],
         }
         if found["tolerance"] is not None:
             scalars["tolerance"] = found["tolerance"]

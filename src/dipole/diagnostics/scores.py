@@ -27,6 +27,7 @@ class ScoreDistributions(NamedTuple):
     positive: Scores
     negative: Scores
     edges: Float[Tensor, "edges"]
+    auc: float  # share of pairs of a positive and a negative score in which the positive is larger; ties count half
 
 
 @public
@@ -42,7 +43,8 @@ def score_distributions(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"], bins: 
         bins: number of equal bins on [−1, 1].
 
     Returns:
-        Mean, variance and density of both kinds of score, and the bins + 1 edges.
+        Mean, variance and density of both kinds of score, the bins + 1 edges, and how far the two overlap: the area
+        under the curve is 0.5 where they cannot be told apart, and 1 where every positive is above every negative.
 
     Raises:
         InputError: shapes differ, a value is not finite, bins is below 1, or there is one sample only.
@@ -61,13 +63,18 @@ def score_distributions(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"], bins: 
     x, y = unit_rows(x), unit_rows(y)
     positive = (x * y).sum(dim=1).double()
     own, counts = torch.zeros(2, bins, dtype=torch.int64, device=x.device)
+    ranked, above = positive.to(x.dtype).sort().values, 0
     for rows, similarity in similarity_rows(x, y):
         own += _counts(similarity.diagonal(rows.start), bins)
         counts += _counts(similarity, bins)
+        similarity.diagonal(rows.start).fill_(torch.inf)  # no positive is above it
+        # Twice the number of positives above each negative, those that equal it once.
+        above += int(sum((len(x) - torch.searchsorted(ranked, similarity, right=r)).sum() for r in (False, True)))
     return ScoreDistributions(
         _scores(positive.sum(), positive.square().sum(), own),
         _scores(*_negative_sums(x.double(), y.double()), counts - own),
         torch.linspace(-1, 1, bins + 1, dtype=torch.float64),
+        above / (2 * len(x) ** 2 * (len(x) - 1)),
     )
 
 

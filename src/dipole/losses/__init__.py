@@ -70,6 +70,7 @@ from dipole.losses.hardness import (
     simple_loss_from_similarities,
 )
 from dipole.losses.info_nce import hard_negatives_info_nce_loss, info_nce_loss, nt_xent_loss
+from dipole.losses.mlcd import margin_logits, margin_softmax_loss, multilabel_cluster_loss
 from dipole.losses.modules import (
     ArbitraryPairLoss,
     CACRLoss,
@@ -107,6 +108,7 @@ from dipole.losses.modules import (
 from dipole.losses.multi_positive import multi_positive_info_nce_loss
 from dipole.losses.non_contrastive import barlow_twins_loss, cross_correlation, prediction_loss
 from dipole.losses.own_negatives import own_negatives_info_nce_loss
+from dipole.losses.same_label import same_index_nt_xent_loss, same_label_clip_loss, same_label_nt_xent_loss
 from dipole.losses.simctg import simctg_loss, token_contrastive_loss
 from dipole.losses.sorting import differentiable_sort, rank_group_probability, sorting_network
 from dipole.losses.sup_con import sup_con_loss
@@ -198,11 +200,14 @@ __all__ = [
     "interpolate_negatives",
     "linear_mmd",
     "local_info_nce_loss",
+    "margin_logits",
+    "margin_softmax_loss",
     "mask_size_penalty",
     "momentum_query_weights",
     "multi_kernel_mmd",
     "multi_positive_info_nce_loss",
     "multi_text_clip_loss",
+    "multilabel_cluster_loss",
     "multilinear_inner_product",
     "node_contrast",
     "npc_multiplier",
@@ -217,6 +222,9 @@ __all__ = [
     "prediction_loss",
     "rank_group_probability",
     "repulsion_weights",
+    "same_index_nt_xent_loss",
+    "same_label_clip_loss",
+    "same_label_nt_xent_loss",
     "sample_mixing_coefficients",
     "sample_partner_labels",
     "simctg_loss",

@@ -102,6 +102,24 @@ class Method(lightning.LightningModule):
         """
         return None
 
+    @classmethod
+    def stage_arguments(cls, arguments: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+        """Return, of a method that trains in stages, what differs in the arguments of each; None for all others.
+
+        Args:
+            arguments: of the method, as settings hold them.
+        """
+        return None
+
+    def given_weights(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weights of another run under the names that they have here."""
+        return given
+
+    @property
+    def begins_anew(self) -> tuple[str, ...]:
+        """Beginnings of the names of weights that are not taken from another run."""
+        return ()
+
     def refresh_embed(self, inputs: Any) -> Tensor:
         """Return the embeddings (N, F) that `refresh` sees; those of `embed` unless a method says otherwise."""
         return self.embed(inputs)

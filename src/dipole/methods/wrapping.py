@@ -62,6 +62,11 @@ class Wrapping(Method):
                 raise
             return getattr(super().__getattr__("base"), name)
 
+    @classmethod
+    def view_changes(cls, base: type[Method]) -> dict[str, Any]:
+        """Return arguments of the views of the base whose defaults are others here."""
+        return {}
+
     def loss_terms(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the loss of the base."""
         return self.base.loss_terms(batch)

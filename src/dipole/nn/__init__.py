@@ -7,6 +7,7 @@ from dipole.nn.missing_modality import MissingModalityProjector
 from dipole.nn.modes import undisturbed
 from dipole.nn.momentum import MomentumEncoder, cosine_momentum
 from dipole.nn.pair_gate import PairGate, gate_statistics
+from dipole.nn.partial_classifier import PartialClassifier
 from dipole.nn.projector import mlp
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "MissingModalityProjector",
     "MomentumEncoder",
     "PairGate",
+    "PartialClassifier",
     "SmallAlexNet",
     "build_encoder",
     "cosine_momentum",

@@ -28,7 +28,7 @@ from dipole.report.section import Section, rendered
 from dipole.report.thumbnails import Sprite, make_sprite
 
 LONGEST_TEXT = 240  # characters that are shown of a text
-MONITORED = (*GEOMETRY, *(f"{name}_{moment}" for name in SCORES for moment in ("mean", "variance")))
+MONITORED = (*GEOMETRY, *(f"{name}_{moment}" for name in SCORES for moment in ("mean", "variance")), "score_auc")
 
 
 def build_report(

@@ -107,6 +107,7 @@ def read_diagnostics(path: Path) -> dict[str, Any] | None:
                 "deviation": [math.sqrt(entry[name]["variance"]) for entry in entries],
                 "density": [[round(value, 4) for value in entry["histogram"][name]] for entry in entries],
             }
+        columns["auc"] = [entry.get("auc") for entry in entries]  # older runs have none
         columns["edges"] = entries[-1]["histogram"]["edges"]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not what GeometryMonitor writes ({error!r}). Train again or delete it.") from error

@@ -28,10 +28,12 @@ def initialise(method: Method, source: str | Path) -> tuple[list[str], list[str]
     Raises:
         InputError: there is no model, or nothing of it fits.
     """
-    given = load(source).state_dict()
+    given = method.given_weights(load(source).state_dict())
     given |= {name.removeprefix("base."): value for name, value in given.items() if name.startswith("base.")}
     copied, anew = [], []
     for name, value in method.state_dict().items():
+        if name.startswith(method.begins_anew):
+            continue
         found = given.get(name, given.get(name.removeprefix("base.")))
         if found is not None and found.shape == value.shape:
             value.copy_(found)

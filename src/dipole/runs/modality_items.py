@@ -10,13 +10,13 @@ from torch import Tensor
 from dipole.data.multimodal import ModalitySet
 from dipole.evaluation.modal import Items
 from dipole.evaluation.zero_shot import class_embeddings
-from dipole.methods.multimodal.base import ModalityEmbedding
+from dipole.methods.multimodal.base import AnyModal
 from dipole.views.modalities import ModalityViews
 
 
 @torch.inference_mode()
 def embed_items(
-    method: ModalityEmbedding, rows: ModalitySet, *, batch_size: int = 256, progress: bool = False
+    method: AnyModal, rows: ModalitySet, *, batch_size: int = 256, progress: bool = False
 ) -> dict[str, Items]:
     """Embed the contents of a set, modality by modality, on a GPU if there is one.
 
@@ -98,7 +98,7 @@ def _shown(name: str, cell: Any, place: int, label: str | None) -> str:
     return f"{name} {place + 1}" + (f" · {label}" if label is not None else "")
 
 
-def queries_of(method: ModalityEmbedding, given: dict[str, Tensor], target: str) -> list[Tensor] | None:
+def queries_of(method: AnyModal, given: dict[str, Tensor], target: str) -> list[Tensor] | None:
     """Return the embeddings (N, D) of all modalities but the target; None if one is missing and cannot be.
 
     Args:
@@ -130,7 +130,7 @@ class ModalEncoder:
         progress: show progress bars.
     """
 
-    def __init__(self, method: ModalityEmbedding, rows: ModalitySet, progress: bool = False) -> None:
+    def __init__(self, method: AnyModal, rows: ModalitySet, progress: bool = False) -> None:
         self.method, self.rows, self.progress = method, rows, progress
         kinds = {name: facts["kind"] for name, facts in method.modalities.items()}
         self.text = next((name for name, kind in kinds.items() if kind == "text"), None)

@@ -8,7 +8,9 @@ from torch import nn
 
 from dipole.errors import InputError
 from dipole.methods.base import Method
-from dipole.methods.multimodal.base import ModalityEmbedding
+from dipole.methods.multimodal.base import AnyModal, ModalityEmbedding
+from dipole.methods.registry import get_method
+from dipole.methods.wrapping import Wrapping, base_of, unwrapped
 from dipole.nn.clip_towers import OPEN_CLIP, ImageTower, TextTower, save_clip, save_clip_tower
 from dipole.nn.modalities import PretrainedText, TokenEncoder
 from dipole.nn.text.encoder import open_tokenizer, quiet
@@ -18,7 +20,7 @@ TOWERS, CLIP = "towers", "clip"
 
 
 def save_modality_model(
-    method: ModalityEmbedding, folder: str | Path, *, name: str, arguments: dict[str, Any], facts: dict[str, Any]
+    method: AnyModal, folder: str | Path, *, name: str, arguments: dict[str, Any], facts: dict[str, Any]
 ) -> None:
     """Write `dipole.json`, `model.safetensors` and, in `towers/NAME/`, the tokenizer of each text modality.
 
@@ -43,11 +45,12 @@ def save_modality_model(
                 tokenizer.save_pretrained(place)
             if isinstance(encoder, PretrainedText) and hasattr(encoder.encoder, "backbone"):
                 encoder.encoder.backbone.save_pretrained(place)  # type: ignore[operator]
-    save_whole_clip(method, folder / CLIP)
+    if not isinstance(method, Wrapping):  # one CLIP is not all that such a method holds
+        save_whole_clip(method, folder / CLIP)
     save_model(method, folder, name=name, arguments=arguments, facts=facts)
 
 
-def save_whole_clip(method: ModalityEmbedding, folder: Path) -> None:
+def save_whole_clip(method: AnyModal, folder: Path) -> None:
     """Write the towers of a CLIP as one model, if the method holds one of images and one of texts and nothing more."""
     towers = [method.encoders[name] for name in method.modalities]
     image = [tower for tower in towers if isinstance(tower, ImageTower)]
@@ -69,7 +72,8 @@ def load_modality_model(folder: Path, config: dict[str, Any], encoder: nn.Module
     Raises:
         InputError: a file is missing or not whole.
     """
-    arguments = dict(config["method"])
+    base = base_of(get_method(config["name"]), config["method"])
+    arguments = dict(config["method"] if base is None else base[1])
     # A model needs nothing but its folder: the one that an encoder came from may be gone.
     own = {
         name: str(tower_folder(folder, name))
@@ -78,17 +82,19 @@ def load_modality_model(folder: Path, config: dict[str, Any], encoder: nn.Module
     }
     arguments["encoders"] = {**(arguments.get("encoders") or {}), **own} or None
     arguments["pretrained"] = False
-    method = load_model(folder, {**config, "method": arguments})
-    assert isinstance(method, ModalityEmbedding)
+    whole = arguments if base is None else {**config["method"], "base": {"name": base[0], **arguments}}
+    method: Any = load_model(folder, {**config, "method": whole})
+    assert isinstance(unwrapped(method), ModalityEmbedding)
     learned = [name for name in method.tokenizers if isinstance(method.encoders[name], TokenEncoder)]
     lost = [name for name in learned if not (tower_folder(folder, name) / "tokenizer.json").is_file()]
     if lost:
         raise InputError(f"{tower_folder(folder, lost[0])} holds no tokenizer.json: the model is not whole.")
     set_tokenizers(method, {name: open_tokenizer(str(tower_folder(folder, name))) for name in learned})
-    return method
+    loaded: Method = method
+    return loaded
 
 
-def set_tokenizers(method: ModalityEmbedding, tokenizers: dict[str, Any]) -> None:
+def set_tokenizers(method: AnyModal, tokenizers: dict[str, Any]) -> None:
     """Give text encoders the tokenizers that were learned for them."""
     for name, tokenizer in tokenizers.items():
         encoder = method.encoders[name]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dipole.evaluation.cross_modal import related
-from dipole.methods.multimodal.base import ModalityEmbedding
+from dipole.methods.multimodal.base import AnyModal
 from dipole.report.cross_modal import Search, Shown
 from dipole.runs.modality_items import Items, queries_of
 
@@ -17,7 +17,7 @@ FOUND = 4
 
 
 @torch.inference_mode()
-def searches(method: ModalityEmbedding, items: Mapping[str, Items], seed: int = 0) -> list[Search]:
+def searches(method: AnyModal, items: Mapping[str, Items], seed: int = 0) -> list[Search]:
     """Search with a few samples of each modality in each other one.
 
     Args:

@@ -32,10 +32,13 @@ class Refresh(lightning.Callback):
     def __init__(self, embed: Embed, size: int, progress: bool = False) -> None:
         self.embed, self.size, self.progress = embed, size, progress
 
-    def on_fit_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Look once before the first epoch, before anything draws an order."""
-        if pl_module.refresh_every and not pl_module.refreshed:
-            self._refresh(pl_module)
+    def setup(self, trainer: lightning.Trainer, pl_module: Any, stage: str) -> None:
+        """Look once before the first epoch, before anything draws an order or asks how many steps there will be.
+
+        A run that is resumed takes what its checkpoint holds.
+        """
+        if pl_module.refresh_every and not pl_module.refreshed and not trainer.ckpt_path:
+            self._refresh(pl_module.to(trainer.strategy.root_device))
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Log what the epoch went by, and look again, unless no epoch follows."""

@@ -1,14 +1,18 @@
 """Training in stages: a run each, of which each starts from the one before."""
 
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+from lightning.pytorch.utilities import rank_zero_only
 
 from dipole.errors import InputError
 from dipole.files import atomic_write, read_yaml
+from dipole.methods.registry import get_method
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.train import train
@@ -51,21 +55,63 @@ def train_stages(
     ]
     if configs[0].init_from == PREVIOUS:
         raise InputError("the first stage has none before it to start from: leave out `init_from: previous`.")
-    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    # The first process of a distributed run starts the others, which find what it has written here.
+    first = not getattr(rank_zero_only, "rank", 0)
+    if first and not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists already: add --resume to continue it, or choose another --out.")
     if resume and not (out / STAGES).is_file():
         raise InputError(f"{out} holds no run in stages: nothing to resume.")
     if Run(out).finished:
         raise InputError(f"the run in {out} is finished: there is nothing to resume.")
-    if not resume:
+    if first and not resume:
         with atomic_write(out / STAGES) as temporary:
             content = [asdict(config) for config in configs]
             temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    for place, config in zip(places, stages, strict=True):
+    for number, (place, config) in enumerate(zip(places, stages, strict=True), start=1):
         run = Run(place)
         if not run.finished:
-            run = train(config, place, resume=run.config.is_file(), progress=progress, monitor=monitor)
+            if progress and number > 1:
+                rank_zero_only(sys.stderr.write)(f"stage {number} of {len(stages)}, in {place}\n")
+            try:
+                run = train(config, place, resume=run.config.is_file(), progress=progress, monitor=monitor)
+            except InputError:
+                if not any(Run(other).config.is_file() for other in places):
+                    _forget(out)
+                raise
     return run
+
+
+def _forget(out: Path) -> None:
+    """Remove the settings of stages none of which has begun."""
+    (out / STAGES).unlink(missing_ok=True)
+    for folder in (out / "stages" / "1", out / "stages", out):
+        with suppress(OSError):  # it is not there, or not empty
+            folder.rmdir()
+
+
+def staged(config: RunConfig) -> list[RunConfig] | None:
+    """Return the settings of the stages of a method that trains in stages; None for all others.
+
+    Each stage starts from the one before, and has a seed of its own: what begins anew is not to begin alike.
+
+    Example:
+        >>> [stage.seed for stage in staged(RunConfig("multistage", method={"stages": 3}))]
+        [0, 1, 2]
+        >>> staged(RunConfig("simclr")) is None
+        True
+    """
+    stages = get_method(config.name).stage_arguments(config.method)
+    if stages is None:
+        return None
+    return [
+        replace(
+            config,
+            method={**config.method, **arguments},
+            seed=config.seed + number,
+            init_from=PREVIOUS if number else config.init_from,
+        )
+        for number, arguments in enumerate(stages)
+    ]
 
 
 def saved_stages(out: str | Path) -> list[RunConfig] | None:

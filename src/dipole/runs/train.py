@@ -66,6 +66,8 @@ def train(
         ['dipole.json', 'model.safetensors']
     """
     cls = get_method(config.name)
+    if cls.stage_arguments(config.method) is not None:
+        raise InputError(f"{config.name} trains in stages: use dipole.runs.stages.train_stages(staged(config), out).")
     domain = domain_of(config.name, config.method)
     data = domain.data_module(config, sets)
     config = domain.resolve(config, cls, data, encoder_given=encoder is not None)
@@ -82,7 +84,8 @@ def train(
         callbacks += looks if monitor is True else [EveryFew(look, monitor) for look in looks]
     if method.refresh_every:
         embed = partial(domain.embed_training, data=data)
-        callbacks.append(Refresh(embed, len(data.train_set), progress))  # type: ignore[attr-defined]
+        drawn = getattr(data, "drawn_set", None) or data.train_set  # type: ignore[attr-defined]
+        callbacks.append(Refresh(embed, len(drawn), progress))
     callbacks.append(MetricsFile(run.metrics))
     if progress:
         callbacks.append(ProgressBar())
@@ -111,6 +114,7 @@ def train(
             raise KeyboardInterrupt from error
         if trainer.is_global_zero:
             domain.save(method, config, run.model)
+        trainer.strategy.barrier()  # a next stage starts from what the first process has written
     return run
 
 

@@ -11,6 +11,8 @@ from dipole.views.geometry import interpolation_matrix, sampling_positions
 from dipole.views.parameters import CROP_ROWS, ROWS, ViewParameters, draw_crops
 from dipole.views.pipeline import apply_views, check_images
 
+KINDS = {"a": "crop", "b": "blur", "c": "grey", "d": "colour jitter", "e": "flip"}
+
 
 class ImageViews(nn.Module):
     """What every image augmentation offers: `views(images, generator)` gives `(V, N, 3, size, size)` in [0, 1].
@@ -148,9 +150,11 @@ class SimCLRViews(CroppedViews):
         blur: probability of blurring; None means 0.5 for views above 32 pixels and 0 for smaller ones, as is usual.
         blur_sigma: smallest and largest standard deviation of the blur in pixels of the view.
         solarize: probability of inverting the values of 0.5 and more (BYOL's second view has 0.2).
+        kinds: letters of the kinds that are used, the others are left out: a crop, b blur, c grey, d colour jitter,
+            e flip (AMCL's sets are a, ab, abc, abcd, abcde).
 
     Raises:
-        InputError: a probability outside [0, 1], an empty or impossible range, a negative strength.
+        InputError: a probability outside [0, 1], an empty or impossible range, a negative strength, an unknown letter.
 
     Source:
         Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020, appendix A, with
@@ -180,10 +184,18 @@ class SimCLRViews(CroppedViews):
         blur: float | None = None,
         blur_sigma: tuple[float, float] = (0.1, 2.0),
         solarize: float = 0.0,
+        kinds: str = "abcde",
     ) -> None:
+        if not set(kinds) <= set(KINDS):
+            known = ", ".join(f"{letter} {name}" for letter, name in KINDS.items())
+            raise InputError(f"kinds is {kinds!r}: expected letters of {known}.")
+        if "a" not in kinds:
+            crop_scale = crop_ratio = (1.0, 1.0)
         super().__init__(size, num_views, crop_scale=crop_scale, crop_ratio=crop_ratio)
         if blur is None:
             blur = 0.5 if size > 32 else 0.0
+        blur, grayscale = blur * ("b" in kinds), grayscale * ("c" in kinds)
+        jitter, flip = jitter * ("d" in kinds), flip * ("e" in kinds)
         _check_range("blur_sigma", blur_sigma, math.inf)
         probabilities = {"flip": flip, "jitter": jitter, "grayscale": grayscale, "blur": blur, "solarize": solarize}
         for name, value in probabilities.items():
@@ -237,6 +249,7 @@ class MoCoV2Views(SimCLRViews):
         grayscale: probability of removing the colour.
         blur: probability of blurring.
         blur_sigma: smallest and largest standard deviation of the blur in pixels of the view.
+        kinds: letters of the kinds that are used, as in `SimCLRViews`.
 
     Source:
         Chen et al., Improved Baselines with Momentum Contrastive Learning, 2020 (arXiv 2003.04297), and its code.
@@ -262,6 +275,7 @@ class MoCoV2Views(SimCLRViews):
         grayscale: float = 0.2,
         blur: float = 0.5,
         blur_sigma: tuple[float, float] = (0.1, 2.0),
+        kinds: str = "abcde",
     ) -> None:
         super().__init__(
             size,
@@ -277,6 +291,7 @@ class MoCoV2Views(SimCLRViews):
             grayscale=grayscale,
             blur=blur,
             blur_sigma=blur_sigma,
+            kinds=kinds,
         )
 
 

@@ -15,6 +15,7 @@ from dipole.evaluation.zero_shot import pairwise_scores
 from dipole.losses.common import accumulate
 from dipole.methods.base import Method
 from dipole.methods.optimization import OptimizerName, ScheduleName
+from dipole.methods.wrapping import Wrapping
 from dipole.nn import LogitScale
 from dipole.nn.clip_towers import ImageTower, TextTower
 from dipole.nn.modalities import build_modality_encoder
@@ -295,6 +296,10 @@ class ModalityEmbedding(Method):
     def score(self, queries: Sequence[Tensor], candidates: Float[Tensor, "c d"]) -> Float[Tensor, "n c"]:
         """Score candidates of a modality for queries (N, D) of one or more others."""
         return pairwise_scores(queries, candidates)
+
+
+# A method that wraps one of several modalities has what that one has.
+AnyModal = ModalityEmbedding | Wrapping
 
 
 class ByName(nn.ModuleDict):

@@ -102,6 +102,14 @@ class AMCL(Wrapping):
         if isinstance(base, BarlowTwins):
             self.feature_codes = nn.Parameter(torch.randn(heads, dim, FEATURE_CODE))
 
+    def project(self, views: Tensor) -> Tensor:
+        """Embed views for diagnostics: heads of length 1 side by side, so that a cosine is the mean of the heads'."""
+        z: Tensor = self.base.project(views)  # type: ignore[operator]
+        if isinstance(self.base, SimSiam):
+            return z
+        heads = z.unflatten(-1, (self.heads, -1))
+        return nn.functional.normalize(heads, dim=-1).flatten(-2)
+
     def loss_terms(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the loss of the heads, and the mean and the deviation of the temperatures of positive pairs."""
         losses: dict[type, Callable[[Tensor], tuple[Tensor, Tensor]]] = {

@@ -15,7 +15,7 @@ from dipole.errors import InputError
 from dipole.evaluation.protocol import Material
 from dipole.methods.base import Method
 from dipole.methods.registry import get_method
-from dipole.methods.wrapping import base_of
+from dipole.methods.wrapping import Wrapping, base_of
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.model import build_method, load_model, save_model
@@ -50,6 +50,8 @@ class Domain(ABC):
     derived_view_options: ClassVar[tuple[str, ...]] = ("num_views",)
     # Arguments of a method that follow from the run likewise.
     derived_method_options: ClassVar[tuple[str, ...]] = ()
+    # What the settings say of loading beside its arguments.
+    derived_loading_options: ClassVar[tuple[str, ...]] = ()
 
     @staticmethod
     def named_sets() -> Sequence[str]:
@@ -169,6 +171,8 @@ class Domain(ABC):
         base = base_of(cls, config.method)
         if base is not None:
             inner = replace(config, name=base[0], method=base[1])
+            assert issubclass(cls, Wrapping)
+            inner = replace(inner, views={**cls.view_changes(get_method(base[0])), **config.views})
             inner = self.resolve(inner, get_method(base[0]), data, encoder_given=encoder_given)
             defaults = {n: listed(e.default) for n, e in cls.arguments().items() if e.default is not e.empty}
             own = {**defaults, **config.method, "base": {"name": base[0], **inner.method}}
@@ -223,8 +227,9 @@ class Domain(ABC):
             InputError: an argument that loading does not have.
         """
         known = self.loading_defaults()
-        _refuse_unknown(config.loading, known, "loading has no argument", f"choose from {', '.join(known)}")
-        return known | config.loading
+        given = {name: value for name, value in config.loading.items() if name not in self.derived_loading_options}
+        _refuse_unknown(given, known, "loading has no argument", f"choose from {', '.join(known)}")
+        return known | given
 
     def view_options(self, cls: type[Method], config: RunConfig) -> dict[str, Any]:
         """Return the settings of the views as arguments of their class.

@@ -1,9 +1,10 @@
 """Images: views on the device, kNN and linear probe beside raw pixels, thumbnails."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import lightning
 import torch
@@ -12,6 +13,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from dipole.data import ImageDataModule, ImageSet, available, load_image_sets, load_images
+from dipole.data.embedding_file import read_embeddings
 from dipole.data.image_folder import class_folders
 from dipole.diagnostics import GeometryMonitor
 from dipole.errors import InputError
@@ -23,7 +25,7 @@ from dipole.methods.wrapping import unwrapped
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
-from dipole.views import resize
+from dipole.views import ImageViews, resize
 
 MONITORED_IMAGES = 512
 MOST_IMAGES = 1500  # of a report or an analysis
@@ -35,12 +37,25 @@ class Images(Domain):
     name = "images"
     default_data = "digits"
     derived_view_options = ("size", "num_views")
-    derived_method_options = ("image_size", "num_classes")
+    derived_method_options = ("image_size", "num_classes", "stage")
+    derived_loading_options = ("share_of_real",)
 
     @staticmethod
     def named_sets() -> Sequence[str]:
         """Return the names of the known sets."""
         return [info.name for info in available()]
+
+    @staticmethod
+    def loading_options(
+        generated: str | None = None, replication: int = 10, drawing: Literal["replicate", "sampler"] = "replicate"
+    ) -> None:
+        """Arguments that say what is trained on beside the images of the data.
+
+        Args:
+            generated: a folder or an .npz file of generated images; only training draws them.
+            replication: how often a real image is drawn while a generated one is drawn once.
+            drawing: `replicate`: every copy once in an epoch; `sampler`: as many draws as there are real images.
+        """
 
     def data_module(self, config: RunConfig, sets: Any = None) -> ImageDataModule:
         """Return the images of a run."""
@@ -51,6 +66,7 @@ class Images(Domain):
             image_size=config.image_size,
             num_workers=config.num_workers,
             seed=config.seed,
+            **self.loading(config),
         )
 
     def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:
@@ -65,7 +81,18 @@ class Images(Domain):
         if "num_classes" in cls.arguments():
             assert isinstance(data, ImageDataModule)
             config = replace(config, method={**config.method, "num_classes": data.num_classes})
-        return super().resolve(config, cls, data, encoder_given=encoder_given)
+        resolved = super().resolve(config, cls, data, encoder_given=encoder_given)
+        assert isinstance(data, ImageDataModule)
+        if data.inflation is None:
+            return resolved
+        if "num_classes" in cls.arguments():
+            raise InputError(f"{config.name} learns from labels, which generated images lack: leave them out.")
+        if "stage" in cls.arguments():
+            raise InputError(f"{config.name} draws its batches by an order of its own: leave out --loading.generated.")
+        generated = self._lasting(str(resolved.loading["generated"]))
+        return replace(
+            resolved, loading={**resolved.loading, "generated": generated, "share_of_real": data.inflation.share}
+        )
 
     def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
         """Views are made of batches, on their device."""
@@ -94,7 +121,11 @@ class Images(Domain):
         if isinstance(unwrapped(method), JointEmbedding) and data.views is not None and len(data.test_set) > 1:
             shown = data.test_set.sample(MONITORED_IMAGES)
             images = shown.fetch(torch.arange(len(shown)))
-            found.append(GeometryMonitor(images, data.views, shown.labels.get("label"), path=run.diagnostics))
+            views = data.views
+            if isinstance(views, ImageViews) and views.num_views < 2:
+                views = copy(views)
+                views.num_views = 2
+            found.append(GeometryMonitor(images, views, shown.labels.get("label"), path=run.diagnostics))
         return found
 
     def embed_training(
@@ -102,7 +133,10 @@ class Images(Domain):
     ) -> Tensor:
         """Embeddings of training images without augmentation."""
         assert isinstance(data, ImageDataModule)
-        images = data.train_set.select(index)
+        images = data.drawn_set.select(index)
+        stored = getattr(method, "stored_embeddings", None)
+        if stored is not None:
+            return read_embeddings(stored, images.ids)
         return embed_image_set(method.refresh_embed, images, data.image_size, device=method.device, progress=progress)
 
     def _shared_facts(self, config: RunConfig) -> dict[str, Any]:

@@ -23,7 +23,9 @@ from dipole.errors import InputError
 from dipole.evaluation.materials import ModalityMaterial
 from dipole.evaluation.modal import Items
 from dipole.methods.base import Method
-from dipole.methods.multimodal.base import ModalityEmbedding
+from dipole.methods.multimodal.base import AnyModal
+from dipole.methods.registry import get_method
+from dipole.methods.wrapping import base_of, unwrapped
 from dipole.nn.modalities import learns_tokenizer
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
@@ -34,6 +36,7 @@ from dipole.runs.modality_searches import searches
 
 MONITORED = 256  # rows
 MOST = 500  # rows of a report
+AT_ONCE = 256  # rows that are embedded together
 
 
 class Multimodal(Domain):
@@ -42,7 +45,7 @@ class Multimodal(Domain):
     name = "multimodal"
     default_data = "shape-captions"
     derived_view_options = ("modalities", "max_lengths")
-    derived_method_options = ("modalities", "encoders")
+    derived_method_options = ("modalities", "encoders", "stage")
 
     @staticmethod
     def named_sets() -> Sequence[str]:
@@ -79,8 +82,9 @@ class Multimodal(Domain):
         """Return the rows of a run."""
         loading = self.loading(config)
         read_templates(loading["templates"])
-        by_name = config.method.get("encoders") or {}
-        default = config.method.get("text_encoder", "transformer")
+        _, arguments = base_of(get_method(config.name), config.method) or (config.name, config.method)
+        by_name = arguments.get("encoders") or {}
+        default = arguments.get("text_encoder", "transformer")
         return ModalityDataModule(
             (config.data or self.default_data) if sets is None else sets,
             data_root=config.data_root,
@@ -101,9 +105,9 @@ class Multimodal(Domain):
     def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
         """Views need the facts of the modalities and the tokenizers of their texts."""
         assert isinstance(data, ModalityDataModule)
-        method = cast(ModalityEmbedding, method)
+        method = cast(AnyModal, method)
         set_tokenizers(method, data.tokenizers)
-        data.views = cast(Any, method.build_views(**self.view_options(type(method), config)))
+        data.views = cast(Any, method.build_views(**self.view_options(type(unwrapped(method)), config)))
         data.tokenizer = method.tokenizers
 
     def monitors(self, method: Method, data: lightning.LightningDataModule, run: Run) -> list[lightning.Callback]:
@@ -117,14 +121,30 @@ class Multimodal(Domain):
         if len(shared[pair]) < 2:
             return []
         shown = rows.select(shared[pair]).sample(MONITORED)
-        views = cast(ModalityEmbedding, method).build_views()
-        batch = views(shown.fetch(torch.arange(len(shown))), cast(ModalityEmbedding, method).tokenizers)
+        views = cast(AnyModal, method).build_views()
+        batch = views(shown.fetch(torch.arange(len(shown))), cast(AnyModal, method).tokenizers)
         return [ModalityGeometryMonitor({name: batch["inputs"][name] for name in pair}, path=run.diagnostics)]
+
+    def embed_training(
+        self, method: Method, data: lightning.LightningDataModule, index: Tensor, progress: bool = False
+    ) -> Tensor:
+        """Embeddings of one modality of training rows, of the first that is of images, or else of the first of all."""
+        assert isinstance(data, ModalityDataModule)
+        embedding = cast(AnyModal, method)
+        kinds = {name: facts["kind"] for name, facts in embedding.modalities.items()}
+        name = next((name for name, kind in kinds.items() if kind == "image"), next(iter(kinds)))
+        one, rows, parts = embedding.build_views().only(name), data.train_set.select(index), []
+        for part in torch.arange(len(rows)).split(AT_ONCE):
+            batch = one(rows.fetch(part), embedding.tokenizers)
+            present = batch["present"][name]
+            found = embedding.refresh_embed({name: batch["inputs"][name][present].to(method.device)}).cpu()
+            parts.append(found.new_zeros(len(part), found.shape[1]).index_copy_(0, present.nonzero().flatten(), found))
+        return torch.cat(parts)
 
     def save(self, method: Method, config: RunConfig, folder: Path) -> None:
         """Write the model with its tokenizers."""
         save_modality_model(
-            cast(ModalityEmbedding, method),
+            cast(AnyModal, method),
             folder,
             name=config.name,
             arguments=config.method,
@@ -137,8 +157,8 @@ class Multimodal(Domain):
 
     def untrained(self, trained: Method, settings: RunConfig) -> Method:
         """The method before training, with the same tokenizers."""
-        method = cast(ModalityEmbedding, super().untrained(trained, settings))
-        set_tokenizers(method, cast(ModalityEmbedding, trained).tokenizers)
+        method = cast(AnyModal, super().untrained(trained, settings))
+        set_tokenizers(method, cast(AnyModal, trained).tokenizers)
         return method
 
     def material(
@@ -156,10 +176,10 @@ class Multimodal(Domain):
         Raises:
             InputError: there are no test rows.
         """
-        rows = self._test_rows(settings, data, data_root, cast(ModalityEmbedding, methods["trained"]))
+        rows = self._test_rows(settings, data, data_root, cast(AnyModal, methods["trained"]))
         return ModalityMaterial(
             rows.name,
-            {name: ModalEncoder(cast(ModalityEmbedding, each), rows, progress) for name, each in methods.items()},
+            {name: ModalEncoder(cast(AnyModal, each), rows, progress) for name, each in methods.items()},
             settings.seed,
             progress,
             rows=len(rows),
@@ -178,7 +198,7 @@ class Multimodal(Domain):
         progress: bool = False,
     ) -> Embeddings:
         """Embed what a table holds of the model's modalities; a row for each cell, with the column `modality`."""
-        method = cast(ModalityEmbedding, method)
+        method = cast(AnyModal, method)
         rows = self._rows(method, self.loading_defaults() | dict(config["loading"]), source, data_root)
         found = Embeddings(iter(()), list(rows.skipped))
         found.empty = f"{source} holds nothing to embed."
@@ -206,7 +226,7 @@ class Multimodal(Domain):
     ) -> dict[str, Any]:
         """A map of all modalities together, and searches from each in each other."""
         settings = run.settings()
-        method = cast(ModalityEmbedding, method)
+        method = cast(AnyModal, method)
         rows = self._test_rows(settings, None, data_root, method).sample(MOST)
         items = embed_items(method, rows, progress=progress)
         return {**_map(items), "searches": searches(method, items), "data": rows.name}
@@ -216,15 +236,13 @@ class Multimodal(Domain):
         options = {name: loading[name] for name in ("label", "image_size", "sample_rate", "seconds", "encoding")}
         return Reading(**{"modalities": parse_modalities(loading["modalities"]), **options, **changes})
 
-    def _rows(
-        self, method: ModalityEmbedding, loading: Mapping[str, Any], source: str, root: str | Path | None
-    ) -> ModalitySet:
+    def _rows(self, method: AnyModal, loading: Mapping[str, Any], source: str, root: str | Path | None) -> ModalitySet:
         """All rows of a source with those of the model's modalities that it has."""
         kinds = {name: facts["kind"] for name, facts in method.modalities.items()}
         return load_rows(source, root, reading=self._reading(loading, modalities=kinds, partial=True))
 
     def _test_rows(
-        self, settings: RunConfig, data: str | None, root: str | Path | None, method: ModalityEmbedding
+        self, settings: RunConfig, data: str | None, root: str | Path | None, method: AnyModal
     ) -> ModalitySet:
         """The rows that a run is measured on."""
         loading, root = self.loading(settings), root or settings.data_root
