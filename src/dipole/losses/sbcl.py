@@ -79,7 +79,6 @@ def subclass_log_probabilities(
         own, sample = own + rank() * len(anchors), sample + rank() * count
     # A batch of a single row has no candidates.
     everything = pairwise_logsumexp(anchors, keys, 1 / temperature, exclude=own).clamp_min(-1e30)
-    itself = (anchors * anchors).sum(dim=1)
 
     def level(sums: Tensor, counts: Tensor, scale: Tensor | float, normaliser: Tensor) -> Tensor:
         """Mean log probability, 0 without positives."""

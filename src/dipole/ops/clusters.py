@@ -95,8 +95,8 @@ def balanced_kmeans(
 ) -> Clusters:
     """Cluster rows by cosine into clusters of ⌊N/K⌋ or ⌊N/K⌋ + 1 rows.
 
-    Cosines of a centre are divided by their sum; pairs of row and centre are visited from the largest, and a row goes to
-    a cluster that has room. Where the sum is not above 0, the cosines stay as they are.
+    Cosines of a centre are divided by their sum; pairs of row and centre are visited from the largest, and a row goes
+    to a cluster that has room. Where the sum is not above 0, the cosines stay as they are.
 
     Hou et al.: *Subclass-balancing Contrastive Learning* (ICCV 2023), algorithm 1.
 
