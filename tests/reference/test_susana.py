@@ -74,7 +74,7 @@ def check_episode(case: Case) -> None:
 
 def check_older(case: Case) -> None:
     origin = case.leaf("in.origin")
-    powers = {name: case.params[name] for name in ("k", "p", "q", "r")}
+    powers = {name: case.params[name] for name in ("k", "p", "r")}
     score = icnn_older_score(origin, case["in.origin_labels"], **powers)
     case.check("out.score", score)
     case.check("out.loss", -score.log())

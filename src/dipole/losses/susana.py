@@ -282,7 +282,6 @@ def icnn_older_score(
         labels: (N,).
         k: neighbours; 3 if there are no more than k rows.
         p: of λ.
-        q: of a third part, which the authors' code leaves out.
         r: of γ.
 
     Raises:
