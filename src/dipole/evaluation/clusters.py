@@ -86,9 +86,7 @@ def clustering_accuracy(
         1.0
     """
     if y_true.shape != y_pred.shape or not len(y_true):
-        raise InputError(
-            f"{len(y_true)} classes and {len(y_pred)} clusters came: expected one of each for every sample."
-        )
+        raise InputError(f"{len(y_true)} classes and {len(y_pred)} clusters came: expected both of every sample.")
     size = int(torch.cat([y_true, y_pred]).max()) + 1
     if train_counts is not None:
         size = max(size, len(train_counts))
