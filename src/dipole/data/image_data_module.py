@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from dipole import ops
 from dipole.data.epoch_sampler import EpochSampler
+from dipole.data.image_roles import ImageRoles, Role, with_roles
 from dipole.data.image_set import ImageSet
 from dipole.data.randomness import keyed_generator
 from dipole.data.registry import load_image_sets
@@ -43,6 +44,9 @@ class ImageDataModule(LightningDataModule):
             without it batches carry no views.
         num_workers: processes that load batches; worth it for image folders, not for sets in memory.
         seed: 0 or more.
+        roles: how images get labels and training images are chosen; as the set has it if None.
+        role: of the labels, see `with_roles`.
+        unlabelled: keep training images without a label, see `with_roles`.
 
     Raises:
         InputError: a setting is out of range, or `views.size` differs from `image_size`; and, when the sets are first
@@ -65,6 +69,9 @@ class ImageDataModule(LightningDataModule):
         views: Callable[..., Tensor] | None = None,
         num_workers: int = 0,
         seed: int = 0,
+        roles: ImageRoles | None = None,
+        role: Role = "classes",
+        unlabelled: bool = False,
     ) -> None:
         super().__init__()
         if batch_size < 2:
@@ -82,6 +89,7 @@ class ImageDataModule(LightningDataModule):
         self._image_size = image_size
         self.views = views
         self.sampling: Sampling | None = None
+        self.roles, self.role, self.unlabelled = roles or ImageRoles(), role, unlabelled
 
     @property
     def views(self) -> Callable[..., Tensor] | None:
@@ -112,9 +120,10 @@ class ImageDataModule(LightningDataModule):
     @cached_property
     def _sets(self) -> tuple[ImageSet, ImageSet]:
         """Both sets, loaded when they are first needed."""
-        if not isinstance(self.data, str):
-            return self.data
-        return load_image_sets(self.data, self.data_root, self._asked_size)
+        sets = self.data
+        if isinstance(sets, str):
+            sets = load_image_sets(sets, self.data_root, self._asked_size)
+        return with_roles(sets, self.roles, self.role, unlabelled=self.unlabelled, seed=self.seed)
 
     @property
     def train_set(self) -> ImageSet:
@@ -139,7 +148,11 @@ class ImageDataModule(LightningDataModule):
     @property
     def evaluations(self) -> tuple[str, ...]:
         """Protocols that make sense for the data: kNN and linear probe if there are classes."""
-        return ("knn", "linear") if self.num_classes > 1 else ()
+        labels = [images.labels.get("label", torch.tensor([-1])) for images in self._sets]
+        complete = all(len(own) and int(own.min()) >= 0 for own in labels)
+        # Of classes that are held out, training images know nothing.
+        shared = complete and bool(torch.isin(labels[1], labels[0]).any())
+        return ("knn", "linear") if self.num_classes > 1 and shared else ()
 
     def prepare_data(self) -> None:
         """Load once on one process of each machine, so that a download happens once."""

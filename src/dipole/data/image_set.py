@@ -82,6 +82,11 @@ class ImageSet(Dataset[dict[str, Tensor]], ABC):
         """Number of classes of the main label; 0 without labels."""
         return len(self.class_names.get("label", ()))
 
+    @property
+    def seen_labels(self) -> Int64[Tensor, "n"] | None:
+        """The main labels (N,) that training may see, −1 where one is not known; None without labels."""
+        return self.labels.get("label")
+
     @abstractmethod
     def fetch(self, indices: Int64[Tensor, " n"]) -> UInt8[Tensor, "n 3 h w"]:
         """Return the images at `indices`, in that order."""

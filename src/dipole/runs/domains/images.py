@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from dipole.data import ImageDataModule, ImageSet, available, load_image_sets, load_images
 from dipole.data.image_folder import class_folders
+from dipole.data.image_roles import ImageRoles, with_roles
 from dipole.diagnostics import GeometryMonitor
 from dipole.errors import InputError
 from dipole.evaluation import OnlineKNN, embed_image_set
 from dipole.evaluation.materials import ImageMaterial
 from dipole.methods.base import Method
 from dipole.methods.joint_embedding import JointEmbedding
+from dipole.methods.registry import get_method
 from dipole.methods.wrapping import unwrapped
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
@@ -38,6 +40,42 @@ class Images(Domain):
     derived_method_options = ("image_size", "num_classes")
 
     @staticmethod
+    def loading_options(
+        labels: str | None = None,
+        label_column: str | None = None,
+        id_column: str | None = None,
+        background: str | None = None,
+        held_out: str | None = None,
+        known: str | None = None,
+        labelled: float = 0.5,
+        imbalance: float | None = None,
+        indices: str | None = None,
+    ) -> None:
+        """What images are labelled with, and which of them training sees.
+
+        Args:
+            labels: table with a row for each image.
+            label_column: of the table, or a kind of label that the set has; `label` if none.
+            id_column: of the table, that names the images.
+            background: COLUMN=VALUE, the images of the background population; all others are the target.
+            held_out: classes that training does not see and test images are of; names with commas, or how many of the
+                last ones.
+            known: classes that training knows, for category discovery; names with commas, or how many of the first.
+            labelled: share of the training images of known classes that have a label.
+            imbalance: ratio of the largest to the smallest class of a long-tailed training set.
+            indices: file of the places of the training images that are kept, one a line.
+        """
+
+    def _roles(self, config: RunConfig) -> dict[str, Any]:
+        """The options of loading, and what the method wants of labels."""
+        cls = get_method(config.name)
+        return {
+            "roles": ImageRoles(**self.loading(config)),
+            "role": cls.label_role,
+            "unlabelled": cls.keeps_unlabelled,
+        }
+
+    @staticmethod
     def named_sets() -> Sequence[str]:
         """Return the names of the known sets."""
         return [info.name for info in available()]
@@ -51,6 +89,7 @@ class Images(Domain):
             image_size=config.image_size,
             num_workers=config.num_workers,
             seed=config.seed,
+            **self._roles(config),
         )
 
     def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:
@@ -65,11 +104,16 @@ class Images(Domain):
         if "num_classes" in cls.arguments():
             assert isinstance(data, ImageDataModule)
             config = replace(config, method={**config.method, "num_classes": data.num_classes})
+        for name in ("labels", "indices"):
+            path = config.loading.get(name)
+            if path and Path(path).expanduser().exists():
+                config = replace(config, loading={**config.loading, name: str(Path(path).expanduser().absolute())})
         return super().resolve(config, cls, data, encoder_given=encoder_given)
 
     def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
         """Views are made of batches, on their device."""
         assert isinstance(data, ImageDataModule)
+        method.before_training(data.train_set)
         data.views = self.views(method, config)
 
     def views(self, method: Method, config: RunConfig) -> nn.Module | None:
@@ -120,7 +164,7 @@ class Images(Domain):
         progress: bool = False,
     ) -> ImageMaterial:
         """Training and test images, resized as the encoder sees them."""
-        train, test = load_image_sets(data or settings.data, data_root or settings.data_root, settings.image_size)
+        train, test = self._loaded(settings, data, data_root)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return ImageMaterial(
             train.name,
@@ -132,7 +176,15 @@ class Images(Domain):
             test=test,
             image_size=settings.image_size or train.default_size,
             device=device,
+            data_root=data_root or settings.data_root,
         )
+
+    def _loaded(
+        self, settings: RunConfig, data: str | None = None, data_root: str | Path | None = None
+    ) -> tuple[ImageSet, ImageSet]:
+        """Training and test images of a run, labelled as its settings say."""
+        sets = load_image_sets(data or settings.data, data_root or settings.data_root, settings.image_size)
+        return with_roles(sets, seed=settings.seed, **self._roles(settings))
 
     def embeddings(
         self,
@@ -175,7 +227,7 @@ class Images(Domain):
         self, method: Method, run: Run, *, data_root: str | Path | None = None, progress: bool = False
     ) -> dict[str, Any]:
         """Embeddings, thumbnails and labels of test images."""
-        images = sample_images(run, data_root)
+        images = self._loaded(run.settings(), data_root=data_root)[1].sample(MOST_IMAGES)
         size = run.settings().image_size
         assert size is not None
         return {
