@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -86,7 +86,7 @@ def with_roles(
     return train, test
 
 
-def _parts(values: list, sets: Sequence[ImageSet]) -> tuple[list, list]:  # type: ignore[type-arg]
+def _parts(values: list[Any], sets: Sequence[ImageSet]) -> tuple[list[Any], list[Any]]:
     """What belongs to training and to test images."""
     return values[: len(sets[0])], values[len(sets[0]) :]
 

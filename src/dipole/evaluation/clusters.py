@@ -108,7 +108,8 @@ def clustering_accuracy(
         return float((right_of[seen] / per_class[seen]).double().mean()) if seen else float("nan")
 
     old, new = list(range(known)), list(range(known, size))
-    groups, deviation = {}, {}
+    groups: dict[str, float] = {}
+    deviation: dict[str, float] = {}
     if train_counts is not None:
         for kind, first, counts in (("known", 0, train_counts[:known]), ("novel", known, train_counts[known:])):
             of_kind = [share([first + c for c in members]) for members in frequency_groups(counts).values()]

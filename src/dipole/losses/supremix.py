@@ -230,12 +230,13 @@ def supremix_terms(
     equal, own = gap.abs() <= label_tolerance, torch.eye(count, dtype=torch.bool, device=z.device)
     similarity = z @ z.T / temperature
     constant = z @ z.detach().T / temperature  # gradient reaches the anchor alone
-    negatives = pairs = None
+    negatives: tuple[Tensor, Tensor] | None = None
+    pairs: tuple[Tensor, Tensor] | None = None
     if mix_neg:
         share = _shares(alpha, count, beta, generator).to(z)
-        negatives = share * constant.diagonal()[:, None] + (1 - share) * constant
+        mixed = share * constant.diagonal()[:, None] + (1 - share) * constant
         farther = label_distance_weight((1 - share) * gap, weight).log()
-        negatives = (negatives.masked_fill(equal, -torch.inf), farther)
+        negatives = (mixed.masked_fill(equal, -torch.inf), farther)
     if mix_pos:
         found = mix_positive_index(y, window, tolerance=label_tolerance, most=max_mix_pos, generator=generator)
         i, j, k, part = found
