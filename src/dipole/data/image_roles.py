@@ -1,6 +1,7 @@
 """What images are labelled with, and which of them training sees: long tails, novel classes, targets, populations."""
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,26 +175,29 @@ def _numbers_of(images: AnnotatedSet, kind: str) -> Tensor:
     return values[images.labels[kind]]
 
 
-def chosen_classes(names: Sequence[str], wanted: str, option: str, *, first: bool) -> list[int]:
-    """Return the classes that are named with commas, or a number of the first or last ones.
+def chosen_classes(names: Sequence[str], wanted: str, option: str) -> list[int]:
+    """Return the classes that are named with commas, or `first N` or `last N` of them.
 
     Raises:
         InputError: an unknown class, all of them, or none.
 
     Example:
-        >>> chosen_classes(("cat", "dog", "owl"), "2", "known", first=True)
+        >>> chosen_classes(("cat", "dog", "owl"), "first 2", "known")
         [0, 1]
-        >>> chosen_classes(("cat", "dog", "owl"), "owl", "known", first=True)
+        >>> chosen_classes(("cat", "dog", "owl"), "owl", "known")
         [2]
     """
     asked = [part.strip() for part in wanted.split(",") if part.strip()]
-    if len(asked) == 1 and asked[0] not in names and asked[0].isdecimal():
-        count = int(asked[0])
-        found = list(range(len(names)))[:count] if first else list(range(len(names)))[len(names) - count :]
+    counted = re.fullmatch(r"(first|last)\s+(\d+)", wanted.strip())
+    unknown = [name for name in asked if name not in names]
+    if counted and unknown:
+        count = min(int(counted[2]), len(names))
+        found = list(range(count)) if counted[1] == "first" else list(range(len(names) - count, len(names)))
+    elif unknown:
+        raise InputError(
+            f"--loading.{option} names {unknown[0]!r}: the classes are {', '.join(names)}; 'first 5' and 'last 5' count."
+        )
     else:
-        unknown = [name for name in asked if name not in names]
-        if unknown:
-            raise InputError(f"--loading.{option} names {unknown[0]!r}: the classes are {', '.join(names)}.")
         found = [names.index(name) for name in asked]
     if not 0 < len(found) < len(names):
         raise InputError(f"--loading.{option} {wanted!r} are {len(found)} of {len(names)} classes: some must be left.")
@@ -210,7 +214,7 @@ def _names(sets: list[AnnotatedSet], option: str) -> tuple[str, ...]:
 
 def _without_novel(sets: list[AnnotatedSet], wanted: str) -> list[AnnotatedSet]:
     """Training images of all other classes, test images of the held-out ones."""
-    classes = torch.tensor(chosen_classes(_names(sets, "held_out"), wanted, "held_out", first=False))
+    classes = torch.tensor(chosen_classes(_names(sets, "held_out"), wanted, "held_out"))
     novel = [torch.isin(each.labels["label"], classes) for each in sets]
     if not bool(novel[1].any()):
         raise InputError(f"--loading.held_out {wanted!r}: no test image is of these classes.")
@@ -253,7 +257,7 @@ def _populations(sets: list[AnnotatedSet], table: LabelTable | None, background:
 def _known_first(sets: list[AnnotatedSet], wanted: str) -> list[AnnotatedSet]:
     """Sets whose first classes are the known ones."""
     names = _names(sets, "known")
-    known = chosen_classes(names, wanted, "known", first=True)
+    known = chosen_classes(names, wanted, "known")
     order = [*known, *(number for number in range(len(names)) if number not in known)]
     place = torch.full((len(names) + 1,), -1)
     place[torch.tensor(order)] = torch.arange(len(names))

@@ -58,9 +58,8 @@ class Images(Domain):
             label_column: of the table, or a kind of label that the set has; `label` if none.
             id_column: of the table, that names the images.
             background: COLUMN=VALUE, the images of the background population; all others are the target.
-            held_out: classes that training does not see and test images are of; names with commas, or how many of the
-                last ones.
-            known: classes that training knows, for category discovery; names with commas, or how many of the first.
+            held_out: classes that training does not see and test images are of: names with commas, or `last 4`.
+            known: classes that training knows, for category discovery: names with commas, or `first 5`.
             labelled: share of the training images of known classes that have a label.
             imbalance: ratio of the largest to the smallest class of a long-tailed training set.
             indices: file of the places of the training images that are kept, one a line.
