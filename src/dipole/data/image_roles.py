@@ -195,7 +195,8 @@ def chosen_classes(names: Sequence[str], wanted: str, option: str) -> list[int]:
         found = list(range(count)) if counted[1] == "first" else list(range(len(names) - count, len(names)))
     elif unknown:
         raise InputError(
-            f"--loading.{option} names {unknown[0]!r}: the classes are {', '.join(names)}; 'first 5' and 'last 5' count."
+            f"--loading.{option} names {unknown[0]!r}: the classes are {', '.join(names)}. "
+            "'first 5' and 'last 5' count them."
         )
     else:
         found = [names.index(name) for name in asked]

@@ -26,8 +26,8 @@ def ldam_predictions(
 ) -> Int[Tensor, "m"]:
     """Classify by a cosine classifier, learned with LDAM's margins and weights by effective numbers.
 
-    SGD with momentum 0.9 and no weight decay; the rate falls to a tenth at 70 % of the epochs and again at 90 %. Classes
-    without training samples are never named.
+    SGD with momentum 0.9 and no weight decay; the rate falls to a tenth at 70 % of the epochs and again at 90 %.
+    Classes without training samples are never named.
 
     Hou et al.: *Subclass-balancing Contrastive Learning* (ICCV 2023), second stage.
 

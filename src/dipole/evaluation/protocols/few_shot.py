@@ -16,6 +16,8 @@ from dipole.evaluation.materials import ImageMaterial
 from dipole.evaluation.protocol import Measured, Picture, Protocol
 from dipole.ops.checks import check_at_least, check_choice
 
+WAYS = 5
+
 
 class FewShot(Protocol):
     """Accuracy in episodes of few-shot classification, made of the test images; means with 95 % intervals.
@@ -24,7 +26,7 @@ class FewShot(Protocol):
     Euclidean distance names a query. It runs unasked where the classes of the test images are new.
 
     Args:
-        ways: classes in an episode.
+        ways: classes in an episode; 5, or all if there are fewer, unless it is given.
         shots: support images of each.
         queries: query images of each.
         episodes: drawn.
@@ -40,7 +42,7 @@ class FewShot(Protocol):
 
     def __init__(
         self,
-        ways: int = 5,
+        ways: int | None = None,
         shots: int = 1,
         queries: int = 15,
         episodes: int = 600,
@@ -48,7 +50,7 @@ class FewShot(Protocol):
         align: bool = False,
         runs: str | None = None,
     ) -> None:
-        for name, value, least in (("ways", ways, 2), ("shots", shots, 1), ("queries", queries, 1)):
+        for name, value, least in (("ways", ways or 2, 2), ("shots", shots, 1), ("queries", queries, 1)):
             check_at_least(value, least, name)
         check_at_least(episodes, 2, "episodes")
         check_choice(classifier, ("prototype", "logistic"), "classifier")
@@ -71,23 +73,24 @@ class FewShot(Protocol):
     def measure(self, material: ImageMaterial) -> Measured:
         """Return a column for the episodes, and one for the official runs."""
         labels = material.test.labels["label"]
+        ways = min(WAYS, len(labels[labels >= 0].unique())) if self.ways is None else self.ways
         drawn = draw_episodes(
             labels,
-            ways=self.ways,
+            ways=ways,
             shots=self.shots,
             queries=self.queries,
             episodes=self.episodes,
             seed=material.seed,
         )
         options: dict[str, Any] = {"classifier": self.classifier, "align": self.align}
-        column = f"{self.ways}-way {self.shots}-shot"
+        column = f"{ways}-way {self.shots}-shot"
         found = {
             name: episode_accuracies(test, drawn, self.shots, **options)
             for name, (_, test) in material.features.items()
         }
         rows, intervals = _with_intervals(found, column)
         settings = {
-            "few-shot": {**vars(self), "classes": "new" if self.suits(material) else "those of training"},
+            "few-shot": {**vars(self), "ways": ways, "classes": "new" if self.suits(material) else "those of training"},
             "seed": material.seed,
         }
         pictures = [_distribution(found, column)]

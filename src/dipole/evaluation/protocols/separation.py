@@ -38,7 +38,7 @@ class Separation(Protocol):
     def measure(self, material: ImageMaterial) -> Measured:
         """Return a column for each label and part, and a map of both parts."""
         rows: dict[str, dict[str, float]] = {}
-        pictures = []
+        pictures: list[Picture] = []
         for name, one in material.able("embed_parts").items():
             parts = [self._parts(one, material, images) for images in (material.train, material.test)]
             rows[name] = {
