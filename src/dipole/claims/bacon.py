@@ -33,8 +33,8 @@ CLAIM = Claim(
     slug="bacon",
     title="Towards Distribution-Agnostic Generalized Category Discovery",
     statement=(
-        "On a long tail with known and novel classes, contrast of soft labels that are debiased by estimated sizes gives "
-        "clusters that agree better with all classes, and with novel ones, than contrast of views and labels alone."
+        "On a long tail with known and novel classes, contrast of soft labels that are debiased by estimated sizes "
+        "gives clusters that agree better with all classes, and with novel ones, than contrast of views and labels alone."
     ),
     paper=(
         "CIFAR-100-LT: 67.2 % of all classes against 62.2 for GCD; CIFAR-10-LT 91.1 against 75.1 for the best baseline."

@@ -36,8 +36,8 @@ CLAIM = Claim(
     slug="sepclr",
     title="Separating common from salient patterns with Contrastive Representation Learning",
     statement=(
-        "Where two populations share a pattern and one has another beside it, maximising the joint entropy of common and "
-        "salient part lowers what the common part tells of the salient pattern."
+        "Where two populations share a pattern and one has another beside it, maximising the joint entropy of common "
+        "and salient part lowers what the common part tells of the salient pattern."
     ),
     paper="Better separation than contrastive autoencoders on six data sets; its tables could not be read.",
     arms=(_arm(JEM), _arm(NONE, leakage="none"), _arm(KERNEL, leakage="kernel_mi")),
