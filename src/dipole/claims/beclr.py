@@ -1,8 +1,9 @@
 """BECLR's two parts, each alone: transported prototypes, and neighbours from a clustered memory.
 
-Nothing is trained, and there is nothing to tune. Judged: accuracy of 5-way 1-shot episodes of raw digits with prototypes
-that are transported onto the queries and without (higher, margin 5 points), and the share of added memory rows that
-have the class of their sample, with the corrected neighbours and with those of the authors' code (higher, margin 0.5).
+Nothing is trained, and there is nothing to tune. Judged: accuracy of 5-way 1-shot episodes of raw digits with
+prototypes that are transported onto the queries and without (higher, margin 5 points), and the share of added memory
+rows that have the class of their sample, with the corrected neighbours and with those of the authors' code (higher,
+margin 0.5).
 """
 
 from dataclasses import dataclass
@@ -111,8 +112,8 @@ CLAIM = Claim(
         ),
     ),
     notes=(
-        "Features are pixels, standardised row by row, and their 16 principal components: what is shown is the effect of "
-        "the two parts, not that of training.",
+        "Features are pixels, standardised row by row, and their 16 principal components: what is shown is the "
+        "effect of the two parts, not that of training.",
         f"{EPISODES} episodes a seed, the same ones with and without transport; {BATCHES} batches of {BATCH} stream "
         f"through a memory of {ROWS} rows in {CLUSTERS} clusters.",
         "The released code takes places within a cluster for places in the memory.",

@@ -129,8 +129,8 @@ CLAIM = Claim(
     slug="sbcl",
     title="Subclass-balancing Contrastive Learning for Long-tailed Recognition",
     statement=(
-        "Where large classes of a long tail consist of several modes, contrast of subclasses keeps the modes apart that "
-        "contrast of classes merges, and classes are told apart as well."
+        "Where large classes of a long tail consist of several modes, contrast of subclasses keeps the modes apart "
+        "that contrast of classes merges, and classes are told apart as well."
     ),
     paper="CIFAR-100-LT and ImageNet-LT: above SupCon, KCL and TSC (figures could not be verified).",
     arms=tuple(

@@ -13,7 +13,7 @@ from dipole.claims.settings import GREY_VIEWS
 
 DIGITS = CompositeDigits("composite digits", 12)
 SMALL: dict[str, Any] = {
-    "encoder": "convnet4-16",
+    "encoder": "mlp-128-128",
     "common_dim": 16,
     "salient_dim": 16,
     "head_hidden": 64,

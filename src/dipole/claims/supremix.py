@@ -12,9 +12,9 @@ from dipole.claims.base import Arm, Claim, Comparison
 from dipole.claims.recognition import RotatedDigits
 from dipole.claims.settings import GREY_VIEWS
 
-DIGITS = RotatedDigits("turned digits", 16)
+DIGITS = RotatedDigits("turned digits", 12)
 RATES = (0.0005, 0.002)
-SMALL: dict[str, Any] = {"encoder": "convnet4-16", "projection_dim": 64, "optimizer": "adam", "weight_decay": 0.0}
+SMALL: dict[str, Any] = {"encoder": "mlp-256-128", "projection_dim": 64, "optimizer": "adam", "weight_decay": 0.0}
 # A crop or a turn would change the target; the views differ in shade and in the least crop.
 VIEWS: dict[str, Any] = {**GREY_VIEWS, "crop_scale": [0.9, 1.0], "crop_ratio": [1.0, 1.0]}
 

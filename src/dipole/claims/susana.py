@@ -10,14 +10,14 @@ from typing import Any
 from dipole.claims.base import Arm, Claim, Comparison
 from dipole.claims.recognition import RotatedEpisodes
 
-DIGITS = RotatedEpisodes("rotated digits", 16)
+DIGITS = RotatedEpisodes("rotated digits", 8)
 RATES = (0.0003, 0.001, 0.003)
 
 
 def _arm(name: str, *terms: str) -> Arm:
     """One choice of terms; all else is alike."""
     options: dict[str, Any] = {
-        "encoder": "convnet4-16",
+        "encoder": "mlp-128-128-64",
         "ways": 10,
         "shots": 1,
         "queries": 5,

@@ -163,7 +163,7 @@ class Images(Domain):
         progress: bool = False,
     ) -> ImageMaterial:
         """Training and test images, resized as the encoder sees them."""
-        train, test = self._loaded(settings, data, data_root)
+        train, test = self.labelled_sets(settings, data, data_root)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return ImageMaterial(
             train.name,
@@ -178,12 +178,26 @@ class Images(Domain):
             data_root=data_root or settings.data_root,
         )
 
-    def _loaded(
-        self, settings: RunConfig, data: str | None = None, data_root: str | Path | None = None
+    def labelled_sets(
+        self,
+        settings: RunConfig,
+        data: str | None = None,
+        data_root: str | Path | None = None,
+        *,
+        unlabelled: bool = False,
     ) -> tuple[ImageSet, ImageSet]:
-        """Training and test images of a run, labelled as its settings say."""
+        """Return training and test images of a run, labelled as its settings say.
+
+        Args:
+            settings: of the run.
+            data: other data than those of the run.
+            data_root: folder of named data sets; that of the run if it is None.
+            unlabelled: keep images without a label even if the method learns from labelled ones alone.
+        """
+        options = self._roles(settings)
+        options["unlabelled"] |= unlabelled
         sets = load_image_sets(data or settings.data, data_root or settings.data_root, settings.image_size)
-        return with_roles(sets, seed=settings.seed, **self._roles(settings))
+        return with_roles(sets, seed=settings.seed, **options)
 
     def embeddings(
         self,
@@ -226,7 +240,7 @@ class Images(Domain):
         self, method: Method, run: Run, *, data_root: str | Path | None = None, progress: bool = False
     ) -> dict[str, Any]:
         """Embeddings, thumbnails and labels of test images."""
-        images = self._loaded(run.settings(), data_root=data_root)[1].sample(MOST_IMAGES)
+        images = self.labelled_sets(run.settings(), data_root=data_root)[1].sample(MOST_IMAGES)
         size = run.settings().image_size
         assert size is not None
         return {
