@@ -60,8 +60,8 @@ CLAIM = Claim(
         Comparison("accuracy of novel classes, with convolutions", BACON_CONV, GCD_CONV, "new", judged=False),
     ),
     notes=(
-        "Judged with a small network on all pixels and mild views. The arms with convolutions and stronger crops were run "
-        "first and are reported.",
+        "Judged with a small network on all pixels and mild views. The arms with convolutions and stronger "
+        "crops were run first and are reported.",
         "Digits 0 to 4 are known, half of their training images have labels; sizes fall from 130 to 13 in both halves.",
         "The learning rate is chosen by clusters of the training images and all their labels, of both arms alike.",
     ),

@@ -32,16 +32,19 @@ class Regression(JointEmbedding):
     card = Card(
         name="regression",
         slug="regression",
-        title="Least absolute deviations",
-        authors="Boscovich",
-        year=1757,
-        venue="",
-        arxiv="",
+        title="Delving into Deep Imbalanced Regression",
+        authors="Yang, Zha, Chen, Wang, Katabi",
+        year=2021,
+        venue="ICML",
+        arxiv="2102.09554",
         field="recognition",
-        summary="An encoder that is trained to predict a number: the baseline of methods for ordered labels.",
-        equations=("mean absolute or squared error",),
-        official_code="",
-        differences=("Written as a baseline; there are no reference values.",),
+        summary="Plain regression of a number, the baseline of methods for ordered labels.",
+        equations=("the vanilla baseline, mean absolute or squared error",),
+        official_code="YyzHarry/imbalanced-regression",
+        differences=(
+            "Of the paper only its vanilla baseline; neither label nor feature smoothing.",
+            "Targets are scaled by their deviation; there are no stored reference values.",
+        ),
     )
     views_share_batch_norm = True
     label_role: ClassVar[Literal["classes", "numbers"]] = "numbers"
