@@ -2,14 +2,13 @@
 
 from typing import Any
 
+from dipole.losses.episodes import episode_loss, prototype_logits
 from dipole.losses.susana import (
     class_prototypes,
-    episode_loss,
     icnn_loss,
     icnn_older_score,
     icnn_score,
     proto_triplet_loss,
-    prototype_logits,
 )
 from reference.cases import Case, parametrize
 

@@ -22,7 +22,7 @@ from dipole.ops.clusters import balanced_kmeans
 HEADS, TAILS, MODES, WIDTH = 2, 6, 6, 12
 HEAD_SIZE, TAIL_SIZE, TEST_SIZE = 240, 20, 300
 SPREAD, DEVIATION, NOISE, NEIGHBOURS = 1.2, 0.7, 0.35, 5
-WARMUP, STEP, DELTA = 10, 10, 20
+STEP, DELTA = 10, 20
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def trained(train: tuple[Tensor, Tensor, Tensor], arm: Arm, rate: float, generat
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, arm.epochs)
     subclass, temperatures = labels, torch.full((HEADS + TAILS,), 0.1)
     for epoch in range(arm.epochs):
-        fine = arm.options["subclasses"] and epoch >= WARMUP
+        fine = epoch >= arm.options["class_epochs"]
         if fine and epoch % STEP == 0:
             subclass, temperatures = refreshed(network, rows, labels, generator)
         for own in torch.randperm(len(rows), generator=generator).split(arm.batch_size):
@@ -123,6 +123,7 @@ def vote(values: Tensor) -> Tensor:
     return torch.mode(values, dim=1).values
 
 
+EPOCHS = 80
 SBCL, SUPCON = "subclasses (SBCL)", "classes (SupCon)"
 
 CLAIM = Claim(
@@ -134,8 +135,8 @@ CLAIM = Claim(
     ),
     paper="CIFAR-100-LT and ImageNet-LT: above SupCon, KCL and TSC (figures could not be verified).",
     arms=tuple(
-        Arm(name, "sbcl", HiddenModes(), 80, 128, (0.03, 0.1, 0.3), {"subclasses": fine})
-        for name, fine in ((SBCL, True), (SUPCON, False))
+        Arm(name, "sbcl", HiddenModes(), EPOCHS, 128, (0.03, 0.1, 0.3), {"class_epochs": epochs})
+        for name, epochs in ((SBCL, 10), (SUPCON, EPOCHS))
     ),
     comparisons=(
         Comparison("accuracy of hidden modes, SBCL − SupCon", SBCL, SUPCON, "mode", margin=0.08),

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from dipole.data.samplers import Episodes
 from dipole.errors import InputError
-from dipole.losses.susana import class_prototypes, prototype_logits
+from dipole.losses.episodes import prototype_logits
+from dipole.losses.susana import class_prototypes
 from dipole.ops.checks import check_choice
 from dipole.ops.door import public
 from dipole.ops.transport import optimal_transport_align, standardise_rows

@@ -63,6 +63,7 @@ from dipole.losses.dcl import (
     npc_queue_multiplier,
     vmf_negative_weights,
 )
+from dipole.losses.episodes import episode_loss, prototype_logits
 from dipole.losses.feature_transform import (
     TransformDraws,
     Transformed,
@@ -156,14 +157,7 @@ from dipole.losses.supremix import (
     mix_positive_index,
     supremix_loss,
 )
-from dipole.losses.susana import (
-    class_prototypes,
-    episode_loss,
-    icnn_loss,
-    icnn_score,
-    proto_triplet_loss,
-    prototype_logits,
-)
+from dipole.losses.susana import class_prototypes, icnn_loss, icnn_score, proto_triplet_loss
 from dipole.losses.symile import (
     draw_permutations,
     multilinear_inner_product,

@@ -11,7 +11,8 @@ from dipole import ops
 from dipole.card import Card
 from dipole.data.samplers import Episodes
 from dipole.errors import InputError
-from dipole.losses.susana import check_terms, class_prototypes, episode_loss, prototype_logits
+from dipole.losses.episodes import check_terms, episode_loss, prototype_logits
+from dipole.losses.susana import class_prototypes
 from dipole.methods.base import Method
 from dipole.nn import build_encoder
 from dipole.ops.checks import check_at_least, check_choice, check_temperature
