@@ -126,7 +126,7 @@ def sinkhorn_log(
         before = u
         u = epsilon * (log_rows - ((u[:, None] + v - cost) / epsilon).logsumexp(dim=1)) + u
         v = epsilon * (log_columns - ((u[:, None] + v - cost) / epsilon).logsumexp(dim=0)) + v
-        if float((u - before).abs().sum()) < threshold:
+        if float((u - before).detach().abs().sum()) < threshold:
             break
     plan = ((u[:, None] + v - cost) / epsilon).exp()
     return Plan(plan, (plan * cost).sum())
