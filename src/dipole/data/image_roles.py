@@ -67,7 +67,8 @@ def with_roles(
         >>> train.labels["label"].bincount().tolist()
         [130, 100, 77, 60, 46, 36, 28, 21, 16, 13]
     """
-    if not roles.any and role == "classes":
+    given = all("target" in getattr(each, "numbers", {}) for each in sets)
+    if not roles.any and (role == "classes" or given):
         return sets
     found = [AnnotatedSet(each, each.labels, each.class_names) for each in sets]
     table = None
