@@ -78,7 +78,6 @@ CLAIM = Claim(
             judged=False,
         ),
     ),
-    seeds=(0, 1, 2),
     notes=(
         "Real digits: one on the left in all images, a second one over it on the right in the target population.",
         "Accuracies are of logistic regressions on images of the target population; chance is 10 %.",

@@ -54,8 +54,8 @@ class Images(Domain):
         """What images are labelled with, and which of them training sees.
 
         Args:
-            labels: table with a row for each image.
-            label_column: of the table, or a kind of label that the set has; `label` if none.
+            labels: table with a row for each image; `--labels` in short.
+            label_column: of the table, or a kind of label that the set has; `label` if none. `--label_column` in short.
             id_column: of the table, that names the images.
             background: COLUMN=VALUE, the images of the background population; all others are the target.
             held_out: classes that training does not see and test images are of: names with commas, or `last 4`.
