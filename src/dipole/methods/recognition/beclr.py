@@ -57,7 +57,7 @@ class BECLR(MomentumJointEmbedding):
         >>> method = BECLR(image_size=8, clusters=2, memory_scale=4, patch=2)
         >>> batch = {"views": torch.rand(2, 4, 3, 8, 8), "index": torch.arange(4)}
         >>> sorted(method.loss_terms(batch))
-        ['loss', 'negatives', 'positives', 'spread']
+        ['enhanced', 'loss', 'negatives', 'positives', 'spread']
     """
 
     card = Card(
@@ -138,6 +138,8 @@ class BECLR(MomentumJointEmbedding):
         self.predictor = mlp(self.projection_dim, max(1, self.projection_dim // 4), self.projection_dim)
         wanted = clusters * memory_scale
         size = memory_size(clusters, ROWS, memory_scale) if wanted >= ROWS else wanted + 1
+        if topk + 1 >= size:
+            raise InputError(f"topk is {topk}: the memory has {size} rows, ask for fewer neighbours.")
         self.memories = torch.nn.ModuleList(
             DynamicClusteredMemory(
                 size,
@@ -172,7 +174,7 @@ class BECLR(MomentumJointEmbedding):
         return patch_mask(flat, hidden.view(-1, side, side), patch=self.patch).view_as(views)
 
     def loss_terms(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the loss of the enhanced batch, its two parts, and how far the teacher's rows spread."""
+        """Return the loss of the enhanced batch, its parts, how far the teacher's rows spread, if any were added."""
         views = batch["views"]
         z = project_views(self.network, self._hidden(views), self.views_share_batch_norm)
         p = torch.stack([self.predictor(view) for view in z])
@@ -184,6 +186,8 @@ class BECLR(MomentumJointEmbedding):
             "positives": found.positives,
             "negatives": found.negatives,
             "spread": found.deviation,
+            # 0 for a whole run tells of a memory that is too large for the data.
+            "enhanced": found.loss.new_tensor(float(len(rows[0]) > views.shape[0] * views.shape[1])),
         }
 
     @property

@@ -164,13 +164,18 @@ class Images(Domain):
     ) -> ImageMaterial:
         """Training and test images, resized as the encoder sees them."""
         train, test = self.labelled_sets(settings, data, data_root)
+        notes = {"train_images": len(train), "test_images": len(test), "seed": settings.seed}
+        parts = [_with_label(images) for images in (train, test)]
+        if all(map(len, parts)) and sum(map(len, parts)) < len(train) + len(test):
+            notes["left out, without a label"] = len(train) + len(test) - sum(map(len, parts))
+            train, test = parts
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return ImageMaterial(
             train.name,
             {name: method.to(device) for name, method in methods.items()},
             settings.seed,
             progress,
-            {"train_images": len(train), "test_images": len(test), "seed": settings.seed},
+            notes,
             train=train,
             test=test,
             image_size=settings.image_size or train.default_size,
@@ -251,6 +256,14 @@ class Images(Domain):
             "ids": images.ids,
             "data": images.name,
         }
+
+
+def _with_label(images: ImageSet) -> ImageSet:
+    """The images whose label is known; all where there are no labels."""
+    labels = images.labels.get("label")
+    return (
+        images if labels is None or not bool((labels < 0).any()) else images.select((labels >= 0).nonzero().flatten())
+    )
 
 
 def sample_images(run: Run, data_root: str | Path | None = None) -> ImageSet:
