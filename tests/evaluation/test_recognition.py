@@ -73,6 +73,7 @@ def test_few_shot_protocol() -> None:
     assert sum(shares) == pytest.approx(1)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_matched_clusters_by_hand() -> None:
     truth = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
     found = clustering_accuracy(truth, torch.tensor([2, 2, 0, 0, 0, 1, 1, 0]), num_known=2)
