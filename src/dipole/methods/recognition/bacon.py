@@ -71,7 +71,7 @@ class BaCon(JointEmbedding):
         name="bacon",
         slug="bacon",
         title="Towards Distribution-Agnostic Generalized Category Discovery",
-        authors="Bai, Liu, Wang, Chen, Mei, Zhou, Yu, Li",
+        authors="Bai, Liu, Wang et al.",
         year=2023,
         venue="NeurIPS",
         arxiv="2310.01376",
