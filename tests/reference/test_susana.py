@@ -65,6 +65,8 @@ def check_episode(case: Case) -> None:
         margin=case.params["margin"],
         k=case.params["k"],
         temperature=temperature,
+        query_to="prototypes" if case.params.get("query_protos") else "support",
+        drop_first=True,
     )
     case.check("out.loss", loss)
     case.check_gradient("grad.support", loss, support)

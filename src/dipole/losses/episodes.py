@@ -64,6 +64,7 @@ def episode_loss(
     k: int = 4,
     temperature: float = 1.0,
     query_to: str = "support",
+    drop_first: bool | None = None,
 ) -> Float[Tensor, ""]:
     """Compute the mean of the named terms of an episode.
 
@@ -82,6 +83,7 @@ def episode_loss(
         k: neighbours of ICNN.
         temperature: of the cross entropy.
         query_to: `"support"` or `"prototypes"`: where queryicnn seeks neighbours.
+        drop_first: of queryicnn, see `icnn_score`; True as in the authors' code.
 
     Raises:
         InputError: an unknown term, or shapes that do not fit.
@@ -108,7 +110,7 @@ def episode_loss(
             return icnn_loss(support, support_labels, k=k)
         if name == "queryicnn":
             among = (support, support_labels) if query_to == "support" else (prototypes, classes)
-            return icnn_loss(query, query_labels, *among, k=k)
+            return icnn_loss(query, query_labels, *among, k=k, drop_first=drop_first)
         per_class = (len(support) + len(query)) // len(classes)
         both = torch.cat([support, query]), torch.cat([support_labels, query_labels])
         return icnn_loss(*both, k=k, items_per_class=per_class)
