@@ -32,6 +32,7 @@ def effective_number_weights(class_counts: Int[Tensor, "c"], *, beta: float = 0.
         InputError: a class without samples, or β out of range.
 
     Example:
+        >>> import torch
         >>> effective_number_weights(torch.tensor([1, 3]), beta=0.5).float()
         tensor([1.2727, 0.7273])
     """
@@ -57,6 +58,7 @@ def ldam_margins(class_counts: Int[Tensor, "c"], *, max_margin: float = 0.5) -> 
         InputError: a class without samples, or a negative margin.
 
     Example:
+        >>> import torch
         >>> ldam_margins(torch.tensor([16, 1])).float()
         tensor([0.2500, 0.5000])
     """
@@ -75,6 +77,7 @@ def cosine_logits(features: Float[Tensor, "n d"], weight: Float[Tensor, "d c"]) 
         weight: (D, C).
 
     Example:
+        >>> import torch
         >>> cosine_logits(torch.tensor([[3.0, 0.0]]), torch.tensor([[2.0, 0.0], [0.0, 2.0]]))
         tensor([[1., 0.]])
     """
@@ -107,6 +110,7 @@ def ldam_loss(
         InputError: shapes do not fit, or s is not above 0.
 
     Example:
+        >>> import torch
         >>> ldam_loss(torch.eye(2), torch.arange(2), torch.zeros(2), scale=1.0)
         tensor(0.3133)
     """
