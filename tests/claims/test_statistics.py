@@ -63,5 +63,11 @@ def test_refuses_what_has_no_interval():
         paired_effect([1.0, 2.0], [0.0])
     with pytest.raises(InputError, match="diverged"):
         paired_effect([1.0, math.nan], [0.0, 0.0])
-    with pytest.raises(InputError, match="'higher' or 'lower'"):
+    with pytest.raises(InputError, match="'higher', 'lower' or 'not lower'"):
         verdict(Effect(0.0, (0.0, 0.0)), "better", 0.0)
+
+
+def test_a_difference_that_is_as_good_as_none():
+    assert verdict(Effect(-0.002, (-0.009, 0.005)), "not lower", 0.01) == "reproduced"
+    assert verdict(Effect(-0.03, (-0.04, -0.02)), "not lower", 0.01) == "not reproduced"
+    assert verdict(Effect(-0.01, (-0.03, 0.01)), "not lower", 0.01) == "inconclusive"

@@ -89,7 +89,7 @@ class Comparison:
         treatment: name of the arm that is expected to differ.
         baseline: name of the arm that it is compared with.
         metric: of which the difference, treatment − baseline, is taken.
-        expected: `"higher"` or `"lower"`: the sign of the difference.
+        expected: `"higher"` or `"lower"`: the sign of the difference; `"not lower"`: down to minus the margin.
         margin: the smallest difference, in the expected direction, that would matter in practice.
         judged: whether it counts for the verdict of the claim; otherwise it is reported only.
     """

@@ -59,11 +59,12 @@ def verdict(effect: Effect, expected: str, margin: float) -> str:
 
     `reproduced`: the interval lies beyond 0 in the expected direction. `not reproduced`: it lies below the margin, the
     smallest difference that would matter, so that the effect is absent, too small, or of the other sign.
-    `inconclusive`: neither.
+    `inconclusive`: neither. With `"not lower"` a difference down to minus the margin is as good as none: `reproduced`
+    if the interval lies above it, `not reproduced` if below.
 
     Args:
         effect: of the comparison.
-        expected: `"higher"` or `"lower"`.
+        expected: `"higher"`, `"lower"` or `"not lower"`.
         margin: at least 0.
 
     Raises:
@@ -76,9 +77,16 @@ def verdict(effect: Effect, expected: str, margin: float) -> str:
         'not reproduced'
         >>> verdict(Effect(0.0, (-0.03, 0.03)), "higher", margin=0.005)
         'inconclusive'
+        >>> verdict(Effect(0.0, (-0.003, 0.003)), "not lower", margin=0.01)
+        'reproduced'
     """
-    if expected not in ("higher", "lower") or margin < 0:
-        raise InputError(f"expected is {expected!r} and margin {margin}: expected 'higher' or 'lower', and 0 or more.")
+    if expected not in ("higher", "lower", "not lower") or margin < 0:
+        raise InputError(
+            f"expected is {expected!r} and margin {margin}: expected 'higher', 'lower' or 'not lower', and 0 or more."
+        )
+    if expected == "not lower":
+        low, high = effect.interval[0] + margin, effect.interval[1] + margin
+        return REPRODUCED if low > 0 else NOT_REPRODUCED if high < 0 else INCONCLUSIVE
     low, high = effect.interval if expected == "higher" else (-effect.interval[1], -effect.interval[0])
     if low > 0:
         return REPRODUCED

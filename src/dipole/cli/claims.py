@@ -83,14 +83,17 @@ def _show(result: dict[str, Any]) -> None:
         f"{result['title']}\n\n[bold]Claim[/bold]  {result['statement']}\n[bold]Paper[/bold]  {result['paper']}"
     )
     rows: list[list[Any]] = []
-    metrics = [key for key in result["arms"][0]["runs"][0] if key not in ("seed", "seconds")]
+    # Arms that test different parts of a method are measured differently.
+    known = dict.fromkeys(key for arm in result["arms"] for key in arm["runs"][0])
+    metrics = [key for key in known if key not in ("seed", "seconds")]
     for label, encoders in result["references"].items():
         rows += [
             [f"{name}, {label}", None, *(_number(values.get(key)) for key in metrics)]
             for name, values in encoders.items()
         ]
     for arm in result["arms"]:
-        means = [sum(run[key] for run in arm["runs"]) / len(arm["runs"]) for key in metrics]
+        runs = arm["runs"]
+        means = [sum(run[key] for run in runs) / len(runs) if key in runs[0] else None for key in metrics]
         rows.append([arm["name"], f"{arm['learning_rate']:g}", *map(_number, means)])
     seeds = len(result["seeds"])
     columns = {"arm": "left", "learning rate": "right", **dict.fromkeys(metrics, "right")}

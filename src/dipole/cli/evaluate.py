@@ -5,8 +5,8 @@ from typing import Any
 
 import jsonargparse
 
-from dipole.cli.loading import add_loading, loading_of
-from dipole.cli.parsing import parse, parser, taken, underscored
+from dipole.cli.loading import add_loading, loading_of, renamed
+from dipole.cli.parsing import parse, parser, taken
 from dipole.cli.tables import show
 
 WIDEST = 4  # numbers beside one another; more stand below one another
@@ -19,7 +19,7 @@ DESCRIPTION = (
 
 def run(arguments: Sequence[str]) -> None:
     """Evaluate a run and print the table."""
-    names, arguments = taken("--protocol", underscored(arguments))
+    names, arguments = taken("--protocol", renamed(arguments))
     protocols = None if names is None else [name.strip() for name in names.split(",")]
     parser_ = _parser(arguments, protocols)
     add_loading(parser_, arguments)

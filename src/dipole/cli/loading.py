@@ -6,6 +6,8 @@ from typing import Any
 
 import jsonargparse
 
+from dipole.cli.parsing import underscored
+
 
 def add_loading(parser: jsonargparse.ArgumentParser, arguments: Sequence[str]) -> None:
     """Add the options by which the domain of a run reads data.
@@ -41,11 +43,14 @@ def loading_of(options: Any) -> dict[str, Any]:
     return dict(vars(options.loading)) if "loading" in options else {}
 
 
+SHORT = ("--column", "--labels", "--label_column")
+
+
 def renamed(arguments: Sequence[str]) -> list[str]:
-    """Return arguments in which `--column`, the option of texts, has its full name.
+    """Return arguments in which `--column`, `--labels` and `--label-column` have their full names.
 
     Example:
-        >>> renamed(["run", "--column=body"])
-        ['run', '--loading.column=body']
+        >>> renamed(["run", "--column=body", "--label-column", "age"])
+        ['run', '--loading.column=body', '--loading.label_column', 'age']
     """
-    return [f"--loading{a[1:].replace('-', '.', 1)}" if a.partition("=")[0] == "--column" else a for a in arguments]
+    return [f"--loading.{a[2:]}" if a.partition("=")[0] in SHORT else a for a in underscored(arguments)]

@@ -6,7 +6,8 @@ from typing import Any
 
 import jsonargparse
 
-from dipole.cli.parsing import parse, parser, taken, underscored
+from dipole.cli.loading import renamed
+from dipole.cli.parsing import parse, parser, taken
 from dipole.cli.tables import show
 from dipole.errors import InputError
 
@@ -42,7 +43,7 @@ def trainer_options(
 
 def run(arguments: Sequence[str]) -> None:
     """Train and print the last metrics."""
-    arguments = underscored(arguments)
+    arguments = renamed(arguments)
     name = arguments[0] if arguments and not arguments[0].startswith("-") else None
     every, flags = taken("--monitor.every", arguments[1:] if name else arguments)
     monitor = _monitoring(every)

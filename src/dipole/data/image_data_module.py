@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from dipole import ops
 from dipole.data.epoch_sampler import EpochSampler, Place, PlaceSampler
+from dipole.data.image_roles import ImageRoles, Role, with_roles
 from dipole.data.image_set import ImageSet
 from dipole.data.inflated import InflatedImageSet, Inflation, Replicated, inflate, load_generated
 from dipole.data.randomness import keyed_generator
@@ -54,6 +55,9 @@ class ImageDataModule(LightningDataModule):
         replication: how often each real image is drawn while a generated one is drawn once.
         drawing: `"replicate"`: an epoch has every copy once; `"sampler"`: it has as many draws as there are real
             images, by the same probabilities, so that epochs are as long as without generated images.
+        roles: how images get labels and training images are chosen; as the set has it if None.
+        role: of the labels, see `with_roles`.
+        unlabelled: keep training images without a label, see `with_roles`.
 
     Raises:
         InputError: a setting is out of range, or `views.size` differs from `image_size`; and, when the sets are first
@@ -79,6 +83,9 @@ class ImageDataModule(LightningDataModule):
         generated: str | Path | ImageSet | None = None,
         replication: int = 10,
         drawing: Literal["replicate", "sampler"] = "replicate",
+        roles: ImageRoles | None = None,
+        role: Role = "classes",
+        unlabelled: bool = False,
     ) -> None:
         super().__init__()
         check_at_least(replication, 0, "replication")
@@ -99,6 +106,7 @@ class ImageDataModule(LightningDataModule):
         self._image_size = image_size
         self.views = views
         self.sampling: Sampling | None = None
+        self.roles, self.role, self.unlabelled = roles or ImageRoles(), role, unlabelled
 
     @property
     def views(self) -> Callable[..., Tensor] | None:
@@ -129,9 +137,10 @@ class ImageDataModule(LightningDataModule):
     @cached_property
     def _sets(self) -> tuple[ImageSet, ImageSet]:
         """Both sets, loaded when they are first needed."""
-        if not isinstance(self.data, str):
-            return self.data
-        return load_image_sets(self.data, self.data_root, self._asked_size)
+        sets = self.data
+        if isinstance(sets, str):
+            sets = load_image_sets(sets, self.data_root, self._asked_size)
+        return with_roles(sets, self.roles, self.role, unlabelled=self.unlabelled, seed=self.seed)
 
     @property
     def train_set(self) -> ImageSet:
@@ -174,7 +183,11 @@ class ImageDataModule(LightningDataModule):
     @property
     def evaluations(self) -> tuple[str, ...]:
         """Protocols that make sense for the data: kNN and linear probe if there are classes."""
-        return ("knn", "linear") if self.num_classes > 1 else ()
+        labels = [images.labels.get("label", torch.tensor([-1])) for images in self._sets]
+        complete = all(len(own) and int(own.min()) >= 0 for own in labels)
+        # Of classes that are held out, training images know nothing.
+        shared = complete and bool(torch.isin(labels[1], labels[0]).any())
+        return ("knn", "linear") if self.num_classes > 1 and shared else ()
 
     def prepare_data(self) -> None:
         """Load once on one process of each machine, so that a download happens once."""
@@ -293,8 +306,7 @@ class CroppedImages(Dataset[Batch]):
             return self._views.boxes(drawn[row], height, width)
 
         crops = self._images.fetch_crops(rows, boxes, self._views.size)
-        labels = {kind: values[rows] for kind, values in self._images.labels.items()}
-        return {"crops": crops, "index": rows, **labels}
+        return {"crops": crops, **self._images.known_of(rows)}
 
 
 def _as_it_is(batch: Any) -> Any:

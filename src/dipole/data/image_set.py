@@ -82,6 +82,11 @@ class ImageSet(Dataset[dict[str, Tensor]], ABC):
         """Number of classes of the main label; 0 without labels."""
         return len(self.class_names.get("label", ()))
 
+    @property
+    def seen_labels(self) -> Int64[Tensor, "n"] | None:
+        """The main labels (N,) that training may see, −1 where one is not known; None without labels."""
+        return self.labels.get("label")
+
     @abstractmethod
     def fetch(self, indices: Int64[Tensor, " n"]) -> UInt8[Tensor, "n 3 h w"]:
         """Return the images at `indices`, in that order."""
@@ -109,7 +114,11 @@ class ImageSet(Dataset[dict[str, Tensor]], ABC):
 
     def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
         rows = torch.as_tensor(indices, dtype=torch.long)
-        return {"images": self.fetch(rows), "index": rows, **self._selected_labels(rows)}
+        return {"images": self.fetch(rows), **self.known_of(rows)}
+
+    def known_of(self, rows: Int64[Tensor, " n"]) -> dict[str, Tensor]:
+        """Return what a batch says of images besides their pixels: `index` and every kind of label."""
+        return {"index": rows, **self._selected_labels(rows)}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {len(self)} images, {self.num_classes} classes)"

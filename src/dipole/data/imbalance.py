@@ -78,3 +78,59 @@ def imbalanced_indices(
     sizes = imbalanced_sizes(torch.bincount(labels).tolist(), profile, groups)
     kept = [rng.permutation(np.flatnonzero(labels.numpy() == value))[:size] for value, size in enumerate(sizes)]
     return torch.from_numpy(np.sort(np.concatenate(kept))).long()
+
+
+def long_tail_sizes(largest: int, ratio: float, classes: int) -> list[int]:
+    """Return `⌊n_max · ρ^(−c / (C − 1))⌋` for the classes c = 0 … C − 1, and 1 at least.
+
+    Cao et al.: *Label-Distribution-Aware Margin Loss* (NeurIPS 2019), the long-tailed CIFAR of the field.
+
+    Args:
+        largest: n_max.
+        ratio: ρ, of the largest to the smallest class.
+        classes: C.
+
+    Raises:
+        InputError: a ratio below 1, or no classes.
+
+    Example:
+        >>> long_tail_sizes(100, 10.0, 3)
+        [100, 31, 10]
+    """
+    if classes < 1 or largest < 1 or not 1 <= ratio < float("inf"):
+        raise InputError(f"imbalance is {ratio} for {classes} classes of {largest}: expected a ratio of 1 or more.")
+    steps = max(1, classes - 1)
+    # The last size is a whole number that powers of fractions miss by an ulp.
+    return [max(1, int(largest * ratio ** (-number / steps) + 1e-9)) for number in range(classes)]
+
+
+def long_tail_indices(
+    labels: Int64[Tensor, " n"], ratio: float, *, known: int | None = None, seed: int = 0
+) -> Int64[Tensor, " m"]:
+    """Return the indices of a long-tailed subset: class 0 keeps as many as the smallest class has, the last 1/ρ of it.
+
+    Args:
+        labels: class of every image; negative ones are left out.
+        ratio: ρ.
+        known: the first so many classes and the others have a tail each; one tail if None.
+        seed: of the draw.
+
+    Raises:
+        InputError: a class without images, or a ratio below 1.
+
+    Example:
+        >>> labels = torch.arange(4).repeat_interleave(8)
+        >>> labels[long_tail_indices(labels, 8.0)].bincount().tolist()
+        [8, 4, 2, 1]
+    """
+    counts = torch.bincount(labels[labels >= 0])
+    if not len(counts) or int(counts.min()) < 1:
+        raise InputError("a long tail was asked for, and a class has no training images.")
+    parts = [len(counts)] if known is None else [known, len(counts) - known]
+    sizes = [size for part in parts for size in long_tail_sizes(int(counts.min()), ratio, part)]
+    generator = torch.Generator().manual_seed(seed)
+    kept = []
+    for value, size in enumerate(sizes):
+        members = (labels == value).nonzero().flatten()
+        kept.append(members[torch.randperm(len(members), generator=generator)[:size]])
+    return torch.cat(kept).sort().values

@@ -12,6 +12,7 @@ from dipole.data.image_folder import DEFAULT_SIZE, load_image_folder
 from dipole.data.image_set import ImageSet
 from dipole.data.mnist_files import has_mnist_files, load_mnist_files
 from dipole.data.npz_files import load_npz
+from dipole.data.omniglot import BACKGROUND, load_omniglot
 from dipole.data.shapes import load_shapes
 from dipole.data.torchvision_sets import NAMES as TORCHVISION_NAMES
 from dipole.data.torchvision_sets import load_torchvision
@@ -91,6 +92,8 @@ def _load_path(path: Path, image_size: int | None) -> Pair:
         refuse_pickles(path)
         if (path / "data_batch_1.bin").is_file():
             return load_cifar10_binary(path)
+        if any(BACKGROUND.match(each.name) for each in path.glob("*.zip")):
+            return load_omniglot(path)
         if has_mnist_files(path):
             return load_mnist_files(path, path.resolve().name)
         return load_image_folder(path, DEFAULT_SIZE if image_size is None else image_size)
@@ -135,6 +138,11 @@ def _emoji(root: Path | None) -> Pair:
     return load_emoji(_in_root(root, "emoji", "emoji/emoji_48.npz", "emoji_48.npz"))
 
 
+def _omniglot(root: Path | None) -> Pair:
+    """Omniglot from its zips."""
+    return load_omniglot(_in_root(root, "omniglot", "omniglot"))
+
+
 _ROWS: list[tuple[DataSetInfo, Callable[[Path | None], Pair]]] = [
     (
         DataSetInfo("digits", "handwritten digits, 8x8, grey (scikit-learn)", "1347 + 450", 10, "built in"),
@@ -155,6 +163,12 @@ _ROWS: list[tuple[DataSetInfo, Callable[[Path | None], Pair]]] = [
     (
         DataSetInfo("emoji", "emoji in two art styles, 48x48, by category", "3056 + 766", 10, "files in --data-root"),
         _emoji,
+    ),
+    (
+        DataSetInfo(
+            "omniglot", "characters of alphabets, new ones in the test part", "by zips", None, "files in --data-root"
+        ),
+        _omniglot,
     ),
 ]
 _SETS = {info.name: (info, load) for info, load in _ROWS}

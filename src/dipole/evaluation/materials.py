@@ -40,6 +40,7 @@ class ImageMaterial(Material):
         test: the same.
         image_size: S.
         device: of the encoders.
+        data_root: folder of named data sets.
     """
 
     domain: ClassVar[str] = "images"
@@ -47,11 +48,15 @@ class ImageMaterial(Material):
     test: ImageSet = field(kw_only=True)
     image_size: int = field(kw_only=True)
     device: torch.device = field(kw_only=True, default_factory=lambda: torch.device("cpu"))
+    data_root: str | Path | None = field(kw_only=True, default=None)
 
     @property
     def labelled(self) -> Labelled | None:
-        """The main labels, if there are two classes or more."""
+        """The main labels, if there are two classes or more, all known, and classes that both parts have."""
         if self.train.num_classes < 2:
+            return None
+        own, others = self.train.labels["label"], self.test.labels["label"]
+        if min(int(own.min()), int(others.min())) < 0 or not bool(torch.isin(others, own).any()):
             return None
         return Labelled(
             self.train.labels["label"], self.test.labels["label"], tuple(self.train.class_names.get("label", ()))

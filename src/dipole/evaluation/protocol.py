@@ -87,6 +87,11 @@ class Protocol(ABC):
     by_default: ClassVar[bool] = True
     place: ClassVar[int] = 100
 
+    @classmethod
+    def suits(cls, material: Any) -> bool:
+        """Return whether data are made for this protocol, so that it runs unasked although it is none by default."""
+        return False
+
     def lacks(self, material: Any) -> str | None:
         """Return what the data lack to be measured so; None if they lack nothing."""
         return None

@@ -24,6 +24,18 @@ from dipole.losses.autotcl import (
     pool_time,
     temporal_consistency,
 )
+from dipole.losses.bacon import (
+    debiased_soft_labels,
+    distribution_regularizer,
+    pseudo_label_sampling_rate,
+    select_confident,
+    self_distillation_loss,
+    soft_contrastive_loss,
+)
+from dipole.losses.beclr import (
+    beclr_loss,
+    patch_mask,
+)
 from dipole.losses.cacr import (
     attraction_weights,
     cacr_loss,
@@ -51,6 +63,7 @@ from dipole.losses.dcl import (
     npc_queue_multiplier,
     vmf_negative_weights,
 )
+from dipole.losses.episodes import episode_loss, prototype_logits
 from dipole.losses.feature_transform import (
     TransformDraws,
     Transformed,
@@ -70,6 +83,12 @@ from dipole.losses.hardness import (
     simple_loss_from_similarities,
 )
 from dipole.losses.info_nce import hard_negatives_info_nce_loss, info_nce_loss, nt_xent_loss
+from dipole.losses.long_tail import (
+    cosine_logits,
+    effective_number_weights,
+    ldam_loss,
+    ldam_margins,
+)
 from dipole.losses.mlcd import margin_logits, margin_softmax_loss, multilabel_cluster_loss
 from dipole.losses.modules import (
     ArbitraryPairLoss,
@@ -109,9 +128,38 @@ from dipole.losses.multi_positive import multi_positive_info_nce_loss
 from dipole.losses.non_contrastive import barlow_twins_loss, cross_correlation, prediction_loss
 from dipole.losses.own_negatives import own_negatives_info_nce_loss
 from dipole.losses.same_label import same_index_nt_xent_loss, same_label_clip_loss, same_label_nt_xent_loss
+from dipole.losses.sbcl import (
+    k_positive_loss,
+    subclass_contrastive_loss,
+    subclass_contrastive_queue_loss,
+    subclass_log_probabilities,
+)
+from dipole.losses.sepclr import (
+    alignment_loss,
+    disentangled_sepclr_loss,
+    gate_salient,
+    joint_entropy_loss,
+    kernel_entropy,
+    kernel_mutual_information,
+    sepclr_loss,
+    supervised_alignment_loss,
+    uniformity_loss,
+)
 from dipole.losses.simctg import simctg_loss, token_contrastive_loss
 from dipole.losses.sorting import differentiable_sort, rank_group_probability, sorting_network
+from dipole.losses.subclasses import (
+    class_concentration,
+    class_concentration_temperature,
+    num_subclasses,
+)
 from dipole.losses.sup_con import sup_con_loss
+from dipole.losses.supremix import (
+    label_distance_weight,
+    mix_negatives,
+    mix_positive_index,
+    supremix_loss,
+)
+from dipole.losses.susana import class_prototypes, icnn_loss, icnn_score, proto_triplet_loss
 from dipole.losses.symile import (
     draw_permutations,
     multilinear_inner_product,
@@ -155,6 +203,7 @@ __all__ = [
     "TeamUpLoss",
     "TransformDraws",
     "Transformed",
+    "alignment_loss",
     "amcl_barlow_loss",
     "amcl_loss",
     "amcl_queue_loss",
@@ -163,17 +212,22 @@ __all__ = [
     "arbitrary_pair_loss",
     "attraction_weights",
     "barlow_twins_loss",
+    "beclr_loss",
     "cacr_loss",
     "cacr_momentum_loss",
     "cacr_momentum_views_loss",
     "cacr_queue_loss",
     "cacr_weights",
+    "class_concentration",
+    "class_concentration_temperature",
+    "class_prototypes",
     "clip_loss",
     "cloob_loss",
     "continuous_weights",
     "contrastive_attraction",
     "contrastive_loss_from_similarities",
     "contrastive_repulsion",
+    "cosine_logits",
     "cross_correlation",
     "cut_loss",
     "cwcl_loss",
@@ -181,11 +235,17 @@ __all__ = [
     "dcl_neighbour_loss",
     "dcl_queue_loss",
     "dclw_loss",
+    "debiased_soft_labels",
     "differentiable_sort",
+    "disentangled_sepclr_loss",
+    "distribution_regularizer",
     "draw_permutations",
     "draw_transform",
+    "effective_number_weights",
+    "episode_loss",
     "extrapolate_positives",
     "feature_transform_loss",
+    "gate_salient",
     "gated_similarity",
     "global_info_nce_loss",
     "groco_loss",
@@ -194,15 +254,26 @@ __all__ = [
     "hard_negatives_info_nce_loss",
     "hardest_negatives",
     "hydra_moco_loss",
+    "icnn_loss",
+    "icnn_score",
     "inappropriate_tokens",
     "info_loob_loss",
     "info_nce_loss",
     "interpolate_negatives",
+    "joint_entropy_loss",
+    "k_positive_loss",
+    "kernel_entropy",
+    "kernel_mutual_information",
+    "label_distance_weight",
+    "ldam_loss",
+    "ldam_margins",
     "linear_mmd",
     "local_info_nce_loss",
     "margin_logits",
     "margin_softmax_loss",
     "mask_size_penalty",
+    "mix_negatives",
+    "mix_positive_index",
     "momentum_query_weights",
     "multi_kernel_mmd",
     "multi_positive_info_nce_loss",
@@ -213,13 +284,18 @@ __all__ = [
     "npc_multiplier",
     "npc_queue_multiplier",
     "nt_xent_loss",
+    "num_subclasses",
     "own_negatives_info_nce_loss",
     "pair_masks",
     "pair_probabilities",
     "pairwise_clip_loss",
+    "patch_mask",
     "permuted_candidates",
     "pool_time",
     "prediction_loss",
+    "proto_triplet_loss",
+    "prototype_logits",
+    "pseudo_label_sampling_rate",
     "rank_group_probability",
     "repulsion_weights",
     "same_index_nt_xent_loss",
@@ -227,11 +303,20 @@ __all__ = [
     "same_label_nt_xent_loss",
     "sample_mixing_coefficients",
     "sample_partner_labels",
+    "select_confident",
+    "self_distillation_loss",
+    "sepclr_loss",
     "simctg_loss",
     "simple_contrastive_loss",
     "simple_loss_from_similarities",
+    "soft_contrastive_loss",
     "sorting_network",
+    "subclass_contrastive_loss",
+    "subclass_contrastive_queue_loss",
+    "subclass_log_probabilities",
     "sup_con_loss",
+    "supervised_alignment_loss",
+    "supremix_loss",
     "symile_loss",
     "team_up_gamma",
     "team_up_loss",
@@ -239,6 +324,7 @@ __all__ = [
     "temporal_consistency",
     "token_contrastive_loss",
     "transform_features",
+    "uniformity_loss",
     "vmf_negative_weights",
     "weighted_contrastive_loss",
 ]

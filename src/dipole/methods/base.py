@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import lightning
 import torch
@@ -46,6 +46,9 @@ class Method(lightning.LightningModule):
     card: ClassVar[Card]
     # What it is trained on; decides how data are read, and how runs are measured and shown.
     domain: ClassVar[str] = "images"
+    # Of images: what their label column holds, and whether those without a label are kept.
+    label_role: ClassVar[Literal["classes", "numbers"]] = "classes"
+    keeps_unlabelled: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -92,6 +95,14 @@ class Method(lightning.LightningModule):
     def embed(self, inputs: Any) -> Tensor:
         """Return embeddings (N, D) for inference. Call `.eval()` first."""
         raise NotImplementedError(f"{type(self).__name__} does not define embed(inputs).")
+
+    def before_training(self, training_set: Any) -> None:
+        """Look at the labels of the training set; nothing by default.
+
+        Raises:
+            InputError: they lack what the method learns from.
+        """
+        return None
 
     def sampling(self, training_set: Any, batch_size: int) -> Order | None:
         """Return the order in which an epoch draws the samples; None for a shuffled one.

@@ -80,6 +80,10 @@ class Wrapping(Method):
         self.base.refreshed = self.base.refresh(embeddings, index)
         return self.base.refreshed
 
+    def before_training(self, training_set: Any) -> None:
+        """Let the base look."""
+        self.base.before_training(training_set)
+
     def sampling(self, training_set: Any, batch_size: int) -> Any:
         """Return the order of the base."""
         return self.base.sampling(training_set, batch_size)

@@ -1,7 +1,7 @@
 """Image encoders by name."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -84,6 +84,28 @@ class SmallAlexNet(nn.Sequential):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.normal_(module.weight, std=0.02)
+
+
+class PixelMLP(nn.Sequential):
+    """Layers of linear map, batch normalisation and ReLU on all pixels: for images of a few pixels.
+
+    Args:
+        widths: of the layers; the last one is the number of features.
+        image_size: height and width of the images.
+
+    Example:
+        >>> PixelMLP([32, 16], 8)(torch.zeros(2, 3, 8, 8)).shape
+        torch.Size([2, 16])
+    """
+
+    def __init__(self, widths: Sequence[int], image_size: int) -> None:
+        layers: list[nn.Module] = [nn.Flatten()]
+        width = 3 * image_size * image_size
+        for out in widths:
+            layers += [nn.Linear(width, out), nn.BatchNorm1d(out), nn.ReLU(inplace=True)]
+            width = out
+        super().__init__(*layers)
+        self.num_features = width
 
 
 # While a saved model is rebuilt: the side of its first convolution's kernel (0 if it has none of that name).
@@ -186,8 +208,8 @@ def build_encoder(
     """Build an image encoder.
 
     Args:
-        encoder: `"convnet4"`, `"convnet4-64"` (any width), `"small-alexnet"`, the name of a timm model such as
-            `"resnet18"` or `"vit_tiny_patch16_224"`, or a module from images to features (N, F).
+        encoder: `"convnet4"`, `"convnet4-64"` (any width), `"mlp-128-64"` (any widths), `"small-alexnet"`, the name of
+            a timm model such as `"resnet18"` or `"vit_tiny_patch16_224"`, or a module from images to features (N, F).
         image_size: height and width of the images. Up to 64, ResNets get the small-image stem: one 3×3 convolution of
             stride 1 and no pooling.
         pretrained: load timm's weights (from its hub or cache).
@@ -224,6 +246,12 @@ def build_encoder(
             raise InputError(f"encoder is {encoder!r}: write the width as a number, e.g. 'convnet4-64'.")
         backbone: nn.Module = ConvNet4(int(suffix) if suffix else 32)
         built = ImageEncoder(backbone, int(backbone.num_features))  # type: ignore[arg-type]
+    elif name == "mlp":
+        widths = suffix.split("-")
+        if not all(width.isdecimal() and int(width) > 0 for width in widths):
+            raise InputError(f"encoder is {encoder!r}: write the widths of the layers as numbers, e.g. 'mlp-128-64'.")
+        backbone = PixelMLP([int(width) for width in widths], image_size)
+        built = ImageEncoder(backbone, int(backbone.num_features))
     elif encoder == "small-alexnet":
         built = ImageEncoder(SmallAlexNet(image_size), 4096)
     else:

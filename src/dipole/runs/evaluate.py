@@ -36,7 +36,7 @@ def evaluate(
     Args:
         path: the run directory.
         protocols: some of the domain's, such as `"knn"` of images or `"ranking"` of recommenders; those that the data
-            allow if it is None.
+            allow, and those that they are made for, if it is None.
         options: of the one protocol that was chosen, such as `{"k": 20}`.
         data: other data than those of the run.
         data_root: folder of named data sets; that of the run if it is None.
@@ -66,6 +66,9 @@ def evaluate(
     )
     material.notes |= notes
     material.candidates |= {name: baseline(material) for name, baseline in baselines(domain.name).items()}
+    if protocols is None:
+        suiting = {name: cls for name, cls in protocols_of(domain.name).items() if cls.suits(material)}
+        chosen = chosen | {name: cls() for name, cls in suiting.items() if name not in chosen}
     found = measure_all(chosen, material)
     columns = dict.fromkeys(column for row in found.rows.values() for column in row)
     result = Evaluation(

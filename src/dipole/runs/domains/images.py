@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from dipole.data import ImageDataModule, ImageSet, available, load_image_sets, load_images
 from dipole.data.embedding_file import read_embeddings
 from dipole.data.image_folder import class_folders
+from dipole.data.image_roles import ImageRoles, with_roles
 from dipole.diagnostics import GeometryMonitor
 from dipole.errors import InputError
 from dipole.evaluation import OnlineKNN, embed_image_set
 from dipole.evaluation.materials import ImageMaterial
 from dipole.methods.base import Method
 from dipole.methods.joint_embedding import JointEmbedding
+from dipole.methods.registry import get_method
 from dipole.methods.wrapping import unwrapped
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
@@ -41,21 +43,53 @@ class Images(Domain):
     derived_loading_options = ("share_of_real",)
 
     @staticmethod
-    def named_sets() -> Sequence[str]:
-        """Return the names of the known sets."""
-        return [info.name for info in available()]
-
-    @staticmethod
     def loading_options(
-        generated: str | None = None, replication: int = 10, drawing: Literal["replicate", "sampler"] = "replicate"
+        labels: str | None = None,
+        label_column: str | None = None,
+        id_column: str | None = None,
+        background: str | None = None,
+        held_out: str | None = None,
+        known: str | None = None,
+        labelled: float = 0.5,
+        imbalance: float | None = None,
+        indices: str | None = None,
+        generated: str | None = None,
+        replication: int = 10,
+        drawing: Literal["replicate", "sampler"] = "replicate",
     ) -> None:
-        """Arguments that say what is trained on beside the images of the data.
+        """What images are labelled with, which of them training sees, and what it sees beside them.
 
         Args:
+            labels: table with a row for each image; `--labels` in short.
+            label_column: of the table, or a kind of label that the set has; `label` if none. `--label_column` in short.
+            id_column: of the table, that names the images.
+            background: COLUMN=VALUE, the images of the background population; all others are the target.
+            held_out: classes that training does not see and test images are of: names with commas, or `last 4`.
+            known: classes that training knows, for category discovery: names with commas, or `first 5`.
+            labelled: share of the training images of known classes that have a label.
+            imbalance: ratio of the largest to the smallest class of a long-tailed training set.
+            indices: file of the places of the training images that are kept, one a line.
             generated: a folder or an .npz file of generated images; only training draws them.
             replication: how often a real image is drawn while a generated one is drawn once.
             drawing: `replicate`: every copy once in an epoch; `sampler`: as many draws as there are real images.
         """
+
+    def _roles(self, config: RunConfig) -> dict[str, Any]:
+        """The options of loading, and what the method wants of labels."""
+        cls = get_method(config.name)
+        loading = self.loading(config)
+        generated = {name: loading.pop(name) for name in ("generated", "replication", "drawing")}
+        return {
+            **generated,
+            "roles": ImageRoles(**loading),
+            "role": cls.label_role,
+            "unlabelled": cls.keeps_unlabelled,
+        }
+
+    @staticmethod
+    def named_sets() -> Sequence[str]:
+        """Return the names of the known sets."""
+        return [info.name for info in available()]
 
     def data_module(self, config: RunConfig, sets: Any = None) -> ImageDataModule:
         """Return the images of a run."""
@@ -66,7 +100,7 @@ class Images(Domain):
             image_size=config.image_size,
             num_workers=config.num_workers,
             seed=config.seed,
-            **self.loading(config),
+            **self._roles(config),
         )
 
     def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:
@@ -81,6 +115,10 @@ class Images(Domain):
         if "num_classes" in cls.arguments():
             assert isinstance(data, ImageDataModule)
             config = replace(config, method={**config.method, "num_classes": data.num_classes})
+        for name in ("labels", "indices"):
+            path = config.loading.get(name)
+            if path and Path(path).expanduser().exists():
+                config = replace(config, loading={**config.loading, name: str(Path(path).expanduser().absolute())})
         resolved = super().resolve(config, cls, data, encoder_given=encoder_given)
         assert isinstance(data, ImageDataModule)
         if data.inflation is None:
@@ -97,6 +135,7 @@ class Images(Domain):
     def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
         """Views are made of batches, on their device."""
         assert isinstance(data, ImageDataModule)
+        method.before_training(data.train_set)
         data.views = self.views(method, config)
 
     def views(self, method: Method, config: RunConfig) -> nn.Module | None:
@@ -154,19 +193,46 @@ class Images(Domain):
         progress: bool = False,
     ) -> ImageMaterial:
         """Training and test images, resized as the encoder sees them."""
-        train, test = load_image_sets(data or settings.data, data_root or settings.data_root, settings.image_size)
+        train, test = self.labelled_sets(settings, data, data_root)
+        notes = {"train_images": len(train), "test_images": len(test), "seed": settings.seed}
+        parts = [_with_label(images) for images in (train, test)]
+        if all(map(len, parts)) and sum(map(len, parts)) < len(train) + len(test):
+            notes["left out, without a label"] = len(train) + len(test) - sum(map(len, parts))
+            train, test = parts
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return ImageMaterial(
             train.name,
             {name: method.to(device) for name, method in methods.items()},
             settings.seed,
             progress,
-            {"train_images": len(train), "test_images": len(test), "seed": settings.seed},
+            notes,
             train=train,
             test=test,
             image_size=settings.image_size or train.default_size,
             device=device,
+            data_root=data_root or settings.data_root,
         )
+
+    def labelled_sets(
+        self,
+        settings: RunConfig,
+        data: str | None = None,
+        data_root: str | Path | None = None,
+        *,
+        unlabelled: bool = False,
+    ) -> tuple[ImageSet, ImageSet]:
+        """Return training and test images of a run, labelled as its settings say.
+
+        Args:
+            settings: of the run.
+            data: other data than those of the run.
+            data_root: folder of named data sets; that of the run if it is None.
+            unlabelled: keep images without a label even if the method learns from labelled ones alone.
+        """
+        options = self._roles(settings)
+        options["unlabelled"] |= unlabelled
+        sets = load_image_sets(data or settings.data, data_root or settings.data_root, settings.image_size)
+        return with_roles(sets, seed=settings.seed, **options)
 
     def embeddings(
         self,
@@ -209,7 +275,7 @@ class Images(Domain):
         self, method: Method, run: Run, *, data_root: str | Path | None = None, progress: bool = False
     ) -> dict[str, Any]:
         """Embeddings, thumbnails and labels of test images."""
-        images = sample_images(run, data_root)
+        images = self.labelled_sets(run.settings(), data_root=data_root)[1].sample(MOST_IMAGES)
         size = run.settings().image_size
         assert size is not None
         return {
@@ -220,6 +286,14 @@ class Images(Domain):
             "ids": images.ids,
             "data": images.name,
         }
+
+
+def _with_label(images: ImageSet) -> ImageSet:
+    """The images whose label is known; all where there are no labels."""
+    labels = images.labels.get("label")
+    return (
+        images if labels is None or not bool((labels < 0).any()) else images.select((labels >= 0).nonzero().flatten())
+    )
 
 
 def sample_images(run: Run, data_root: str | Path | None = None) -> ImageSet:

@@ -1,0 +1,1 @@
+"""Methods for rare, few, unknown or ordered labels, and for two populations."""
