@@ -40,6 +40,14 @@ from dipole.losses.cacr_moco import (
 )
 from dipole.losses.clip import clip_loss, multi_text_clip_loss, pairwise_clip_loss
 from dipole.losses.cloob import cloob_loss, info_loob_loss
+from dipole.losses.co_citation import (
+    SimilarityTargets,
+    domain_router_loss,
+    load_balancing_loss,
+    mnr_plus_loss,
+    similarity_targets,
+)
+from dipole.losses.curved import curved_loss, margin_contrastive_loss
 from dipole.losses.cut import cut_loss, inappropriate_tokens
 from dipole.losses.cwcl import continuous_weights, cwcl_loss, weighted_contrastive_loss
 from dipole.losses.dcl import (
@@ -77,6 +85,7 @@ from dipole.losses.modules import (
     CACRQueueLoss,
     CLIPLoss,
     CLOOBLoss,
+    CurvedLoss,
     CUTLoss,
     CWCLLoss,
     DCLLoss,
@@ -93,6 +102,9 @@ from dipole.losses.modules import (
     InfoNCELoss,
     LocalInfoNCELoss,
     LossModule,
+    MarginContrastiveLoss,
+    MaskedContrastLoss,
+    MNRPlusLoss,
     MultiPositiveInfoNCELoss,
     MultiTextCLIPLoss,
     NTXentLoss,
@@ -103,8 +115,10 @@ from dipole.losses.modules import (
     SupConLoss,
     SymileLoss,
     TeamUpLoss,
+    TupleInfoNCELoss,
 )
 from dipole.losses.multi_positive import multi_positive_info_nce_loss
+from dipole.losses.multicsr import false_negative_mask, masked_contrast_loss
 from dipole.losses.non_contrastive import barlow_twins_loss, cross_correlation, prediction_loss
 from dipole.losses.own_negatives import own_negatives_info_nce_loss
 from dipole.losses.simctg import simctg_loss, token_contrastive_loss
@@ -117,6 +131,7 @@ from dipole.losses.symile import (
     symile_loss,
 )
 from dipole.losses.team_up import node_contrast, team_up_gamma, team_up_loss
+from dipole.losses.tuples import tuple_info_nce_loss
 
 __all__ = [
     "ArbitraryPairLoss",
@@ -127,6 +142,7 @@ __all__ = [
     "CLOOBLoss",
     "CUTLoss",
     "CWCLLoss",
+    "CurvedLoss",
     "DCLLoss",
     "DCLNeighbourLoss",
     "DCLQueueLoss",
@@ -141,18 +157,23 @@ __all__ = [
     "InfoNCELoss",
     "LocalInfoNCELoss",
     "LossModule",
+    "MNRPlusLoss",
+    "MarginContrastiveLoss",
+    "MaskedContrastLoss",
     "MultiPositiveInfoNCELoss",
     "MultiTextCLIPLoss",
     "NTXentLoss",
     "OwnNegativesInfoNCELoss",
     "PairwiseCLIPLoss",
     "SimCTGLoss",
+    "SimilarityTargets",
     "SimpleContrastiveLoss",
     "SupConLoss",
     "SymileLoss",
     "TeamUpLoss",
     "TransformDraws",
     "Transformed",
+    "TupleInfoNCELoss",
     "amcl_barlow_loss",
     "amcl_loss",
     "amcl_queue_loss",
@@ -173,6 +194,7 @@ __all__ = [
     "contrastive_loss_from_similarities",
     "contrastive_repulsion",
     "cross_correlation",
+    "curved_loss",
     "cut_loss",
     "cwcl_loss",
     "dcl_loss",
@@ -180,9 +202,11 @@ __all__ = [
     "dcl_queue_loss",
     "dclw_loss",
     "differentiable_sort",
+    "domain_router_loss",
     "draw_permutations",
     "draw_transform",
     "extrapolate_positives",
+    "false_negative_mask",
     "feature_transform_loss",
     "gated_similarity",
     "global_info_nce_loss",
@@ -197,8 +221,12 @@ __all__ = [
     "info_nce_loss",
     "interpolate_negatives",
     "linear_mmd",
+    "load_balancing_loss",
     "local_info_nce_loss",
+    "margin_contrastive_loss",
     "mask_size_penalty",
+    "masked_contrast_loss",
+    "mnr_plus_loss",
     "momentum_query_weights",
     "multi_kernel_mmd",
     "multi_positive_info_nce_loss",
@@ -220,6 +248,7 @@ __all__ = [
     "sample_mixing_coefficients",
     "sample_partner_labels",
     "simctg_loss",
+    "similarity_targets",
     "simple_contrastive_loss",
     "simple_loss_from_similarities",
     "sorting_network",
@@ -231,6 +260,7 @@ __all__ = [
     "temporal_consistency",
     "token_contrastive_loss",
     "transform_features",
+    "tuple_info_nce_loss",
     "vmf_negative_weights",
     "weighted_contrastive_loss",
 ]

@@ -11,12 +11,20 @@ from dipole.data.text.sts_files import STS_TASKS, SentencePairs, STSTask, load_s
 from dipole.data.text.text_data_module import TextDataModule
 from dipole.data.text.text_set import LineNote, TextSet
 from dipole.data.text.toy import toy_pairs, toy_sentences, toy_stories
+from dipole.data.text.triplets import (
+    Curation,
+    Triplet,
+    curate_scores,
+    curate_triplets,
+    parse_similarity_score,
+)
 
 __all__ = [
     "STS_TASKS",
     "ArrowTextSet",
     "ChunkedCorpus",
     "CorpusMixture",
+    "Curation",
     "JsonLinesTextSet",
     "LineNote",
     "LineTextSet",
@@ -27,11 +35,15 @@ __all__ = [
     "SentencePairs",
     "TextDataModule",
     "TextSet",
+    "Triplet",
     "available_texts",
+    "curate_scores",
+    "curate_triplets",
     "load_retrieval",
     "load_sts",
     "load_texts",
     "mixture_probabilities",
+    "parse_similarity_score",
     "passage_text",
     "tokenize_corpus",
     "toy_pairs",

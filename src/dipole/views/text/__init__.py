@@ -3,6 +3,7 @@
 from dipole.views.text.crops import RandomCrops
 from dipole.views.text.passages import TrainingPassages, hard_negative_counts
 from dipole.views.text.records import TextViews
+from dipole.views.text.similarity import edit_distance, length_ratio, surface_similarity
 from dipole.views.text.strings import normalize_text, span_mask
 from dipole.views.text.tokens import (
     add_ends,
@@ -23,7 +24,9 @@ __all__ = [
     "TrainingPassages",
     "add_ends",
     "delete_tokens",
+    "edit_distance",
     "hard_negative_counts",
+    "length_ratio",
     "mask_tokens",
     "normalize_text",
     "pad_tokens",
@@ -32,4 +35,5 @@ __all__ = [
     "replace_tokens",
     "shuffle_tokens",
     "span_mask",
+    "surface_similarity",
 ]
