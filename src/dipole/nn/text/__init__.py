@@ -1,15 +1,19 @@
 """Text encoders: transformers with a pooling, static token embeddings, noise inside them, embeddings of many texts."""
 
+from dipole.nn.text.bidirectional import BIDIRECTIONAL, make_bidirectional
 from dipole.nn.text.build import build_text_encoder
 from dipole.nn.text.dropout import DropHead, add_drophead, drop_heads, set_dropout
 from dipole.nn.text.encode import encode_texts
 from dipole.nn.text.encoder import TextEncoder
+from dipole.nn.text.latent_attention import LatentAttentionPooling
 from dipole.nn.text.pooling import Pooling, pool
 from dipole.nn.text.pretraining import learn_tokenizer, mask_for_prediction, new_bert, pretrain_mlm
 from dipole.nn.text.static import StaticTextEncoder
 
 __all__ = [
+    "BIDIRECTIONAL",
     "DropHead",
+    "LatentAttentionPooling",
     "Pooling",
     "StaticTextEncoder",
     "TextEncoder",
@@ -18,6 +22,7 @@ __all__ = [
     "drop_heads",
     "encode_texts",
     "learn_tokenizer",
+    "make_bidirectional",
     "mask_for_prediction",
     "new_bert",
     "pool",
