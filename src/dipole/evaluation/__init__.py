@@ -16,6 +16,7 @@ from dipole.evaluation.nodes import (
     sample_non_edges,
 )
 from dipole.evaluation.online_knn import OnlineKNN
+from dipole.evaluation.pair_classification import F1Max, f1_max, roc_auc, similarity_ratio
 from dipole.evaluation.retrieval import RetrievalScores, dense_search, evaluate_retrieval, retrieval_metrics
 from dipole.evaluation.sts import Correlation, STSScores, evaluate_sts, sts_scores
 from dipole.evaluation.svm import SVMResult, svm_classification
@@ -31,6 +32,7 @@ from dipole.evaluation.zero_shot import (
 __all__ = [
     "Correlation",
     "Evaluation",
+    "F1Max",
     "Forecast",
     "LinearProbeResult",
     "NodeSplit",
@@ -46,6 +48,7 @@ __all__ = [
     "evaluate_embeddings",
     "evaluate_retrieval",
     "evaluate_sts",
+    "f1_max",
     "knn_accuracy",
     "linear_probe",
     "link_scores",
@@ -60,7 +63,9 @@ __all__ = [
     "retrieval_metrics",
     "retrieval_ranks",
     "ridge_forecast",
+    "roc_auc",
     "sample_non_edges",
+    "similarity_ratio",
     "sts_scores",
     "svm_classification",
     "top_k_accuracy",

@@ -1,6 +1,7 @@
 """Texts, the files they are read from, and batches for training."""
 
 from dipole.data.text.arrow_text_set import ArrowTextSet
+from dipole.data.text.co_citation import CoCitations, co_citation_pairs
 from dipole.data.text.corpus import ChunkedCorpus, CorpusMixture, mixture_probabilities, tokenize_corpus
 from dipole.data.text.line_text_set import JsonLinesTextSet, LineTextSet
 from dipole.data.text.memory_text_set import MemoryTextSet
@@ -23,6 +24,7 @@ __all__ = [
     "STS_TASKS",
     "ArrowTextSet",
     "ChunkedCorpus",
+    "CoCitations",
     "CorpusMixture",
     "Curation",
     "JsonLinesTextSet",
@@ -37,6 +39,7 @@ __all__ = [
     "TextSet",
     "Triplet",
     "available_texts",
+    "co_citation_pairs",
     "curate_scores",
     "curate_triplets",
     "load_retrieval",
