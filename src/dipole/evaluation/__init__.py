@@ -3,6 +3,16 @@
 from dipole.evaluation.bm25 import bm25_run
 from dipole.evaluation.comparison import Evaluation, evaluate_embeddings
 from dipole.evaluation.cross_modal import recall_at, related, retrieval_ranks
+from dipole.evaluation.dialogue import (
+    OrderScores,
+    PlanningRanks,
+    goal_curvature,
+    goal_order_scores,
+    planning_ranks,
+    rank_of,
+    reply_scores,
+    sequence_scores,
+)
 from dipole.evaluation.embedding import embed_image_set, raw_pixels
 from dipole.evaluation.forecasting import Forecast, ridge_forecast
 from dipole.evaluation.knn import knn_accuracy, weighted_knn, weighted_knn_log_scores
@@ -37,6 +47,8 @@ __all__ = [
     "LinearProbeResult",
     "NodeSplit",
     "OnlineKNN",
+    "OrderScores",
+    "PlanningRanks",
     "RetrievalScores",
     "STSScores",
     "SVMResult",
@@ -49,6 +61,8 @@ __all__ = [
     "evaluate_retrieval",
     "evaluate_sts",
     "f1_max",
+    "goal_curvature",
+    "goal_order_scores",
     "knn_accuracy",
     "linear_probe",
     "link_scores",
@@ -56,15 +70,19 @@ __all__ = [
     "multilinear_scores",
     "node_accuracy",
     "pairwise_scores",
+    "planning_ranks",
     "random_node_split",
+    "rank_of",
     "raw_pixels",
     "recall_at",
     "related",
+    "reply_scores",
     "retrieval_metrics",
     "retrieval_ranks",
     "ridge_forecast",
     "roc_auc",
     "sample_non_edges",
+    "sequence_scores",
     "similarity_ratio",
     "sts_scores",
     "svm_classification",

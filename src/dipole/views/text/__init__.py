@@ -14,18 +14,34 @@ from dipole.views.text.tokens import (
     replace_tokens,
     shuffle_tokens,
 )
+from dipole.views.text.turns import (
+    TURN_TOKENS,
+    CurvedPairs,
+    after_text,
+    before_text,
+    context_is_odd,
+    curved_pairs,
+    is_odd,
+)
 from dipole.views.text.twins import DropoutTwins, SpanMaskedTwins, pair_of
 
 __all__ = [
+    "TURN_TOKENS",
+    "CurvedPairs",
     "DropoutTwins",
     "RandomCrops",
     "SpanMaskedTwins",
     "TextViews",
     "TrainingPassages",
     "add_ends",
+    "after_text",
+    "before_text",
+    "context_is_odd",
+    "curved_pairs",
     "delete_tokens",
     "edit_distance",
     "hard_negative_counts",
+    "is_odd",
     "length_ratio",
     "mask_tokens",
     "normalize_text",
