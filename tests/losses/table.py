@@ -36,6 +36,7 @@ from dipole.losses import (
     nt_xent_loss,
     own_negatives_info_nce_loss,
     pairwise_clip_loss,
+    score_distillation_loss,
     simple_contrastive_loss,
     sup_con_loss,
     symile_loss,
@@ -216,6 +217,7 @@ SMOOTH: dict[str, Loss] = {
 WITH_CONSTANTS: dict[str, Loss] = {
     "dclw": lambda a, b: dclw_loss(a, b, temperature=0.3),
     "groco, references detached": lambda a, b: groco_loss(torch.stack([a, b]), top_k=2),
+    "distillation": lambda a, b: score_distillation_loss(a, b, third(a) @ b.T, temperature=0.3),
     "mnr_plus": lambda a, b: mnr_plus_loss(a, b, temperature=0.7, normalize=True),
     "cwcl": lambda a, b: cwcl_loss(a, b, temperature=0.3),
     "cwcl, both directions": lambda a, b: cwcl_loss(a, b, temperature=0.3, weighted="both", directions="mean"),

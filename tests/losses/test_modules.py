@@ -77,6 +77,7 @@ TWINS: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...], dict[str, Any]
         (Z1, Z2, Z1 + Z2, torch.zeros(5, 10, dtype=torch.bool)),
         {"form": "official_bce"},
     ),
+    "ScoreDistillationLoss": (losses.score_distillation_loss, (Z1, Z2, Z1 @ Z2.T), {"temperature": 0.3}),
     "MNRPlusLoss": (losses.mnr_plus_loss, (Z1, Z2), {"temperature": 0.7}),
     "CurvedLoss": (losses.curved_loss, (Z1, Z2, LABELS.double()), {"reduction": "sum"}),
     "MarginContrastiveLoss": (losses.margin_contrastive_loss, (Z1, Z2, LABELS.double()), {"margin": 0.3}),

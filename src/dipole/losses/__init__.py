@@ -59,6 +59,7 @@ from dipole.losses.dcl import (
     npc_queue_multiplier,
     vmf_negative_weights,
 )
+from dipole.losses.distillation import score_distillation_loss
 from dipole.losses.feature_transform import (
     TransformDraws,
     Transformed,
@@ -110,6 +111,7 @@ from dipole.losses.modules import (
     NTXentLoss,
     OwnNegativesInfoNCELoss,
     PairwiseCLIPLoss,
+    ScoreDistillationLoss,
     SimCTGLoss,
     SimpleContrastiveLoss,
     SupConLoss,
@@ -165,6 +167,7 @@ __all__ = [
     "NTXentLoss",
     "OwnNegativesInfoNCELoss",
     "PairwiseCLIPLoss",
+    "ScoreDistillationLoss",
     "SimCTGLoss",
     "SimilarityTargets",
     "SimpleContrastiveLoss",
@@ -247,6 +250,7 @@ __all__ = [
     "repulsion_weights",
     "sample_mixing_coefficients",
     "sample_partner_labels",
+    "score_distillation_loss",
     "simctg_loss",
     "similarity_targets",
     "simple_contrastive_loss",

@@ -18,6 +18,7 @@ from dipole.losses.curved import curved_loss, margin_contrastive_loss
 from dipole.losses.cut import cut_loss
 from dipole.losses.cwcl import cwcl_loss
 from dipole.losses.dcl import dcl_loss, dcl_neighbour_loss, dcl_queue_loss, dclw_loss
+from dipole.losses.distillation import score_distillation_loss
 from dipole.losses.feature_transform import feature_transform_loss
 from dipole.losses.groco import groco_loss
 from dipole.losses.hardness import hard_contrastive_loss, simple_contrastive_loss
@@ -293,3 +294,9 @@ class MarginContrastiveLoss(LossModule):
     """Module twin of `margin_contrastive_loss`, with the same keyword arguments."""
 
     function = staticmethod(margin_contrastive_loss)
+
+
+class ScoreDistillationLoss(LossModule):
+    """Module twin of `score_distillation_loss`, with the same keyword arguments."""
+
+    function = staticmethod(score_distillation_loss)

@@ -11,7 +11,7 @@ from dipole.data.text.retrieval_set import RetrievalSet, load_retrieval
 from dipole.data.text.sts_files import STS_TASKS, SentencePairs, STSTask, load_sts
 from dipole.data.text.text_data_module import TextDataModule
 from dipole.data.text.text_set import LineNote, TextSet
-from dipole.data.text.toy import toy_pairs, toy_sentences, toy_stories
+from dipole.data.text.toy import toy_pairs, toy_sentences, toy_stories, toy_triplets
 from dipole.data.text.triplets import (
     Curation,
     Triplet,
@@ -52,4 +52,5 @@ __all__ = [
     "toy_pairs",
     "toy_sentences",
     "toy_stories",
+    "toy_triplets",
 ]

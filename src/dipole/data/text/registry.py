@@ -15,7 +15,16 @@ from dipole.data.text.line_text_set import EMPTY, JsonLinesTextSet, LineTextSet
 from dipole.data.text.memory_text_set import MemoryTextSet
 from dipole.data.text.passages import PassageTextSet
 from dipole.data.text.text_set import LineNote, TextSet
-from dipole.data.text.toy import TOY_RETRIEVAL, TOY_SENTENCES, TOY_STS, toy_pairs, toy_sentences, toy_stories
+from dipole.data.text.toy import (
+    TOY_RETRIEVAL,
+    TOY_SENTENCES,
+    TOY_STS,
+    TOY_TRIPLETS,
+    toy_pairs,
+    toy_sentences,
+    toy_stories,
+    toy_triplets,
+)
 from dipole.errors import InputError
 
 _SENTENCES = "sentences/stsbenchmark_train_10k_sents_random_sampled.txt"
@@ -147,6 +156,10 @@ _ROWS: list[tuple[DataSetInfo, Callable[[Path | None], TextSet]]] = [
     (
         DataSetInfo(TOY_RETRIEVAL, "synthetic documents; also queries to test with", "108", None, "built in"),
         _toy_documents,
+    ),
+    (
+        DataSetInfo(TOY_TRIPLETS, "synthetic sentences, the same said anew, another one", "1000", 6, "built in"),
+        lambda root: MemoryTextSet(toy_triplets(), TOY_TRIPLETS),
     ),
     (
         DataSetInfo("sentences", "unlabelled sentences of STS-B (Mirror-BERT)", "10000", None, "files in --data-root"),

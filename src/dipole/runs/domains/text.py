@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dipole.data.text import RetrievalSet, TextDataModule, TextSet, available_texts, load_texts
 from dipole.diagnostics import TextGeometryMonitor
+from dipole.errors import InputError
 from dipole.evaluation.materials import TextMaterial
 from dipole.evaluation.retrieval import dense_run
 from dipole.methods.base import Method
@@ -68,7 +69,9 @@ class Text(Domain):
         method = cast(SentenceEmbedding, method)
         data.views = method.build_views(**self.view_options(type(method), config))
         data.tokenizer = method.encoder.tokenizer
-        data.train_set.require(*getattr(data.views, "columns", ()))
+        if hasattr(data.views, "texts"):
+            data.views.texts = data.train_set
+        data.train_set.require(*_needed(data.views, data.train_set))
 
     def monitors(self, method: Method, data: lightning.LightningDataModule, run: Run) -> list[lightning.Callback]:
         """The geometry of the embeddings of some texts, of which the views are made anew."""
@@ -85,7 +88,7 @@ class Text(Domain):
     ) -> Tensor:
         """Embeddings of the main texts of training records."""
         assert isinstance(data, TextDataModule)
-        encoder = cast(SentenceEmbedding, method).encoder
+        encoder = cast(SentenceEmbedding, method).refresh_encoder
         parts = [
             encode_texts(encoder, [_shown(record) for record in data.train_set.fetch(part)], device=method.device)
             for part in index.split(SORTED_TOGETHER * 64)
@@ -174,6 +177,16 @@ class Text(Domain):
             "class_names": class_names,
             "data": texts.name,
         }
+
+
+def _needed(views: Any, texts: TextSet) -> tuple[str, ...]:
+    """The columns that views need: of several forms of records the one that the texts have, else the first."""
+    choices = getattr(views, "column_choices", ())
+    fitting = [choice for choice in choices if set(choice) <= set(texts.columns)]
+    if choices and not fitting:
+        forms = " or ".join(" and ".join(map(repr, choice)) for choice in choices)
+        raise InputError(f"{texts.name} has the columns {', '.join(texts.columns)}: expected {forms}.")
+    return (*getattr(views, "columns", ()), *(fitting[0] if fitting else ()))
 
 
 class _Encoder:

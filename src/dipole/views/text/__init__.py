@@ -2,6 +2,7 @@
 
 from dipole.views.text.crops import RandomCrops
 from dipole.views.text.passages import TrainingPassages, hard_negative_counts
+from dipole.views.text.propensity import PropensityPairs
 from dipole.views.text.records import TextViews
 from dipole.views.text.similarity import edit_distance, length_ratio, surface_similarity
 from dipole.views.text.strings import normalize_text, span_mask
@@ -29,6 +30,7 @@ __all__ = [
     "TURN_TOKENS",
     "CurvedPairs",
     "DropoutTwins",
+    "PropensityPairs",
     "RandomCrops",
     "SpanMaskedTwins",
     "TextViews",
