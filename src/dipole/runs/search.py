@@ -87,7 +87,7 @@ def search(
         raise InputError(f"{corpus} holds no text.")
     folder = _folder(run, corpus, texts) if index is None else Path(index)
     vectors = _vectors(method, texts, folder, _fingerprint(run, corpus, texts, data_root), batch_size, progress)
-    embedded = encode_texts(method.encoder, list(queries), normalize=method.similarity == "cosine")
+    embedded = encode_texts(method.encoder, list(queries), prompt="query", normalize=method.similarity == "cosine")
     scores, rows = dense_search(embedded, torch.from_numpy(vectors), k, known_finite=True)
     return [
         [
@@ -141,7 +141,7 @@ def _write(method: SentenceEmbedding, texts: TextSet, file: Path, batch_size: in
             track(blocks, description=f"indexing {texts.name}", console=Console(stderr=True)) if progress else blocks
         ):
             lines = [record["text"] for record in texts.fetch(rows)]
-            found = encode_texts(method.encoder, lines, batch_size=batch_size, device=device)
+            found = encode_texts(method.encoder, lines, prompt="passage", batch_size=batch_size, device=device)
             found = F.normalize(found, dim=1) if method.similarity == "cosine" else found
             if not bool(found.isfinite().all()):
                 raise InputError(f"the encoder gives embeddings of {texts.name} that are not finite: train it anew.")

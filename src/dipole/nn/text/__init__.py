@@ -2,6 +2,7 @@
 
 from dipole.nn.text.bidirectional import BIDIRECTIONAL, make_bidirectional
 from dipole.nn.text.build import build_text_encoder
+from dipole.nn.text.decoder import DecoderEncoder, add_lora, without_adapters
 from dipole.nn.text.dropout import DropHead, add_drophead, drop_heads, set_dropout
 from dipole.nn.text.encode import encode_texts
 from dipole.nn.text.encoder import TextEncoder
@@ -13,6 +14,7 @@ from dipole.nn.text.static import StaticTextEncoder
 
 __all__ = [
     "BIDIRECTIONAL",
+    "DecoderEncoder",
     "DropHead",
     "LatentAttentionPooling",
     "MixtureOfExperts",
@@ -22,6 +24,7 @@ __all__ = [
     "StaticTextEncoder",
     "TextEncoder",
     "add_drophead",
+    "add_lora",
     "build_text_encoder",
     "drop_heads",
     "encode_texts",
@@ -33,4 +36,5 @@ __all__ = [
     "pool",
     "pretrain_mlm",
     "set_dropout",
+    "without_adapters",
 ]

@@ -1,6 +1,7 @@
 """Texts: views in the loading processes, STS and retrieval beside the encoder before training and BM25."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -195,14 +196,15 @@ class _Encoder:
     def __init__(self, method: SentenceEmbedding, progress: bool) -> None:
         self.method, self.progress = method, progress
 
-    def encode(self, texts: list[str]) -> Tensor:
+    def encode(self, texts: list[str], prompt: str | None = None) -> Tensor:
         """Embeddings (N, D), computed on a GPU if there is one."""
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        return encode_texts(self.method.encoder, texts, device=device, progress=self.progress)
+        return encode_texts(self.method.encoder, texts, prompt=prompt, device=device, progress=self.progress)
 
     def search(self, task: RetrievalSet) -> dict[str, dict[str, float]]:
-        """The best documents of every query."""
-        return dense_run(task, self.encode, score=self.method.similarity)
+        """The best documents of every query, each side with its prompt."""
+        queries, passages = (partial(self.encode, prompt=name) for name in ("query", "passage"))
+        return dense_run(task, passages, score=self.method.similarity, encode_queries=queries)
 
 
 def _shown(record: Mapping[str, Any]) -> str:
