@@ -15,11 +15,13 @@ from dipole.methods.base import Method
 from dipole.methods.text.embedding import SentenceEmbedding
 from dipole.negatives import Queue
 from dipole.nn import MomentumEncoder
-from dipole.nn.text import DecoderEncoder, StaticTextEncoder, TextEncoder, without_adapters
+from dipole.nn.text import DecoderEncoder, MixtureOfExperts, StaticTextEncoder, TextEncoder, without_adapters
+from dipole.nn.text.domains import DomainEncoder
 from dipole.nn.text.encoder import open_tokenizer, open_transformer, quiet
 from dipole.runs.model import DESCRIPTION, build_method
 
 REST = "method.safetensors"
+BASE = "base"  # folder of the transformer that is extended by experts, which no other library would add
 # What sentence-transformers can compute too.
 SHARED_POOLINGS = {"cls": "cls", "mean": "mean", "last": "lasttoken"}
 
@@ -45,6 +47,8 @@ def save_text_model(method: SentenceEmbedding, folder: str | Path, *, name: str,
     with quiet():
         if is_shared(encoder):
             _sentence_transformer(encoder, method.similarity, plain).save(str(folder), create_model_card=False)
+        elif isinstance(encoder, DomainEncoder):
+            _save_base(encoder, folder / BASE)
         else:
             assert plain is not None
             plain.save_pretrained(folder)
@@ -54,7 +58,7 @@ def save_text_model(method: SentenceEmbedding, folder: str | Path, *, name: str,
             # sentence-transformers reads a text without special tokens, which count here.
             tokenizer = copy.deepcopy(tokenizer)
             _cut_as(encoder, tokenizer._tokenizer)
-        tokenizer.save_pretrained(folder)
+        tokenizer.save_pretrained(folder / BASE if isinstance(encoder, DomainEncoder) else folder)
     left_out = _left_out(method)
     rest = {
         key: value.detach().cpu().contiguous().clone()
@@ -96,13 +100,18 @@ def load_text_model(folder: Path, config: dict[str, Any], encoder: nn.Module | N
 
 def is_shared(encoder: TextEncoder) -> bool:
     """Return whether sentence-transformers can compute the encoder's embeddings."""
+    if isinstance(encoder, DomainEncoder):
+        return False
     return isinstance(encoder, StaticTextEncoder) or encoder.pooling in SHARED_POOLINGS
 
 
 def _facts(encoder: TextEncoder) -> dict[str, Any]:
     """How the stored encoder is opened."""
-    if isinstance(encoder, DecoderEncoder):
-        own: dict[str, Any] = {"decoder": True, "bidirectional": encoder.bidirectional, "latents": encoder.latents}
+    if isinstance(encoder, DomainEncoder):
+        names = ("domains", "default_domain", "layers", "router", "top_k")
+        own: dict[str, Any] = {"experts": True, **{name: getattr(encoder, name) for name in names}}
+    elif isinstance(encoder, DecoderEncoder):
+        own = {"decoder": True, "bidirectional": encoder.bidirectional, "latents": encoder.latents}
     else:
         own = {}
     return {
@@ -116,14 +125,29 @@ def _facts(encoder: TextEncoder) -> dict[str, Any]:
     }
 
 
+def _save_base(encoder: DomainEncoder, folder: Path) -> None:
+    """Write the transformer that experts are added to: its sizes, with the first expert of every layer."""
+    backbone: Any = copy.deepcopy(encoder.backbone)
+    for block in list(backbone.modules()):
+        for name, module in list(block.named_children()):
+            if isinstance(module, MixtureOfExperts):
+                first = module.experts[0]
+                if isinstance(first, nn.Sequential):
+                    block.intermediate, block.output.dense = first[0], first[1]
+                else:
+                    setattr(block, name, first)
+    backbone.save_pretrained(folder)
+
+
 def _open_encoder(folder: Path, facts: dict[str, Any]) -> TextEncoder:
     """The encoder of a model folder; the weights of a static one come with those of the method."""
     if not facts["static"]:
-        backbone, tokenizer = open_transformer(str(folder)), open_tokenizer(str(folder))
+        place = str(folder / BASE if facts.get("experts") else folder)
+        backbone, tokenizer = open_transformer(place), open_tokenizer(place)
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None
-        cls = DecoderEncoder if facts.get("decoder") else TextEncoder
-        options = {key: facts[key] for key in facts if key not in ("static", "decoder")}
+        cls = DecoderEncoder if facts.get("decoder") else DomainEncoder if facts.get("experts") else TextEncoder
+        options = {key: facts[key] for key in facts if key not in ("static", "decoder", "experts")}
         return cls(backbone.train(), tokenizer, **options)
     table: Tensor = load_file(folder / "model.safetensors")["embedding.weight"]
     return StaticTextEncoder(table, open_tokenizer(str(folder)), max_length=facts["max_length"])
@@ -189,6 +213,8 @@ def _left_out(method: SentenceEmbedding) -> tuple[str, ...]:
     stored: tuple[nn.Module, ...] = (method.encoder,)
     if isinstance(method.encoder, StaticTextEncoder):
         stored = ()
+    elif isinstance(method.encoder, DomainEncoder):
+        stored = ()  # all of it is stored with the method
     elif isinstance(method.encoder, DecoderEncoder):
         stored = (method.encoder.backbone,)  # its pooling is none that a folder of transformers holds
     return tuple(

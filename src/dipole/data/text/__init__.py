@@ -3,6 +3,7 @@
 from dipole.data.text.arrow_text_set import ArrowTextSet
 from dipole.data.text.co_citation import CoCitations, co_citation_pairs
 from dipole.data.text.corpus import ChunkedCorpus, CorpusMixture, mixture_probabilities, tokenize_corpus
+from dipole.data.text.dialogues import TurnPairs, toy_dialogues, turns_of
 from dipole.data.text.line_text_set import JsonLinesTextSet, LineTextSet
 from dipole.data.text.memory_text_set import MemoryTextSet
 from dipole.data.text.passages import PassageTextSet, passage_text
@@ -38,6 +39,7 @@ __all__ = [
     "TextDataModule",
     "TextSet",
     "Triplet",
+    "TurnPairs",
     "available_texts",
     "co_citation_pairs",
     "curate_scores",
@@ -49,8 +51,10 @@ __all__ = [
     "parse_similarity_score",
     "passage_text",
     "tokenize_corpus",
+    "toy_dialogues",
     "toy_pairs",
     "toy_sentences",
     "toy_stories",
     "toy_triplets",
+    "turns_of",
 ]

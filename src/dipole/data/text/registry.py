@@ -11,11 +11,13 @@ from dipole.data.registry import DataSetInfo
 from dipole.data.tables import table_suffix
 from dipole.data.text.arrow_text_set import ArrowTextSet
 from dipole.data.text.cranfield import read_cranfield
+from dipole.data.text.dialogues import toy_dialogues
 from dipole.data.text.line_text_set import EMPTY, JsonLinesTextSet, LineTextSet
 from dipole.data.text.memory_text_set import MemoryTextSet
 from dipole.data.text.passages import PassageTextSet
 from dipole.data.text.text_set import LineNote, TextSet
 from dipole.data.text.toy import (
+    TOY_DIALOGUES,
     TOY_RETRIEVAL,
     TOY_SENTENCES,
     TOY_STS,
@@ -86,7 +88,7 @@ def _load_path(path: Path, column: str | None) -> TextSet:
     kind = table_suffix(path)
     if kind in (".csv", ".tsv", ".parquet"):
         return ArrowTextSet(path, column)
-    if kind == ".jsonl":
+    if kind == ".jsonl" or path.suffix == ".json":
         return JsonLinesTextSet(path, column)
     if kind == ".txt":
         if column not in (None, "text"):
@@ -160,6 +162,10 @@ _ROWS: list[tuple[DataSetInfo, Callable[[Path | None], TextSet]]] = [
     (
         DataSetInfo(TOY_TRIPLETS, "synthetic sentences, the same said anew, another one", "1000", 6, "built in"),
         lambda root: MemoryTextSet(toy_triplets(), TOY_TRIPLETS),
+    ),
+    (
+        DataSetInfo(TOY_DIALOGUES, "synthetic dialogues that follow one script", "500", 6, "built in"),
+        lambda root: MemoryTextSet(toy_dialogues(), TOY_DIALOGUES),
     ),
     (
         DataSetInfo("sentences", "unlabelled sentences of STS-B (Mirror-BERT)", "10000", None, "files in --data-root"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 TOY_SENTENCES, TOY_STS, TOY_RETRIEVAL = "toy-sentences", "toy-sts", "toy-retrieval"
-TOY_TRIPLETS = "toy-triplets"
+TOY_TRIPLETS, TOY_DIALOGUES = "toy-triplets", "toy-dialogues"
 
 # topic -> who, does what, to what, where; the meanings of a slot stand apart by ";", their two wordings by "|".
 _WORLD = {

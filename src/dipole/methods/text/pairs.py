@@ -1,7 +1,7 @@
 """Methods that are trained on texts and what belongs to them: what practitioners add to any of these."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Bool
@@ -57,7 +57,7 @@ class TextPairs(SentenceEmbedding):
         **options: arguments of `SentenceEmbedding` and `Method`.
     """
 
-    views_class = TrainingPassages
+    views_class: ClassVar[type[TextViews]] = TrainingPassages
     compares_views = False
 
     def __init__(
@@ -100,6 +100,7 @@ class TextPairs(SentenceEmbedding):
         if self.needs_teacher:
             self.teacher.open(self.encoder)
         views = self.views_class(max_length=self.encoder.max_length, **options)
+        assert isinstance(views, TrainingPassages)
         prompts = self.encoder.prompts
         views.query_prompt, views.passage_prompt = prompts.get("query", ""), prompts.get("passage", "")
         return views

@@ -3,6 +3,7 @@
 from dipole.nn.text.bidirectional import BIDIRECTIONAL, make_bidirectional
 from dipole.nn.text.build import build_text_encoder
 from dipole.nn.text.decoder import DecoderEncoder, add_lora, without_adapters
+from dipole.nn.text.domains import DomainEncoder
 from dipole.nn.text.dropout import DropHead, add_drophead, drop_heads, set_dropout
 from dipole.nn.text.encode import encode_texts
 from dipole.nn.text.encoder import TextEncoder
@@ -15,6 +16,7 @@ from dipole.nn.text.static import StaticTextEncoder
 __all__ = [
     "BIDIRECTIONAL",
     "DecoderEncoder",
+    "DomainEncoder",
     "DropHead",
     "LatentAttentionPooling",
     "MixtureOfExperts",

@@ -34,7 +34,7 @@ class DecoderPoolingModule(Module):
         if pooling == "latent_attention":
             self.latent_attention = LatentAttentionPooling(width, **(latents or {}))
 
-    def forward(self, features: dict[str, Any], **options: Any) -> dict[str, Any]:
+    def forward(self, features: Any, **options: Any) -> dict[str, Any]:
         """Add `sentence_embedding` to what the transformer has found."""
         ids, mask = features["input_ids"], features["attention_mask"].bool().clone()
         for tokens in self.prefixes:

@@ -68,6 +68,7 @@ class Text(Domain):
         """Views need the tokenizer and the length of the encoder."""
         assert isinstance(data, TextDataModule)
         method = cast(SentenceEmbedding, method)
+        data.expand = getattr(method, "expand", None)
         data.views = method.build_views(**self.view_options(type(method), config))
         data.tokenizer = method.encoder.tokenizer
         if hasattr(data.views, "texts"):

@@ -1,6 +1,7 @@
 """Views of texts: the same text under dropout, masked spans, crops of documents, questions and passages."""
 
 from dipole.views.text.crops import RandomCrops
+from dipole.views.text.domains import DomainPairs
 from dipole.views.text.passages import TrainingPassages, hard_negative_counts
 from dipole.views.text.propensity import PropensityPairs
 from dipole.views.text.records import TextViews
@@ -18,6 +19,7 @@ from dipole.views.text.tokens import (
 from dipole.views.text.turns import (
     TURN_TOKENS,
     CurvedPairs,
+    TurnViews,
     after_text,
     before_text,
     context_is_odd,
@@ -29,12 +31,14 @@ from dipole.views.text.twins import DropoutTwins, SpanMaskedTwins, pair_of
 __all__ = [
     "TURN_TOKENS",
     "CurvedPairs",
+    "DomainPairs",
     "DropoutTwins",
     "PropensityPairs",
     "RandomCrops",
     "SpanMaskedTwins",
     "TextViews",
     "TrainingPassages",
+    "TurnViews",
     "add_ends",
     "after_text",
     "before_text",

@@ -51,7 +51,7 @@ class TrainingPassages(TextViews):
         (2, 4)
     """
 
-    column_choices = (("question", "positive_ctxs"), ("text", "positive"))
+    column_choices: tuple[tuple[str, ...], ...] = (("question", "positive_ctxs"), ("text", "positive"))
 
     def __init__(
         self,

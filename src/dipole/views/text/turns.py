@@ -1,7 +1,7 @@
 """Utterances seen from before and from after, and the pairs that curved contrastive learning makes of dialogues."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Int
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.ops.checks import check_at_least
+from dipole.views.text.records import TextViews, encode_batch, text_of
 
 BEFORE, AFTER, OTHER, SAME = "[BEFORE]", "[AFTER]", "[O]", "[E]"
 TURN_TOKENS = (BEFORE, AFTER, OTHER, SAME)
@@ -166,3 +167,31 @@ def _random_pairs(there: Tensor, draws: Tensor) -> Tensor:
     other = torch.where(even, r2, r1)
     before, after = torch.where(backwards, other, there), torch.where(backwards, there, other)
     return torch.stack([before, after, torch.where(even, SAME_SPEAKER, OTHER_SPEAKER)], dim=2)
+
+
+class TurnViews(TextViews):
+    """A turn seen from before and one seen from after, as token ids, and the cosine that is wanted.
+
+    The records are those of `dipole.data.text.TurnPairs`.
+
+    Args:
+        max_length: tokens of a turn, special tokens included.
+
+    Example:
+        >>> TurnViews().columns
+        ('before', 'after', 'label')
+    """
+
+    columns = ("before", "after", "label")
+
+    def __init__(self, *, max_length: int = 64) -> None:
+        super().__init__(num_views=2, max_length=max_length)
+
+    def __call__(
+        self, records: list[dict[str, Any]], tokenizer: Any, *, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Return `input_ids` and `attention_mask` (2, N, T), and `label` (N,)."""
+        texts = [text_of(record, side) for side in ("before", "after") for record in records]
+        encoded = encode_batch(texts, tokenizer, max_length=self.max_length)
+        views = {name: values.unflatten(0, (2, -1)) for name, values in encoded.items()}
+        return {**views, "label": torch.tensor([float(record["label"]) for record in records])}
