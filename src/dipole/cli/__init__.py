@@ -20,6 +20,7 @@ COMMANDS = {
     "recommend": "recommend items to users with a run",
     "generate": "write text with a language model by contrastive decoding",
     "rewrite": "rewrite the captions of a table with a language model",
+    "mine": "add hard negatives to a file of pairs",
     "export": "write the encoder of a run as ONNX",
     "report": "make one HTML page of a run",
     "analyse": "show what each temperature would penalise on a run's embeddings",

@@ -26,6 +26,10 @@ class Routing:
         self.domains: Tensor | None = None
         self.logits: list[Tensor] = []
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy begins anew: what belongs to a pass is none of it."""
+        return {"domains": None, "logits": []}
+
     def start(self, domains: Tensor | None) -> None:
         """Begin a pass."""
         self.domains, self.logits = domains, []
