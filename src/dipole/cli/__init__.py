@@ -20,6 +20,8 @@ COMMANDS = {
     "recommend": "recommend items to users with a run",
     "generate": "write text with a language model by contrastive decoding",
     "rewrite": "rewrite the captions of a table with a language model",
+    "triplets": "let a language model write positives and negatives of sentences",
+    "curate": "keep the triplets whose scores say that they are good",
     "mine": "add hard negatives to a file of pairs",
     "export": "write the encoder of a run as ONNX",
     "report": "make one HTML page of a run",
