@@ -29,7 +29,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "debcse": {"neighbours": 2, "word_neighbours": 1, "random_candidates": 1, "teacher_groups": 0},
     "cocitation-moe": {"domains": ["law", "art"]},
     # An encoder that has learned nothing finds everything alike.
-    "multicsr": {"false_negative_threshold": 0.9999},
+    "multicsr": {"false_negative_threshold": 0.9999, "pooling": "mean"},
     "nv-embed": {"num_latents": 4, "num_heads": 2, "lora_rank": 2, "lora_dropout": 0.0, "query_prompt": "Query: "},
 }
 PASSAGE_RECORDS = [
