@@ -89,6 +89,7 @@ class CitedData(Data):
     name: str = "docstrings"
     packages: tuple[str, ...] = PACKAGES
 
+    runs_method: ClassVar[bool] = False
     tuning_metric: ClassVar[str] = "F1max"
     tuning: ClassVar[str] = "one learning rate for all arms"
 

@@ -40,6 +40,7 @@ class MinedData(Data):
 
     name: str = "docstrings of sklearn"
 
+    runs_method: ClassVar[bool] = False
     tuning_metric: ClassVar[str] = "relevant share"
     tuning: ClassVar[str] = "nothing is tuned"
 
@@ -80,6 +81,7 @@ class PooledData(Data):
     name: str = "docstrings of numpy and sklearn"
     packages: tuple[str, ...] = ("numpy", "sklearn")
 
+    runs_method: ClassVar[bool] = False
     tuning_metric: ClassVar[str] = "AUC"
     tuning: ClassVar[str] = "learning rate by the AUC of pairs that neither train nor judge"
 

@@ -43,9 +43,9 @@ def score_distillation_loss(
         InputError: shapes differ, a value is not finite, or a temperature is not positive.
 
     Example:
-        >>> z = torch.eye(3)
-        >>> score_distillation_loss(z, z, z @ z.T)
-        tensor(0.)
+        >>> z = torch.eye(2)
+        >>> score_distillation_loss(z, z, 1 - z, temperature=1.0)  # (e − 1) / (e + 1)
+        tensor(0.4621)
     """
     check_embeddings(queries=queries, candidates=candidates)
     check_temperature(temperature)

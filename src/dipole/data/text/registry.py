@@ -160,11 +160,11 @@ _ROWS: list[tuple[DataSetInfo, Callable[[Path | None], TextSet]]] = [
         _toy_documents,
     ),
     (
-        DataSetInfo(TOY_TRIPLETS, "synthetic sentences, the same said anew, another one", "1000", 6, "built in"),
+        DataSetInfo(TOY_TRIPLETS, "synthetic sentences, the same said anew, another one", "1000", None, "built in"),
         lambda root: MemoryTextSet(toy_triplets(), TOY_TRIPLETS),
     ),
     (
-        DataSetInfo(TOY_DIALOGUES, "synthetic dialogues that follow one script", "500", 6, "built in"),
+        DataSetInfo(TOY_DIALOGUES, "synthetic dialogues that follow one script", "500", None, "built in"),
         lambda root: MemoryTextSet(toy_dialogues(), TOY_DIALOGUES),
     ),
     (
