@@ -43,6 +43,7 @@ def score_distillation_loss(
         InputError: shapes differ, a value is not finite, or a temperature is not positive.
 
     Example:
+        >>> import torch
         >>> z = torch.eye(2)
         >>> score_distillation_loss(z, z, 1 - z, temperature=1.0)  # (e − 1) / (e + 1)
         tensor(0.4621)
