@@ -1,26 +1,20 @@
 """Text encoders of runs, and of folders that were never trained here."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from dipole.errors import InputError
 from dipole.files import read_json
 from dipole.methods.text.embedding import SentenceEmbedding
-from dipole.nn.text import TextEncoder, build_text_encoder
+from dipole.nn.text import build_text_encoder
 from dipole.nn.text.encoder import open_tokenizer
 from dipole.runs.loading import load
 from dipole.runs.model import DESCRIPTION
+from dipole.runs.opened import OpenedEncoder
 from dipole.runs.safety import refuse_pickles
 
 MOST_TOKENS = 512
 _SETTINGS = "config_sentence_transformers.json"
-
-
-class OpenedEncoder(NamedTuple):
-    """A text encoder, and how its embeddings are compared."""
-
-    encoder: TextEncoder
-    similarity: Literal["cosine", "dot"]
 
 
 def open_text_encoder(path: str | Path) -> OpenedEncoder:
@@ -35,8 +29,7 @@ def open_text_encoder(path: str | Path) -> OpenedEncoder:
         InputError: there is no model, or none that embeds texts.
     """
     folder = Path(path)
-    here = any((folder / name).is_file() for name in (DESCRIPTION, f"model/{DESCRIPTION}", "config.yaml"))
-    if not here and folder.is_dir() and any((folder / name).is_file() for name in ("modules.json", "config.json")):
+    if is_foreign(folder):
         refuse_pickles(folder)
         return OpenedEncoder(build_text_encoder(str(folder), max_length=_length(folder)).eval(), _similarity(folder))
     method = load(path)
@@ -48,7 +41,9 @@ def open_text_encoder(path: str | Path) -> OpenedEncoder:
 def is_foreign(path: str | Path) -> bool:
     """Return whether a folder holds a model that was not trained here."""
     folder = Path(path)
-    return not any((folder / name).is_file() for name in (DESCRIPTION, f"model/{DESCRIPTION}", "config.yaml"))
+    if any((folder / name).is_file() for name in (DESCRIPTION, f"model/{DESCRIPTION}", "config.yaml")):
+        return False
+    return any((folder / name).is_file() for name in ("modules.json", "config.json"))
 
 
 def _length(folder: Path) -> int:

@@ -16,10 +16,11 @@ from dipole.evaluation.materials import TextMaterial
 from dipole.evaluation.retrieval import dense_run
 from dipole.methods.base import Method
 from dipole.methods.text.embedding import SentenceEmbedding
-from dipole.nn.text import encode_texts
+from dipole.nn.text import DomainEncoder, encode_texts
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
+from dipole.runs.opened import OpenedEncoder
 from dipole.runs.text_model import load_text_model, save_text_model
 
 MONITORED_TEXTS = 256
@@ -116,7 +117,7 @@ class Text(Domain):
         progress: bool = False,
     ) -> TextMaterial:
         """Encoders; the protocols read their own tasks."""
-        encoders = {name: _Encoder(cast(SentenceEmbedding, each), progress) for name, each in methods.items()}
+        encoders = {name: MeasuredEncoder(cast(SentenceEmbedding, each), progress) for name, each in methods.items()}
         return TextMaterial(
             settings.data,
             dict(encoders),
@@ -191,14 +192,27 @@ def _needed(views: Any, texts: TextSet) -> tuple[str, ...]:
     return (*getattr(views, "columns", ()), *(fitting[0] if fitting else ()))
 
 
-class _Encoder:
-    """A method as protocols of texts measure it."""
+class MeasuredEncoder:
+    """A text encoder as protocols measure it.
 
-    def __init__(self, method: SentenceEmbedding, progress: bool) -> None:
+    Args:
+        method: a method or an opened encoder: with `encoder` and `similarity`.
+        progress: show progress bars.
+    """
+
+    def __init__(self, method: SentenceEmbedding | OpenedEncoder, progress: bool) -> None:
         self.method, self.progress = method, progress
 
-    def encode(self, texts: list[str], prompt: str | None = None) -> Tensor:
+    @property
+    def knows_domains(self) -> bool:
+        """Whether the encoder embeds a text by its domain."""
+        return isinstance(self.method.encoder, DomainEncoder)
+
+    def encode(self, texts: list[str], prompt: str | None = None, domain: str | None = None) -> Tensor:
         """Embeddings (N, D), computed on a GPU if there is one."""
+        if domain is not None and isinstance(self.method.encoder, DomainEncoder):
+            self.method.encoder.number(domain)
+            self.method.encoder.default_domain = domain
         device = "cuda" if torch.cuda.is_available() else "cpu"
         return encode_texts(self.method.encoder, texts, prompt=prompt, device=device, progress=self.progress)
 
