@@ -26,7 +26,7 @@ from dipole.negatives import mine_positive_aware
 from dipole.nn.text import LatentAttentionPooling, build_text_encoder, encode_texts, pool
 
 K, LENGTH = 7, 40
-RATES = (1e-4, 1e-3, 3e-3)
+RATES = (3e-4, 1e-3)
 
 
 def minilm() -> str:
@@ -78,8 +78,8 @@ class PooledData(Data):
         packages: whose docstrings are read.
     """
 
-    name: str = "docstrings of numpy and sklearn"
-    packages: tuple[str, ...] = ("numpy", "sklearn")
+    name: str = "docstrings of sklearn, token by token"
+    packages: tuple[str, ...] = ("sklearn",)
 
     runs_method: ClassVar[bool] = False
     tuning_metric: ClassVar[str] = "AUC"
@@ -174,7 +174,7 @@ def _mined(name: str, **options: Any) -> Arm:
 
 def _pooled(kind: str) -> Arm:
     """One pooling."""
-    return Arm(kind, "nv-embed", POOLED, 10, 64, RATES, {"pooling": kind})
+    return Arm(kind, "nv-embed", POOLED, 5, 64, RATES, {"pooling": kind})
 
 
 CLAIM = Claim(
