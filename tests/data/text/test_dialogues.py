@@ -15,16 +15,11 @@ from dipole.methods.text.curved_cl import CurvedCL, SequenceScorer
 from dipole.views.text import curved_pairs
 from text_models import TEXTS, bert_folder
 
-
 FORMS: list[Any] = [
     ["Hello.", "Hi!"],
     [{"text": "Hello."}, {"text": "Hi!", "act": "greet"}],
-    "Ann: Hello.
-Bob: Hi!",
-    "Hello.
-
-Hi!
-",
+    "Ann: Hello.\nBob: Hi!",
+    "Hello.\n\nHi!\n",
 ]
 WRONG = [({"turns": []}, "no column 'dialogue'"), ({"dialogue": [1]}, "no dialogue"), ({"dialogue": 7}, "no dialogue")]
 
