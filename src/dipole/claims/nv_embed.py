@@ -26,7 +26,7 @@ from dipole.negatives import mine_positive_aware
 from dipole.nn.text import LatentAttentionPooling, build_text_encoder, encode_texts, pool
 
 K, LENGTH = 7, 40
-RATES = (3e-4, 1e-3)
+RATES = (3e-4, 1e-3, 3e-3)
 
 
 def minilm() -> str:
