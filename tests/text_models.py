@@ -41,3 +41,21 @@ def ids_batch(*views: Tensor) -> dict[str, object]:
     """A batch whose views are single tokens."""
     ids = torch.stack(views)[:, :, None]
     return {"views": {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, "index": torch.arange(ids.shape[1])}
+
+
+@cache
+def llama_folder(width: int = 16, layers: int = 2) -> Path:
+    """A folder with a random Llama whose byte-level tokenizer knows the texts."""
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
+
+    folder = Path(tempfile.mkdtemp(prefix="dipole-test-"))
+    learned = ByteLevelBPETokenizer()
+    learned.train_from_iterator(TEXTS, vocab_size=400, special_tokens=["<|endoftext|>"], show_progress=False)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=learned._tokenizer, eos_token="<|endoftext|>")
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": layers}
+    config = LlamaConfig(vocab_size=len(tokenizer), num_attention_heads=4, max_position_embeddings=128, **sizes)
+    LlamaModel(config).save_pretrained(folder)
+    return folder

@@ -14,6 +14,7 @@ from dipole.losses import (
     cacr_queue_loss,
     clip_loss,
     cloob_loss,
+    curved_loss,
     cwcl_loss,
     dcl_loss,
     dcl_neighbour_loss,
@@ -27,6 +28,9 @@ from dipole.losses import (
     hydra_moco_loss,
     info_loob_loss,
     info_nce_loss,
+    margin_contrastive_loss,
+    masked_contrast_loss,
+    mnr_plus_loss,
     multi_positive_info_nce_loss,
     multi_text_clip_loss,
     multilabel_cluster_loss,
@@ -36,10 +40,12 @@ from dipole.losses import (
     same_index_nt_xent_loss,
     same_label_clip_loss,
     same_label_nt_xent_loss,
+    score_distillation_loss,
     simple_contrastive_loss,
     sup_con_loss,
     symile_loss,
     team_up_loss,
+    tuple_info_nce_loss,
     weighted_contrastive_loss,
 )
 from dipole.negatives import MixingDraws, mix_hard_negatives
@@ -79,6 +85,17 @@ def assert_same(ours: Tensor, expected: Tensor, leaves: tuple[Tensor, ...]) -> N
         assert (x is None) == (y is None)
         if x is not None:
             torch.testing.assert_close(x, y)
+
+
+def hard(a: Tensor, b: Tensor) -> Tensor:
+    """Two hard negatives of each row."""
+    return torch.stack([third(a), third(b)], dim=1)
+
+
+def marks(a: Tensor) -> Tensor:
+    """False negatives that move with a permutation of the rows: candidates of another sign."""
+    sign = (a[:, 0] > 0).repeat(2)
+    return (a[:, :1] > 0) != sign
 
 
 def sup_con(z1: Tensor, z2: Tensor) -> Tensor:
@@ -136,6 +153,19 @@ SMOOTH: dict[str, Loss] = {
         valid=(torch.arange(2) < 1).expand(len(a), 2),
         temperature=0.3,
     ),
+    "tuples": lambda a, b: tuple_info_nce_loss(a, b, hard(a, b), temperature=0.3),
+    "tuples, some valid": lambda a, b: tuple_info_nce_loss(
+        a, b, hard(a, b), valid=(torch.arange(2) < 1).expand(len(a), 2), temperature=0.3
+    ),
+    "tuples, own negatives": lambda a, b: tuple_info_nce_loss(a, b, hard(a, b), scope="own_negatives", temperature=0.3),
+    "tuples, own": lambda a, b: tuple_info_nce_loss(a, b, hard(a, b), scope="own", temperature=0.3),
+    "masked": lambda a, b: masked_contrast_loss(a, b, third(b), marks(a), temperature=0.3),
+    "masked, zeroed": lambda a, b: masked_contrast_loss(a, b, third(b), marks(a), form="zeroed", temperature=0.3),
+    "masked, as the authors": lambda a, b: masked_contrast_loss(
+        a, b, third(b), marks(a), form="official_bce", temperature=0.3
+    ),
+    "curved": lambda a, b: curved_loss(a, b, (a[:, 0] > 0).to(a) / 2),
+    "margin_contrastive": lambda a, b: margin_contrastive_loss(a, b, (a[:, 0] > 0).to(a)),
     "feature_transform": lambda a, b: feature_transform_loss(
         a, b, bank(a), draws=TransformDraws(1.5, 0.7, torch.arange(7).roll(2)), temperature=0.3
     ),
@@ -201,6 +231,8 @@ SMOOTH: dict[str, Loss] = {
 WITH_CONSTANTS: dict[str, Loss] = {
     "dclw": lambda a, b: dclw_loss(a, b, temperature=0.3),
     "groco, references detached": lambda a, b: groco_loss(torch.stack([a, b]), top_k=2),
+    "distillation": lambda a, b: score_distillation_loss(a, b, third(a) @ b.T, temperature=0.3),
+    "mnr_plus": lambda a, b: mnr_plus_loss(a, b, temperature=0.7, normalize=True),
     "cwcl": lambda a, b: cwcl_loss(a, b, temperature=0.3),
     "cwcl, both directions": lambda a, b: cwcl_loss(a, b, temperature=0.3, weighted="both", directions="mean"),
     "team_up, strengths": lambda a, b: team_up_loss(a, b, (a[:, 0] > 0).to(a), gamma=0.7, temperature=0.3),

@@ -71,6 +71,16 @@ TWINS: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...], dict[str, Any]
     "GlobalInfoNCELoss": (losses.global_info_nce_loss, (VIEWS, VIEWS), {"pooling": "mean"}),
     "LocalInfoNCELoss": (losses.local_info_nce_loss, (VIEWS,), {"segments": 4}),
     "TeamUpLoss": (losses.team_up_loss, (Z1, Z2, Z1[:, 0]), {"gamma": 0.5, "reduction": "none"}),
+    "TupleInfoNCELoss": (losses.tuple_info_nce_loss, (Z1, Z2, random(5, 3, DIM)), {"scope": "own"}),
+    "MaskedContrastLoss": (
+        losses.masked_contrast_loss,
+        (Z1, Z2, Z1 + Z2, torch.zeros(5, 10, dtype=torch.bool)),
+        {"form": "official_bce"},
+    ),
+    "ScoreDistillationLoss": (losses.score_distillation_loss, (Z1, Z2, Z1 @ Z2.T), {"temperature": 0.3}),
+    "MNRPlusLoss": (losses.mnr_plus_loss, (Z1, Z2), {"temperature": 0.7}),
+    "CurvedLoss": (losses.curved_loss, (Z1, Z2, LABELS.double()), {"reduction": "sum"}),
+    "MarginContrastiveLoss": (losses.margin_contrastive_loss, (Z1, Z2, LABELS.double()), {"margin": 0.3}),
     "SupConLoss": (losses.sup_con_loss, (Z1, LABELS), {"temperature": 0.3}),
 }
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from dipole.data.text import MemoryTextSet
 from dipole.errors import InputError
 from dipole.losses import (
     hard_negatives_info_nce_loss,
@@ -19,25 +20,54 @@ from dipole.methods.registry import get_method, methods
 from dipole.methods.text.contriever import collapse_monitors
 from dipole.methods.text.embedding import SentenceEmbedding
 from dipole.nn.text import DropHead, build_text_encoder
-from text_models import TEXTS, Table, bert_folder, ids_batch
+from text_models import TEXTS, Table, bert_folder, ids_batch, llama_folder
 
 TEXT_METHODS = [name for name, cls in methods().items() if issubclass(cls, SentenceEmbedding)]
-OPTIONS: dict[str, dict[str, Any]] = {"contriever": {"queue_size": 16}, "whitenedcse": {"num_groups": 8}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "contriever": {"queue_size": 16},
+    "whitenedcse": {"num_groups": 8},
+    "debcse": {"neighbours": 2, "word_neighbours": 1, "random_candidates": 1, "teacher_groups": 0},
+    "cocitation-moe": {"domains": ["law", "art"]},
+    # An encoder that has learned nothing finds everything alike.
+    "multicsr": {"false_negative_threshold": 0.9999, "pooling": "mean"},
+    "nv-embed": {"num_latents": 4, "num_heads": 2, "lora_rank": 2, "lora_dropout": 0.0, "query_prompt": "Query: "},
+}
 PASSAGE_RECORDS = [
     {"question": text, "positive_ctxs": [{"text": TEXTS[i]}], "negative_ctxs": [{"text": TEXTS[i - 1]}]}
     for i, text in enumerate(TEXTS)
 ]
 
 
+TRIPLETS = [
+    {"text": text, "positive": TEXTS[i - 2], "negative": TEXTS[i - 1], "domain": ("law", "art")[i % 2]}
+    for i, text in enumerate(TEXTS)
+]
+RECORDS: dict[str, list[dict[str, Any]]] = {
+    "contriever-finetune": PASSAGE_RECORDS,
+    "nv-embed": PASSAGE_RECORDS,
+    "multicsr": TRIPLETS,
+    "cocitation-moe": TRIPLETS,
+    "curved-cl": [
+        {"before": f"[O] [BEFORE] {text}", "after": f"[AFTER] {text}", "label": 0.2 * i} for i, text in enumerate(TEXTS)
+    ],
+}
+
+
 def build(name: str, **options: Any) -> Any:
     torch.manual_seed(0)
-    return get_method(name)(**{"encoder": str(bert_folder()), "max_length": 32, **OPTIONS.get(name, {}), **options})
+    folder = str(llama_folder() if name == "nv-embed" else bert_folder())
+    return get_method(name)(**{"encoder": folder, "max_length": 32, **OPTIONS.get(name, {}), **options})
 
 
 def batch(method: Any, seed: int = 0) -> dict[str, Any]:
-    records = PASSAGE_RECORDS if method.card.name == "contriever-finetune" else [{"text": text} for text in TEXTS]
+    records = RECORDS.get(method.card.name, [{"text": text} for text in TEXTS])
     generator = torch.Generator().manual_seed(seed)
-    views = method.build_views()(records, method.encoder.tokenizer, generator=generator)
+    make, known = method.build_views(), {}
+    if method.card.name == "debcse":
+        make.texts = MemoryTextSet(TEXTS)
+        table = torch.randn(5, 16, generator=torch.Generator().manual_seed(9))
+        method.refreshed, known = method.refresh(table, torch.arange(5)), {"index": torch.arange(5)}
+    views = make(records, method.encoder.tokenizer, generator=generator, **known)
     return {"views": views, "index": torch.arange(len(records))}
 
 
@@ -47,10 +77,15 @@ def without_dropout(name: str, **options: Any) -> Any:
 
 def test_the_text_methods_are_there() -> None:
     assert set(TEXT_METHODS) == {
+        "cocitation-moe",
         "contriever",
         "contriever-finetune",
         "contriever-in-batch",
+        "curved-cl",
+        "debcse",
         "mirror-bert",
+        "multicsr",
+        "nv-embed",
         "simcse",
         "whitenedcse",
     }
@@ -66,13 +101,15 @@ def test_the_gradient_reaches_every_trained_parameter(name: str) -> None:
     trained = {key for key, parameter in method.named_parameters() if parameter.requires_grad}
     assert {key for key, parameter in method.named_parameters() if parameter.grad is not None} == trained
     slow = {key for key, parameter in method.named_parameters() if not parameter.requires_grad}
-    assert all(key.startswith("momentum_network.") for key in slow)
+    # Beside what follows slowly, the decoder to which adapters are added stays as it is.
+    assert all(key.startswith("momentum_network.") or name == "nv-embed" for key in slow)
 
 
 @pytest.mark.parametrize("name", TEXT_METHODS)
 def test_a_few_steps_lower_the_loss(name: str) -> None:
     # Unit keys in the queue are too easy for embeddings that are longer.
-    method = without_dropout(name, temperature=0.5, **({"normalize": True} if name == "contriever" else {}))
+    options: dict[str, Any] = {} if name == "curved-cl" else {"temperature": 0.5}
+    method = without_dropout(name, **options, **({"normalize": True} if name == "contriever" else {}))
     data = batch(method)
     queue = copy.deepcopy(method.queue.state_dict()) if name == "contriever" else None
     permutations = {"permutations": torch.rand(3, 16).argsort(dim=1)} if name == "whitenedcse" else {}
@@ -321,6 +358,11 @@ RECIPES: dict[str, dict[str, Any]] = {
     "mirror-bert": {"learning_rate": 2e-5, "weight_decay": 0.01, "schedule": "constant", "temperature": 0.04},
     "contriever": {"learning_rate": 5e-5, "adam_beta2": 0.98, "adam_epsilon": 1e-6, "schedule": "linear"},
     "contriever-finetune": {"learning_rate": 1e-5, "temperature": 0.05, "weight_decay": 0.01},
+    "debcse": {"learning_rate": 3e-5, "temperature": 0.05},
+    "multicsr": {"learning_rate": 5e-5, "temperature": 0.05, "max_length": 32, "false_negative_threshold": 0.95},
+    "nv-embed": {"learning_rate": 2e-5, "lora_rank": 16, "lora_alpha": 32.0, "lora_dropout": 0.1, "num_latents": 512},
+    "cocitation-moe": {"learning_rate": 1e-4, "temperature": 0.05, "router": "enforced", "max_length": 512},
+    "curved-cl": {"learning_rate": 2e-5, "weight_decay": 0.01, "window": 5, "speaker_tokens": True},
 }
 
 

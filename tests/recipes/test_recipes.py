@@ -4,7 +4,7 @@ from dipole.methods.registry import get_method, methods
 from dipole.methods.wrapping import base_of
 from dipole.runs import RunConfig, build_method, recipes
 from dipole.runs.domains import domain_of
-from text_models import bert_folder
+from text_models import bert_folder, llama_folder
 
 
 @pytest.mark.parametrize("recipe", recipes())
@@ -22,7 +22,8 @@ def test_a_recipe_says_what_it_is_and_can_be_built(recipe):
         # Methods of episodes see images as they are.
         assert views.size == config.image_size if hasattr(method, "views_class") else views is None
     elif domain.name == "text":
-        method = build_method(config.name, {**config.method, "encoder": str(bert_folder(128, 1, 2)), "max_length": 64})
+        folder = llama_folder() if config.name == "nv-embed" else bert_folder(128, 1, 2)
+        method = build_method(config.name, {**config.method, "encoder": str(folder), "max_length": 64})
         assert method.build_views(**domain.view_options(type(method), config)).num_views == method.num_views
     elif domain.name == "recommendation":
         method = build_method(config.name, {**config.method, "items": 5})

@@ -25,6 +25,7 @@ from dipole.losses import (
     hard_negatives_info_nce_loss,
     info_loob_loss,
     info_nce_loss,
+    masked_contrast_loss,
     multi_positive_info_nce_loss,
     multi_text_clip_loss,
     multilabel_cluster_loss,
@@ -36,6 +37,7 @@ from dipole.losses import (
     simple_contrastive_loss,
     sup_con_loss,
     symile_loss,
+    tuple_info_nce_loss,
     weighted_contrastive_loss,
 )
 from dipole.methods.base import Method
@@ -75,6 +77,31 @@ def hard_negatives(z: Tensor, labels: Tensor, gather: bool) -> Tensor:
     return hard_negatives_info_nce_loss(z[0], z[1], z[2], gather=gather, **options)
 
 
+def tuples(z: Tensor, labels: Tensor, gather: bool, scope: str) -> Tensor:
+    """Two hard negatives a query, some of them not valid, and candidates that are left out by their labels."""
+    everywhere = gather_rows(labels) if gather else labels
+    candidates = torch.cat([everywhere, everywhere.repeat_interleave(2)])
+    exclude = (labels[:, None] + candidates[None]) % 3 == 0
+    hard = torch.stack([z[2], z[2].roll(1, 1)], dim=1)
+    valid = torch.stack([labels > 0, labels >= 0], dim=1)
+    return tuple_info_nce_loss(
+        z[0],
+        z[1],
+        hard,
+        valid=valid,
+        exclude=exclude,
+        scope=scope,
+        temperature=0.4,
+        gather=gather,  # type: ignore[arg-type]
+    )
+
+
+def masked(z: Tensor, labels: Tensor, gather: bool, form: str) -> Tensor:
+    everywhere = gather_rows(labels) if gather else labels
+    exclude = ((labels[:, None] + everywhere[None]) % 3 == 0).repeat(1, 2)
+    return masked_contrast_loss(z[0], z[1], z[2], exclude, form=form, temperature=0.4, gather=gather)  # type: ignore[arg-type]
+
+
 def several_texts(z: Tensor, labels: Tensor, gather: bool, **options: Any) -> Tensor:
     return multi_text_clip_loss(z[0], z[1:], gather=gather, **options)
 
@@ -104,6 +131,11 @@ OBJECTIVES: dict[str, Objective] = {
     "info_nce": pair(info_nce_loss),
     "info_nce, smoothed": pair(info_nce_loss, label_smoothing=0.1),
     "hard negatives": hard_negatives,
+    "tuples": partial(tuples, scope="batch"),
+    "tuples, own negatives": partial(tuples, scope="own_negatives"),
+    "tuples, own": partial(tuples, scope="own"),
+    "masked": partial(masked, form="info_nce"),
+    "masked as the authors": partial(masked, form="official_bce"),
     "multi positive": multi_positive,
     "dcl": pair(dcl_loss),
     "dclw": pair(dclw_loss),

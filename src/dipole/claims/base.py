@@ -23,8 +23,10 @@ class Data(ABC):
         name: of a data set.
         tuning_metric: by which a learning rate is chosen, higher being better.
         tuning: how it is chosen, in words.
+        runs_method: whether an arm is a run of its method; if not, its options are the experiment's own.
     """
 
+    runs_method: ClassVar[bool] = True
     name: str
     tuning_metric: ClassVar[str]
     tuning: ClassVar[str]

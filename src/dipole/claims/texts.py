@@ -76,7 +76,7 @@ class SentenceData(Data):
     def once(self, claim: Claim, arm: Arm, rate: float, seed: int, loaded: Any, *, tune: bool) -> Metrics:
         """Train an encoder and correlate its cosines with people's scores."""
         texts, development, test, encoder = loaded
-        config = run_config(arm, self.name, rate, seed, {"encoder": encoder})
+        config = run_config(arm, self.name, rate, seed, self.shared(encoder))
         method = train_method(arm, config, texts)
         tasks = development if tune else [*development, *test]
         encode = partial(self.embed, method)
@@ -91,6 +91,10 @@ class SentenceData(Data):
             if claim.measure is not None:
                 found |= claim.measure(method, texts, test, arm)
         return found
+
+    def shared(self, encoder: Any) -> dict[str, Any]:
+        """Return the arguments that all arms have."""
+        return {"encoder": encoder}
 
     def embed(self, method: SentenceEmbedding, texts: list[str]) -> Tensor:
         """Return embeddings, whitened if the experiment asks for it."""

@@ -83,17 +83,16 @@ def _show(result: dict[str, Any]) -> None:
         f"{result['title']}\n\n[bold]Claim[/bold]  {result['statement']}\n[bold]Paper[/bold]  {result['paper']}"
     )
     rows: list[list[Any]] = []
-    # Arms that test different parts of a method are measured differently.
-    known = dict.fromkeys(key for arm in result["arms"] for key in arm["runs"][0])
-    metrics = [key for key in known if key not in ("seed", "seconds")]
+    found = dict.fromkeys(key for arm in result["arms"] for key in arm["runs"][0])
+    metrics = [key for key in found if key not in ("seed", "seconds")]
     for label, encoders in result["references"].items():
         rows += [
             [f"{name}, {label}", None, *(_number(values.get(key)) for key in metrics)]
             for name, values in encoders.items()
         ]
     for arm in result["arms"]:
-        runs = arm["runs"]
-        means = [sum(run[key] for run in runs) / len(runs) if key in runs[0] else None for key in metrics]
+        # Arms on other data may be measured by other metrics.
+        means = [_mean([run[key] for run in arm["runs"] if key in run]) for key in metrics]
         rows.append([arm["name"], f"{arm['learning_rate']:g}", *map(_number, means)])
     seeds = len(result["seeds"])
     columns = {"arm": "left", "learning rate": "right", **dict.fromkeys(metrics, "right")}
@@ -101,6 +100,11 @@ def _show(result: dict[str, Any]) -> None:
     columns = {"comparison": "left", "effect": "right", "95 % interval": "right", "verdict": "left"}
     caption = "\n".join(f"· {note}" for note in result["notes"]) + "\n(in brackets: reported, not judged)"
     show(f"{result['slug']}: {result['verdict']}, {result['summary']}", columns, _comparisons(result), caption=caption)
+
+
+def _mean(values: list[float]) -> float | None:
+    """The mean; None of nothing."""
+    return sum(values) / len(values) if values else None
 
 
 def _number(value: float | None) -> str | None:

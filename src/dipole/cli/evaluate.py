@@ -62,16 +62,19 @@ def _parser(arguments: Sequence[str], protocols: list[str] | None) -> jsonargpar
     from dipole.evaluation.protocols import get_protocol, names_of_protocols
 
     result = parser("evaluate", DESCRIPTION + names_of_protocols())
-    result.add_argument("path", type=str, help="run directory")
+    result.add_argument("path", type=str, help="run directory; or folder of a text encoder that was never trained here")
     result.add_argument("--data", type=str | None, default=None, help="other data than the run's")
     result.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
     path = next((argument for argument in arguments if not argument.startswith("-")), None)
     if path is not None and protocols is not None and len(protocols) == 1:
         from dipole.runs import Run
         from dipole.runs.domains import domain_of
+        from dipole.runs.text_encoders import is_foreign
 
-        settings = Run.open(path).settings()
-        domain = domain_of(settings.name, settings.method).name
+        domain = "text"
+        if not is_foreign(path):
+            settings = Run.open(path).settings()
+            domain = domain_of(settings.name, settings.method).name
         result.add_class_arguments(get_protocol(domain, protocols[0]), "protocol")
     return result
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from dipole.cli.loading import add_loading, loading_of, renamed
 from dipole.cli.parsing import parse, parser
@@ -16,7 +17,12 @@ def run(arguments: Sequence[str]) -> None:
     parser_ = parser("search", "Find the texts of a corpus that are nearest to each query, with the encoder of a run.")
     parser_.add_argument("run", type=str, help="run directory or model folder of a text method")
     parser_.add_argument("corpus", type=str, help="file of texts, or the name of a set")
-    parser_.add_argument("query", type=str, nargs="+", help="one or more texts")
+    parser_.add_argument("query", type=str, nargs="*", help="one or more texts")
+    parser_.add_argument("--queries", type=str | None, default=None, help="file of queries, in place of texts here")
+    parser_.add_argument("--hybrid", type=bool, default=False, help="put embeddings and BM25 together by their ranks")
+    parser_.add_argument("--rerank", type=str | None, default=None, help="cross-encoder that orders the hits anew")
+    parser_.add_argument("--depth", type=int, default=100, help="texts of each ranking that these two look at")
+    parser_.add_argument("--trec", type=str | None, default=None, help="write a run as trec_eval reads it")
     parser_.add_argument("--k", type=int, default=10, help="texts found for each query")
     parser_.add_argument("--index", type=str | None, default=None, help="folder of the index; below the run by default")
     parser_.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
@@ -26,33 +32,60 @@ def run(arguments: Sequence[str]) -> None:
 
     from dipole.errors import InputError
     from dipole.files import atomic_write
+    from dipole.runs.ranking import write_trec_run
     from dipole.runs.search import search
 
-    if options.out is not None and Path(options.out).is_dir():
-        raise InputError(f"--out {options.out} is a folder: name a file, e.g. {Path(options.out) / 'hits.jsonl'}.")
+    for flag, file in (("--out", options.out), ("--trec", options.trec)):
+        if file is not None and Path(file).is_dir():
+            raise InputError(f"{flag} {file} is a folder: name a file, e.g. {Path(file) / 'hits'}.")
+    ids, queries = _queries(options)
     results = search(
         options.run,
         options.corpus,
-        options.query,
+        queries,
         k=options.k,
         index=options.index,
         data_root=options.data_root,
         loading=loading_of(options),
+        hybrid=options.hybrid,
+        rerank=options.rerank,
+        depth=options.depth,
         progress=True,
     )
+    if options.trec is not None:
+        found = [[(hit.id, hit.score) for hit in hits] for hits in results]
+        write_trec_run(options.trec, list(zip(ids, found, strict=True)))
     if options.out is not None:
         lines = [
             json.dumps({"query": query, **vars(hit)}, ensure_ascii=False) + "\n"
-            for query, hits in zip(options.query, results, strict=True)
+            for query, hits in zip(queries, results, strict=True)
             for hit in hits
         ]
         with atomic_write(options.out) as temporary:
             temporary.write_text("".join(lines), encoding="utf-8")
+    if options.out is not None or options.trec is not None:
         return
     columns = {"": "right", "score": "right", "id": "left", "text": "left"}
-    for query, hits in zip(options.query, results, strict=True):
+    for query, hits in zip(queries, results, strict=True):
         rows = [[hit.rank, f"{hit.score:.4f}", hit.id, _shortened(hit.text)] for hit in hits]
         show(query, columns, rows)
+
+
+def _queries(options: Any) -> tuple[list[str], list[str]]:
+    """Ids and texts of the queries: those given, or those of a file."""
+    from dipole.data.text import load_texts
+    from dipole.errors import InputError
+
+    if bool(options.query) == (options.queries is not None):
+        raise InputError("give queries as texts, or a file of them by --queries; one of the two.")
+    if options.queries is None:
+        return [str(number) for number in range(1, len(options.query) + 1)], list(options.query)
+    texts = load_texts(options.queries)
+    texts.require("text")
+    records = [texts[row] for row in range(len(texts))]
+    named = next((name for name in ("_id", "id") if name in texts.columns), None)
+    ids = [texts.id(row) if named is None else str(record[named]) for row, record in enumerate(records)]
+    return ids, [str(record["text"]) for record in records]
 
 
 def _shortened(text: str) -> str:

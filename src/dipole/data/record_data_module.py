@@ -179,4 +179,6 @@ class Collate:
             return {**batch, "records": records}
         epoch, position, _ = places[0]
         generator = keyed_generator(self.seed, epoch, position // self.batch_size, self.rank)
-        return {**batch, "views": self.views(records, self.tokenizer, generator=generator)}
+        # Views that look other records up must know which ones these are.
+        known = {"index": batch["index"]} if getattr(self.views, "indexed", False) else {}
+        return {**batch, "views": self.views(records, self.tokenizer, generator=generator, **known)}

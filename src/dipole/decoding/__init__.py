@@ -16,6 +16,7 @@ from dipole.decoding.context_aware import (
 from dipole.decoding.contrastive_search import ContrastiveScores, ContrastiveSearch, contrastive_scores
 from dipole.decoding.loop import Choice, StreamDecoder
 from dipole.decoding.models import LanguageModel, convert_gguf, load_language_model
+from dipole.decoding.opposing import OpposingInstructions, opposing_logits
 from dipole.decoding.registry import decoders, get_decoder
 from dipole.decoding.text import Completion, complete, last_hidden_states
 
@@ -31,6 +32,7 @@ __all__ = [
     "Greedy",
     "LanguageModel",
     "NucleusSampling",
+    "OpposingInstructions",
     "StreamDecoder",
     "complete",
     "context_aware_logits",
@@ -42,4 +44,5 @@ __all__ = [
     "last_hidden_states",
     "load_language_model",
     "nucleus_mask",
+    "opposing_logits",
 ]

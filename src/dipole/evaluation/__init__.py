@@ -3,6 +3,16 @@
 from dipole.evaluation.bm25 import bm25_run
 from dipole.evaluation.comparison import Evaluation, evaluate_embeddings
 from dipole.evaluation.cross_modal import recall_at, related, retrieval_ranks
+from dipole.evaluation.dialogue import (
+    OrderScores,
+    PlanningRanks,
+    goal_curvature,
+    goal_order_scores,
+    planning_ranks,
+    rank_of,
+    reply_scores,
+    sequence_scores,
+)
 from dipole.evaluation.embedding import embed_image_set, raw_pixels
 from dipole.evaluation.forecasting import Forecast, ridge_forecast
 from dipole.evaluation.knn import knn_accuracy, weighted_knn, weighted_knn_log_scores
@@ -16,6 +26,7 @@ from dipole.evaluation.nodes import (
     sample_non_edges,
 )
 from dipole.evaluation.online_knn import OnlineKNN
+from dipole.evaluation.pair_classification import F1Max, f1_max, roc_auc, similarity_ratio
 from dipole.evaluation.retrieval import RetrievalScores, dense_search, evaluate_retrieval, retrieval_metrics
 from dipole.evaluation.sts import Correlation, STSScores, evaluate_sts, sts_scores
 from dipole.evaluation.svm import SVMResult, svm_classification
@@ -31,10 +42,13 @@ from dipole.evaluation.zero_shot import (
 __all__ = [
     "Correlation",
     "Evaluation",
+    "F1Max",
     "Forecast",
     "LinearProbeResult",
     "NodeSplit",
     "OnlineKNN",
+    "OrderScores",
+    "PlanningRanks",
     "RetrievalScores",
     "STSScores",
     "SVMResult",
@@ -46,6 +60,9 @@ __all__ = [
     "evaluate_embeddings",
     "evaluate_retrieval",
     "evaluate_sts",
+    "f1_max",
+    "goal_curvature",
+    "goal_order_scores",
     "knn_accuracy",
     "linear_probe",
     "link_scores",
@@ -53,14 +70,20 @@ __all__ = [
     "multilinear_scores",
     "node_accuracy",
     "pairwise_scores",
+    "planning_ranks",
     "random_node_split",
+    "rank_of",
     "raw_pixels",
     "recall_at",
     "related",
+    "reply_scores",
     "retrieval_metrics",
     "retrieval_ranks",
     "ridge_forecast",
+    "roc_auc",
     "sample_non_edges",
+    "sequence_scores",
+    "similarity_ratio",
     "sts_scores",
     "svm_classification",
     "top_k_accuracy",

@@ -1,14 +1,58 @@
 """BM25, the lexical baseline of retrieval."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
 
 from dipole.data.text import RetrievalSet
+from dipole.data.text.words import words
 from dipole.errors import InputError
 from dipole.evaluation.retrieval import DEPTH
 from dipole.ops.door import public
 
-_TOKEN = r"[a-z0-9]+"
-_CHUNK = 256
+
+class BM25:
+    """An index of texts by their words (bm25s), see `bm25_run` for the formula.
+
+    Args:
+        texts: N texts.
+        k1: how soon repetitions of a word stop counting.
+        b: how much long documents pay.
+        name: of the texts, for messages.
+
+    Raises:
+        InputError: a setting is out of range, or no text holds a word.
+
+    Example:
+        >>> index = BM25(["the wing of a jet", "a bird sings"])
+        >>> [round(score, 2) for score in index.scores("which bird?").tolist()]
+        [0.0, 0.38]
+    """
+
+    def __init__(self, texts: Sequence[str], *, k1: float = 0.9, b: float = 0.4, name: str = "the corpus") -> None:
+        import bm25s
+
+        if not k1 >= 0 or not 0 <= b <= 1:
+            raise InputError(f"k1={k1}, b={b}: expected 0 or more, and 0 to 1.")
+        split = [words(text) for text in texts]
+        if not any(split):
+            raise InputError(f"{name}: no document holds a word.")
+        self.size = len(split)
+        self._index = bm25s.BM25(method="lucene", k1=k1, b=b, dtype="float64")
+        self._index.index(split, show_progress=False)
+
+    def scores(self, query: str) -> Float64[np.ndarray, " n"]:
+        """Return the score (N,) of every text; 0 where it shares no word with the query."""
+        asked = words(query)
+        return np.asarray(self._index.get_scores(asked)) if asked else np.zeros(self.size)
+
+    def nearest(self, queries: Sequence[str], k: int) -> Int64[Tensor, "q k"]:
+        """Return the k best texts of each query, the best first; of equal ones the first."""
+        best = [np.argsort(-self.scores(query), kind="stable")[:k] for query in queries]
+        return torch.from_numpy(np.stack(best).astype(np.int64))
 
 
 @public
@@ -16,8 +60,8 @@ def bm25_run(task: RetrievalSet, *, k: int = DEPTH, k1: float = 0.9, b: float = 
     """Rank the documents of every query by the words that they share.
 
     `score(q, d) = Σ_{w in q} idf(w) · tf / (tf + k1 (1 - b + b |d| / mean |d|))` with
-    `idf(w) = log(1 + (N - df + 0.5) / (df + 0.5))`. Words are runs of letters and digits in lower case; no stemming, no
-    stop words.
+    `idf(w) = log(1 + (N - df + 0.5) / (df + 0.5))`. Words are runs of letters and digits of any alphabet in lower case,
+    see `dipole.data.text.words`; no stemming, no stop words.
 
     Args:
         task: documents and queries.
@@ -41,36 +85,14 @@ def bm25_run(task: RetrievalSet, *, k: int = DEPTH, k1: float = 0.9, b: float = 
         >>> 0.3 < retrieval_metrics(task.judgements, bm25_run(task)).mean["ndcg@10"] < 0.9
         True
     """
-    from scipy import sparse
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    if k < 1 or k1 < 0 or not 0 <= b <= 1:
+    if k < 1 or not k1 >= 0 or not 0 <= b <= 1:
         raise InputError(f"k={k}, k1={k1}, b={b}: expected 1 or more, 0 or more, 0 to 1.")
-    texts = (task.documents[index]["text"] for index in range(len(task.documents)))
-    vectorizer = CountVectorizer(token_pattern=_TOKEN)
-    try:
-        counts = vectorizer.fit_transform(texts).astype(np.float64).tocsr()
-    except ValueError as error:
-        raise InputError(f"{task.name}: no document holds a word.") from error
-    lengths = np.asarray(counts.sum(axis=1)).ravel()
-    frequency = np.bincount(counts.indices, minlength=counts.shape[1])
-    idf = np.log1p((len(lengths) - frequency + 0.5) / (frequency + 0.5))
-    penalty = k1 * (1 - b + b * lengths / lengths.mean())
-    document = np.repeat(np.arange(len(lengths)), np.diff(counts.indptr))
-    weights = counts.data * idf[counts.indices] / (counts.data + penalty[document])
-    by_word = sparse.csr_matrix((weights, counts.indices, counts.indptr), counts.shape).T.tocsr()
-
-    names, run = list(task.queries), {}
-    asked = vectorizer.transform(task.queries.values()).astype(np.float64)
-    for start in range(0, len(names), _CHUNK):
-        scores = (asked[start : start + _CHUNK] @ by_word).tocsr()
-        for row, name in enumerate(names[start : start + _CHUNK]):
-            found = slice(scores.indptr[row], scores.indptr[row + 1])
-            ids = [task.document_ids[place] for place in scores.indices[found]]
-            run[name] = _best(scores.data[found].tolist(), ids, k)
-    return run
+    texts = [str(task.documents[index]["text"]) for index in range(len(task.documents))]
+    index = BM25(texts, k1=k1, b=b, name=task.name)
+    return {name: _best(index.scores(query), task.document_ids, k) for name, query in task.queries.items()}
 
 
-def _best(scores: list[float], ids: list[str], k: int) -> dict[str, float]:
+def _best(scores: np.ndarray, ids: Sequence[str], k: int) -> dict[str, float]:
     """The k best documents of a query, of equal ones the last in string order first."""
-    return {name: score for score, name in sorted(zip(scores, ids, strict=True), reverse=True)[:k]}
+    found = [(float(scores[place]), ids[place]) for place in np.flatnonzero(scores)]
+    return {name: score for score, name in sorted(found, reverse=True)[:k]}

@@ -240,7 +240,12 @@ def evaluate_retrieval(
 
 
 def dense_run(
-    task: RetrievalSet, encode: Callable[[list[str]], Tensor], *, k: int = DEPTH, score: str = "dot"
+    task: RetrievalSet,
+    encode: Callable[[list[str]], Tensor],
+    *,
+    k: int = DEPTH,
+    score: str = "dot",
+    encode_queries: Callable[[list[str]], Tensor] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Find the best documents of every judged query by the embeddings of both.
 
@@ -249,6 +254,7 @@ def dense_run(
         encode: as `evaluate_retrieval` takes it.
         k: number of documents found for every query; a document with the id of the query is left out.
         score: `"dot"` or `"cosine"`.
+        encode_queries: of the queries, where they are encoded otherwise than documents.
 
     Returns:
         Scores by the ids of query and document; of a query without judgements, nothing.
@@ -262,7 +268,7 @@ def dense_run(
     names = task.judged_queries
     # One place more, because a document with the id of the query is left out.
     depth = k + 1
-    queries = encode([task.queries[name] for name in names])
+    queries = (encode_queries or encode)([task.queries[name] for name in names])
     scores, rows = dense_search(queries, _encode_documents(task, encode), depth, score=score, ids=task.document_ids)
     run = {}
     for name, values, places in zip(names, scores.tolist(), rows.tolist(), strict=True):

@@ -52,6 +52,14 @@ from dipole.losses.cacr_moco import (
 )
 from dipole.losses.clip import clip_loss, multi_text_clip_loss, pairwise_clip_loss
 from dipole.losses.cloob import cloob_loss, info_loob_loss
+from dipole.losses.co_citation import (
+    SimilarityTargets,
+    domain_router_loss,
+    load_balancing_loss,
+    mnr_plus_loss,
+    similarity_targets,
+)
+from dipole.losses.curved import curved_loss, margin_contrastive_loss
 from dipole.losses.cut import cut_loss, inappropriate_tokens
 from dipole.losses.cwcl import continuous_weights, cwcl_loss, weighted_contrastive_loss
 from dipole.losses.dcl import (
@@ -63,6 +71,7 @@ from dipole.losses.dcl import (
     npc_queue_multiplier,
     vmf_negative_weights,
 )
+from dipole.losses.distillation import score_distillation_loss
 from dipole.losses.episodes import episode_loss, prototype_logits
 from dipole.losses.feature_transform import (
     TransformDraws,
@@ -97,6 +106,7 @@ from dipole.losses.modules import (
     CACRQueueLoss,
     CLIPLoss,
     CLOOBLoss,
+    CurvedLoss,
     CUTLoss,
     CWCLLoss,
     DCLLoss,
@@ -113,18 +123,24 @@ from dipole.losses.modules import (
     InfoNCELoss,
     LocalInfoNCELoss,
     LossModule,
+    MarginContrastiveLoss,
+    MaskedContrastLoss,
+    MNRPlusLoss,
     MultiPositiveInfoNCELoss,
     MultiTextCLIPLoss,
     NTXentLoss,
     OwnNegativesInfoNCELoss,
     PairwiseCLIPLoss,
+    ScoreDistillationLoss,
     SimCTGLoss,
     SimpleContrastiveLoss,
     SupConLoss,
     SymileLoss,
     TeamUpLoss,
+    TupleInfoNCELoss,
 )
 from dipole.losses.multi_positive import multi_positive_info_nce_loss
+from dipole.losses.multicsr import false_negative_mask, masked_contrast_loss
 from dipole.losses.non_contrastive import barlow_twins_loss, cross_correlation, prediction_loss
 from dipole.losses.own_negatives import own_negatives_info_nce_loss
 from dipole.losses.same_label import same_index_nt_xent_loss, same_label_clip_loss, same_label_nt_xent_loss
@@ -167,6 +183,7 @@ from dipole.losses.symile import (
     symile_loss,
 )
 from dipole.losses.team_up import node_contrast, team_up_gamma, team_up_loss
+from dipole.losses.tuples import tuple_info_nce_loss
 
 __all__ = [
     "ArbitraryPairLoss",
@@ -177,6 +194,7 @@ __all__ = [
     "CLOOBLoss",
     "CUTLoss",
     "CWCLLoss",
+    "CurvedLoss",
     "DCLLoss",
     "DCLNeighbourLoss",
     "DCLQueueLoss",
@@ -191,18 +209,24 @@ __all__ = [
     "InfoNCELoss",
     "LocalInfoNCELoss",
     "LossModule",
+    "MNRPlusLoss",
+    "MarginContrastiveLoss",
+    "MaskedContrastLoss",
     "MultiPositiveInfoNCELoss",
     "MultiTextCLIPLoss",
     "NTXentLoss",
     "OwnNegativesInfoNCELoss",
     "PairwiseCLIPLoss",
+    "ScoreDistillationLoss",
     "SimCTGLoss",
+    "SimilarityTargets",
     "SimpleContrastiveLoss",
     "SupConLoss",
     "SymileLoss",
     "TeamUpLoss",
     "TransformDraws",
     "Transformed",
+    "TupleInfoNCELoss",
     "alignment_loss",
     "amcl_barlow_loss",
     "amcl_loss",
@@ -229,6 +253,7 @@ __all__ = [
     "contrastive_repulsion",
     "cosine_logits",
     "cross_correlation",
+    "curved_loss",
     "cut_loss",
     "cwcl_loss",
     "dcl_loss",
@@ -239,11 +264,13 @@ __all__ = [
     "differentiable_sort",
     "disentangled_sepclr_loss",
     "distribution_regularizer",
+    "domain_router_loss",
     "draw_permutations",
     "draw_transform",
     "effective_number_weights",
     "episode_loss",
     "extrapolate_positives",
+    "false_negative_mask",
     "feature_transform_loss",
     "gate_salient",
     "gated_similarity",
@@ -268,12 +295,16 @@ __all__ = [
     "ldam_loss",
     "ldam_margins",
     "linear_mmd",
+    "load_balancing_loss",
     "local_info_nce_loss",
+    "margin_contrastive_loss",
     "margin_logits",
     "margin_softmax_loss",
     "mask_size_penalty",
+    "masked_contrast_loss",
     "mix_negatives",
     "mix_positive_index",
+    "mnr_plus_loss",
     "momentum_query_weights",
     "multi_kernel_mmd",
     "multi_positive_info_nce_loss",
@@ -303,10 +334,12 @@ __all__ = [
     "same_label_nt_xent_loss",
     "sample_mixing_coefficients",
     "sample_partner_labels",
+    "score_distillation_loss",
     "select_confident",
     "self_distillation_loss",
     "sepclr_loss",
     "simctg_loss",
+    "similarity_targets",
     "simple_contrastive_loss",
     "simple_loss_from_similarities",
     "soft_contrastive_loss",
@@ -324,6 +357,7 @@ __all__ = [
     "temporal_consistency",
     "token_contrastive_loss",
     "transform_features",
+    "tuple_info_nce_loss",
     "uniformity_loss",
     "vmf_negative_weights",
     "weighted_contrastive_loss",

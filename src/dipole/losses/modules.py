@@ -13,19 +13,24 @@ from dipole.losses.cacr import cacr_loss
 from dipole.losses.cacr_moco import cacr_momentum_views_loss, cacr_queue_loss
 from dipole.losses.clip import clip_loss, multi_text_clip_loss, pairwise_clip_loss
 from dipole.losses.cloob import cloob_loss, info_loob_loss
+from dipole.losses.co_citation import mnr_plus_loss
+from dipole.losses.curved import curved_loss, margin_contrastive_loss
 from dipole.losses.cut import cut_loss
 from dipole.losses.cwcl import cwcl_loss
 from dipole.losses.dcl import dcl_loss, dcl_neighbour_loss, dcl_queue_loss, dclw_loss
+from dipole.losses.distillation import score_distillation_loss
 from dipole.losses.feature_transform import feature_transform_loss
 from dipole.losses.groco import groco_loss
 from dipole.losses.hardness import hard_contrastive_loss, simple_contrastive_loss
 from dipole.losses.info_nce import hard_negatives_info_nce_loss, info_nce_loss, nt_xent_loss
 from dipole.losses.multi_positive import multi_positive_info_nce_loss
+from dipole.losses.multicsr import masked_contrast_loss
 from dipole.losses.own_negatives import own_negatives_info_nce_loss
 from dipole.losses.simctg import simctg_loss
 from dipole.losses.sup_con import sup_con_loss
 from dipole.losses.symile import symile_loss
 from dipole.losses.team_up import team_up_loss
+from dipole.losses.tuples import tuple_info_nce_loss
 
 
 class LossModule(nn.Module):
@@ -259,3 +264,39 @@ class TeamUpLoss(LossModule):
     """Module twin of `team_up_loss`, with the same keyword arguments."""
 
     function = staticmethod(team_up_loss)
+
+
+class TupleInfoNCELoss(LossModule):
+    """Module twin of `tuple_info_nce_loss`, with the same keyword arguments."""
+
+    function = staticmethod(tuple_info_nce_loss)
+
+
+class MaskedContrastLoss(LossModule):
+    """Module twin of `masked_contrast_loss`, with the same keyword arguments."""
+
+    function = staticmethod(masked_contrast_loss)
+
+
+class MNRPlusLoss(LossModule):
+    """Module twin of `mnr_plus_loss`, with the same keyword arguments."""
+
+    function = staticmethod(mnr_plus_loss)
+
+
+class CurvedLoss(LossModule):
+    """Module twin of `curved_loss`, with the same keyword arguments."""
+
+    function = staticmethod(curved_loss)
+
+
+class MarginContrastiveLoss(LossModule):
+    """Module twin of `margin_contrastive_loss`, with the same keyword arguments."""
+
+    function = staticmethod(margin_contrastive_loss)
+
+
+class ScoreDistillationLoss(LossModule):
+    """Module twin of `score_distillation_loss`, with the same keyword arguments."""
+
+    function = staticmethod(score_distillation_loss)

@@ -23,6 +23,8 @@ _TOKENIZER_OPTIONS = {
     "use_fast",
     "lower_case",
 }
+# Modules of libraries that are installed; nothing of the folder is imported.
+_KNOWN_MODULES = ("sentence_transformers.", "dipole.nn.text.shared_decoder.")
 _DEPTH = 3  # of folders: the modules of sentence-transformers and the parts of pipelines lie one below
 
 
@@ -58,7 +60,7 @@ def _refuse(folder: Path, seen: set[Path]) -> None:
         found = _named_code(content)
         if path.name == "modules.json" and isinstance(content, list):
             kinds = [str(entry.get("type")) for entry in content if isinstance(entry, Mapping)]
-            found = found or next((kind for kind in kinds if not kind.startswith("sentence_transformers.")), None)
+            found = found or next((kind for kind in kinds if not kind.startswith(_KNOWN_MODULES)), None)
         if found is not None:
             raise InputError(
                 f"{path} names code that is to be run ({found}): refused. dipole runs no code from the folder of a "

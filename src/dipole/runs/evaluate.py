@@ -8,13 +8,16 @@ from typing import Any
 from dipole.errors import InputError
 from dipole.evaluation import Evaluation
 from dipole.evaluation.baselines import baselines
-from dipole.evaluation.protocol import Protocol, measure_all
+from dipole.evaluation.materials import TextMaterial
+from dipole.evaluation.protocol import Material, Protocol, measure_all
 from dipole.evaluation.protocols import get_protocol
 from dipole.evaluation.protocols import protocols as protocols_of
 from dipole.files import write_json
 from dipole.runs.directory import Run
 from dipole.runs.domains import domain_of
+from dipole.runs.domains.text import MeasuredEncoder
 from dipole.runs.loading import load
+from dipole.runs.text_encoders import is_foreign, open_text_encoder
 
 
 def evaluate(
@@ -49,6 +52,10 @@ def evaluate(
     Raises:
         InputError: the run has no model, there is no such protocol, or the data cannot be evaluated against.
     """
+    if is_foreign(path):
+        return evaluate_folder(
+            path, protocols=protocols, options=options, data=data, data_root=data_root, progress=progress
+        )
     run = replace(Run.open(path), other_loading=loading or {})
     settings = run.settings()
     domain = domain_of(settings.name, settings.method)
@@ -65,13 +72,58 @@ def evaluate(
         methods, settings, data=data, data_root=data_root, protocols=list(chosen), progress=progress
     )
     material.notes |= notes
-    material.candidates |= {name: baseline(material) for name, baseline in baselines(domain.name).items()}
     if protocols is None:
         suiting = {name: cls for name, cls in protocols_of(domain.name).items() if cls.suits(material)}
         chosen = chosen | {name: cls() for name, cls in suiting.items() if name not in chosen}
+    result = _measured(chosen, material)
+    write_json(run.evaluation, result.to_dict())
+    return result
+
+
+def evaluate_folder(
+    path: str | Path,
+    *,
+    protocols: Sequence[str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    data: str | None = None,
+    data_root: str | Path | None = None,
+    progress: bool = False,
+) -> Evaluation:
+    """Evaluate a text encoder that was never trained here; nothing is written into its folder.
+
+    Args:
+        path: a folder of sentence-transformers or transformers.
+        protocols: see `evaluate`, as are the others.
+        options: of the one protocol that was chosen.
+        data: to measure on.
+        data_root: folder of named data sets.
+        progress: show progress bars.
+
+    Raises:
+        InputError: it holds no such model, there is no such protocol, or the data cannot be evaluated against.
+    """
+    chosen = choose_protocols("text", protocols, options)
+    encoder = MeasuredEncoder(open_text_encoder(path), progress)
+    material = TextMaterial(
+        "",
+        {Path(path).resolve().name: encoder},
+        0,
+        progress,
+        {"similarity": encoder.method.similarity},
+        data=data,
+        data_root=data_root,
+        shared=len(chosen) > 1,
+    )
+    return _measured(chosen, material)
+
+
+def _measured(chosen: Mapping[str, Protocol], material: Material) -> Evaluation:
+    """What protocols find, baselines included."""
+    domain = material.domain
+    material.candidates |= {name: baseline(material) for name, baseline in baselines(domain).items()}
     found = measure_all(chosen, material)
     columns = dict.fromkeys(column for row in found.rows.values() for column in row)
-    result = Evaluation(
+    return Evaluation(
         tuple(columns),
         tuple({"encoder": name, **row} for name, row in found.rows.items()),
         dict(found.settings),
@@ -79,8 +131,6 @@ def evaluate(
         intervals={name: dict(each) for name, each in found.intervals.items()},
         pictures=found.pictures,
     )
-    write_json(run.evaluation, result.to_dict())
-    return result
 
 
 def choose_protocols(

@@ -34,7 +34,9 @@ def initialise(method: Method, source: str | Path) -> tuple[list[str], list[str]
     for name, value in method.state_dict().items():
         if name.startswith(method.begins_anew):
             continue
-        found = given.get(name, given.get(name.removeprefix("base.")))
+        # A layer with adapters begins as the layer whose weights took in those of the run before.
+        names = (name, name.removeprefix("base."), name.replace(".base_layer.", "."))
+        found = next((given[each] for each in names if each in given), None)
         if found is not None and found.shape == value.shape:
             value.copy_(found)
             copied.append(name)

@@ -12,15 +12,17 @@ import torch.nn.functional as F
 
 from dipole.data.text import TextSet, load_texts
 from dipole.errors import InputError
+from dipole.evaluation.bm25 import BM25
 from dipole.evaluation.retrieval import dense_search
-from dipole.files import atomic_write, read_json, write_json
-from dipole.methods.text.embedding import SentenceEmbedding
+from dipole.files import atomic_write, cache_folder, read_json, write_json
 from dipole.nn.text import encode_texts
 from dipole.runs.directory import Run
-from dipole.runs.loading import load
 from dipole.runs.model import model_folder
+from dipole.runs.ranking import Reranker, reciprocal_rank_fusion
+from dipole.runs.text_encoders import OpenedEncoder, is_foreign, open_text_encoder
 
 BLOCK = 8192  # texts embedded between two writes to the index
+Ranked = list[tuple[int, float]]  # rows and scores, the best first
 LARGE = 2**26  # bytes of a file whose content is not read again
 
 
@@ -30,7 +32,8 @@ class Hit:
 
     Args:
         rank: from 1.
-        score: cosine similarity, or inner product if the method is trained with that.
+        score: cosine similarity, or inner product if the method is trained with that; of a hybrid search the sum of
+            reciprocal ranks, of a reranked one what the cross-encoder says.
         id: of the text.
         text: itself.
     """
@@ -50,6 +53,9 @@ def search(
     index: str | Path | None = None,
     data_root: str | Path | None = None,
     loading: Mapping[str, Any] | None = None,
+    hybrid: bool = False,
+    rerank: str | None = None,
+    depth: int = 100,
     batch_size: int = 32,
     progress: bool = False,
 ) -> list[list[Hit]]:
@@ -59,13 +65,16 @@ def search(
     model has changed. Texts stay where they are: the index refers to them.
 
     Args:
-        run: a run directory or a model folder of a text method.
+        run: a run directory or a model folder of a text method, or a folder of sentence-transformers or transformers.
         corpus: a file of texts or the name of a set, as `load_texts` takes it.
         queries: texts.
         k: texts found for each query.
         index: folder of the index; a folder below `run` if it is None.
         data_root: folder of named data sets.
         loading: how the corpus is read (`column`), where it differs from the run.
+        hybrid: put the ranking by embeddings and that of BM25 together, see `reciprocal_rank_fusion`.
+        rerank: a cross-encoder that orders what was found anew, see `Reranker`.
+        depth: texts of each ranking that are put together, or ordered anew; at least k.
         batch_size: texts of full length that are embedded at once.
         progress: show a progress bar while the index is made.
 
@@ -77,29 +86,48 @@ def search(
     """
     if k < 1 or not queries or not all(query.strip() for query in queries):
         raise InputError(f"k={k} and {len(queries)} queries: expected k of 1 or more, and queries that are not empty.")
-    method = load(run)
-    if not isinstance(method, SentenceEmbedding):
-        raise InputError(f"{run} is a run of {method.card.name}, which embeds no texts: search needs a text method.")
+    opened = open_text_encoder(run)
+    reranker = None if rerank is None else Reranker(rerank)
     own = Run.open(run).settings().loading if (Path(run) / "config.yaml").is_file() else {}
     texts = load_texts(corpus, data_root, column={**own, **(loading or {})}.get("column"))
     texts.require("text")
     if not len(texts):
         raise InputError(f"{corpus} holds no text.")
     folder = _folder(run, corpus, texts) if index is None else Path(index)
-    vectors = _vectors(method, texts, folder, _fingerprint(run, corpus, texts, data_root), batch_size, progress)
-    embedded = encode_texts(method.encoder, list(queries), normalize=method.similarity == "cosine")
-    scores, rows = dense_search(embedded, torch.from_numpy(vectors), k, known_finite=True)
+    vectors = _vectors(opened, texts, folder, _fingerprint(run, corpus, texts, data_root), batch_size, progress)
+    embedded = encode_texts(opened.encoder, list(queries), prompt="query", normalize=opened.similarity == "cosine")
+    wanted = max(k, depth) if hybrid or reranker is not None else k
+    scores, rows = dense_search(embedded, torch.from_numpy(vectors), wanted, known_finite=True)
+    found = [list(zip(r, s, strict=True)) for r, s in zip(rows.tolist(), scores.tolist(), strict=True)]
+    if hybrid:
+        found = _with_words(texts, queries, found, wanted)
+    if reranker is not None:
+        found = [_reranked(reranker, texts, query, hits) for query, hits in zip(queries, found, strict=True)]
     return [
-        [
-            Hit(rank, score, texts.id(row), str(texts[row]["text"]))
-            for rank, (score, row) in enumerate(zip(found.tolist(), places.tolist(), strict=True), 1)
-        ]
-        for found, places in zip(scores, rows, strict=True)
+        [Hit(rank, score, texts.id(row), str(texts[row]["text"])) for rank, (row, score) in enumerate(hits[:k], 1)]
+        for hits in found
     ]
 
 
+def _with_words(texts: TextSet, queries: Sequence[str], found: list[Ranked], depth: int) -> list[Ranked]:
+    """Rankings by embeddings, each put together with that of BM25."""
+    index = BM25([str(record["text"]) for record in texts.fetch(torch.arange(len(texts)))], name=texts.name)
+    joined = []
+    for query, hits in zip(queries, found, strict=True):
+        scores = index.scores(query)
+        by_words = [int(row) for row in np.argsort(-scores, kind="stable")[:depth] if scores[row] > 0]
+        joined.append(reciprocal_rank_fusion([[row for row, _ in hits], by_words]))
+    return joined
+
+
+def _reranked(reranker: Reranker, texts: TextSet, query: str, hits: Ranked) -> Ranked:
+    """What was found, in the order of a cross-encoder."""
+    order, scores = reranker.order(query, [str(texts[row]["text"]) for row, _ in hits])
+    return [(hits[place][0], score) for place, score in zip(order.tolist(), scores.tolist(), strict=True)]
+
+
 def _vectors(
-    method: SentenceEmbedding,
+    opened: OpenedEncoder,
     texts: TextSet,
     folder: Path,
     fingerprint: dict[str, Any],
@@ -115,18 +143,18 @@ def _vectors(
         if known is None and folder.is_dir() and any(folder.iterdir()):
             raise InputError(f"{folder} holds other files than an index: choose another --index.")
         description.unlink(missing_ok=True)
-        _write(method, texts, file, batch_size, progress)
+        _write(opened, texts, file, batch_size, progress)
         write_json(description, {"dipole_index": fingerprint})
     # Copy-on-write, because torch asks for memory that could be written to.
     vectors = cast(np.ndarray, np.load(file, mmap_mode="c", allow_pickle=False))
-    if vectors.shape != (len(texts), method.encoder.width):
+    if vectors.shape != (len(texts), opened.encoder.width):
         raise InputError(
             f"{file} holds {vectors.shape} numbers for {len(texts)} texts: delete {folder} and search again."
         )
     return vectors
 
 
-def _write(method: SentenceEmbedding, texts: TextSet, file: Path, batch_size: int, progress: bool) -> None:
+def _write(opened: OpenedEncoder, texts: TextSet, file: Path, batch_size: int, progress: bool) -> None:
     """Embed all texts, a block in memory at a time."""
     from rich.console import Console
     from rich.progress import track
@@ -135,14 +163,14 @@ def _write(method: SentenceEmbedding, texts: TextSet, file: Path, batch_size: in
     file.parent.mkdir(parents=True, exist_ok=True)
     blocks: Any = torch.arange(len(texts)).split(BLOCK)
     with atomic_write(file) as temporary:
-        shape = (len(texts), method.encoder.width)
+        shape = (len(texts), opened.encoder.width)
         stored = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
         for rows in (
             track(blocks, description=f"indexing {texts.name}", console=Console(stderr=True)) if progress else blocks
         ):
             lines = [record["text"] for record in texts.fetch(rows)]
-            found = encode_texts(method.encoder, lines, batch_size=batch_size, device=device)
-            found = F.normalize(found, dim=1) if method.similarity == "cosine" else found
+            found = encode_texts(opened.encoder, lines, prompt="passage", batch_size=batch_size, device=device)
+            found = F.normalize(found, dim=1) if opened.similarity == "cosine" else found
             if not bool(found.isfinite().all()):
                 raise InputError(f"the encoder gives embeddings of {texts.name} that are not finite: train it anew.")
             stored[rows[0] : rows[-1] + 1] = found.float().numpy()
@@ -152,6 +180,10 @@ def _write(method: SentenceEmbedding, texts: TextSet, file: Path, batch_size: in
 def _folder(run: str | Path, corpus: str, texts: TextSet) -> Path:
     """Where the index of a corpus lies if nobody says so."""
     digest = hashlib.sha256(str(Path(corpus).expanduser().resolve()).encode()).hexdigest()[:8]
+    if is_foreign(run):
+        # Somebody else's folder stays as it is.
+        model = hashlib.sha256(str(Path(run).resolve()).encode()).hexdigest()[:8]
+        return cache_folder() / "indexes" / f"{texts.name}-{digest}-{model}"
     return Path(run) / "indexes" / f"{texts.name}-{digest}"
 
 
@@ -162,7 +194,7 @@ def _fingerprint(run: str | Path, corpus: str, texts: TextSet, data_root: str | 
     )
     said = _states(source) if source is not None else {"texts": _hash_of(texts)}
     return {
-        "model": _states(model_folder(run)),
+        "model": _states(Path(run) if is_foreign(run) else model_folder(run)),
         "corpus": {"name": texts.name, "texts": len(texts), "columns": list(texts.columns), "files": said},
     }
 

@@ -11,11 +11,22 @@ from dipole.data.registry import DataSetInfo
 from dipole.data.tables import table_suffix
 from dipole.data.text.arrow_text_set import ArrowTextSet
 from dipole.data.text.cranfield import read_cranfield
+from dipole.data.text.dialogues import toy_dialogues
 from dipole.data.text.line_text_set import EMPTY, JsonLinesTextSet, LineTextSet
 from dipole.data.text.memory_text_set import MemoryTextSet
 from dipole.data.text.passages import PassageTextSet
 from dipole.data.text.text_set import LineNote, TextSet
-from dipole.data.text.toy import TOY_RETRIEVAL, TOY_SENTENCES, TOY_STS, toy_pairs, toy_sentences, toy_stories
+from dipole.data.text.toy import (
+    TOY_DIALOGUES,
+    TOY_RETRIEVAL,
+    TOY_SENTENCES,
+    TOY_STS,
+    TOY_TRIPLETS,
+    toy_pairs,
+    toy_sentences,
+    toy_stories,
+    toy_triplets,
+)
 from dipole.errors import InputError
 
 _SENTENCES = "sentences/stsbenchmark_train_10k_sents_random_sampled.txt"
@@ -77,7 +88,7 @@ def _load_path(path: Path, column: str | None) -> TextSet:
     kind = table_suffix(path)
     if kind in (".csv", ".tsv", ".parquet"):
         return ArrowTextSet(path, column)
-    if kind == ".jsonl":
+    if kind == ".jsonl" or path.suffix == ".json":
         return JsonLinesTextSet(path, column)
     if kind == ".txt":
         if column not in (None, "text"):
@@ -147,6 +158,14 @@ _ROWS: list[tuple[DataSetInfo, Callable[[Path | None], TextSet]]] = [
     (
         DataSetInfo(TOY_RETRIEVAL, "synthetic documents; also queries to test with", "108", None, "built in"),
         _toy_documents,
+    ),
+    (
+        DataSetInfo(TOY_TRIPLETS, "synthetic sentences, the same said anew, another one", "1000", None, "built in"),
+        lambda root: MemoryTextSet(toy_triplets(), TOY_TRIPLETS),
+    ),
+    (
+        DataSetInfo(TOY_DIALOGUES, "synthetic dialogues that follow one script", "500", None, "built in"),
+        lambda root: MemoryTextSet(toy_dialogues(), TOY_DIALOGUES),
     ),
     (
         DataSetInfo("sentences", "unlabelled sentences of STS-B (Mirror-BERT)", "10000", None, "files in --data-root"),

@@ -1,5 +1,6 @@
 """Texts -> batches with views, for Lightning."""
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,8 @@ class TextDataModule(RecordDataModule):
         self.data = data
         self.data_root = data_root
         self.column = column
+        # Turns the texts into what is trained on, where a method learns from something made of them.
+        self.expand: Callable[[TextSet], TextSet] | None = None
 
     @cached_property
     def _sets(self) -> tuple[TextSet, TextSet | None]:
@@ -75,8 +78,14 @@ class TextDataModule(RecordDataModule):
 
     @property
     def train_set(self) -> TextSet:
-        """The training texts."""
-        return self._sets[0]
+        """The training texts, or what `expand` makes of them."""
+        return self._sets[0] if self.expand is None else self._expanded
+
+    @cached_property
+    def _expanded(self) -> TextSet:
+        """What is made of the training texts, once."""
+        assert self.expand is not None
+        return self.expand(self._sets[0])
 
     @property
     def test_set(self) -> TextSet | None:

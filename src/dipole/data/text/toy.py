@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 TOY_SENTENCES, TOY_STS, TOY_RETRIEVAL = "toy-sentences", "toy-sts", "toy-retrieval"
+TOY_TRIPLETS, TOY_DIALOGUES = "toy-triplets", "toy-dialogues"
 
 # topic -> who, does what, to what, where; the meanings of a slot stand apart by ";", their two wordings by "|".
 _WORLD = {
@@ -81,6 +82,30 @@ def toy_sentences(count: int = 2000, seed: int = 0) -> list[dict[str, str]]:
     rng = np.random.default_rng((seed, 0))
     meanings = [_draw(rng, list(_TOPICS)) for _ in range(count)]
     return [{"text": _say(meaning, rng), "topic": meaning.topic} for meaning in meanings]
+
+
+def toy_triplets(count: int = 1000, seed: int = 0) -> list[dict[str, str]]:
+    """Generate sentences with one that says the same and one that says something else in similar words.
+
+    Returns:
+        `{"text", "positive", "negative", "domain"}`: the negative differs in one of four things; the domain is the
+        topic.
+
+    Args:
+        count: number of triplets.
+        seed: 0 or more; same seed, same triplets.
+
+    Example:
+        >>> sorted(toy_triplets(2)[0])
+        ['domain', 'negative', 'positive', 'text']
+    """
+    rng = np.random.default_rng((seed, 3))
+    triplets = []
+    for _ in range(count):
+        meaning = _draw(rng, list(_TOPICS))
+        texts = {"text": meaning, "positive": meaning, "negative": _changed(meaning, 1, rng)}
+        triplets.append({**{name: _say(said, rng) for name, said in texts.items()}, "domain": meaning.topic})
+    return triplets
 
 
 def toy_pairs(count: int = 200, seed: int = 0) -> dict[str, tuple[list[str], list[str], list[float]]]:

@@ -16,6 +16,9 @@ class DocumentRetrieval(Protocol):
     """nDCG@10, recall@100 and MRR@10 of judged queries.
 
     The task is read from the data, or from `cranfield/` in the data root; without it the built-in one is taken.
+
+    Args:
+        split: of a BEIR folder, whose judgements are in `qrels/SPLIT.tsv`.
     """
 
     name: ClassVar[str] = "retrieval"
@@ -23,9 +26,12 @@ class DocumentRetrieval(Protocol):
     measures = "search"
     place = 10
 
+    def __init__(self, split: str = "test") -> None:
+        self.split = split
+
     def measure(self, material: TextMaterial) -> Measured:
         """Return a column for each metric."""
-        task = load_retrieval(_source(material), material.data_root)
+        task = load_retrieval(_source(material), material.data_root, self.split)
         rows = {}
         for name, candidate in material.able(self.measures).items():
             mean = retrieval_metrics(task.judgements, candidate.search(task), METRICS).mean

@@ -77,6 +77,11 @@ class SentenceEmbedding(Method):
         """How embeddings are compared."""
         return "cosine"
 
+    @property
+    def refresh_encoder(self) -> TextEncoder:
+        """The encoder whose embeddings `refresh` sees."""
+        return self.encoder
+
     def build_views(self, **options: Any) -> TextViews:
         """Return the views that the method trains on."""
         return self.views_class(num_views=self.num_views, max_length=self.encoder.max_length, **options)

@@ -1,7 +1,7 @@
 """SimCSE without labels."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from dipole.losses import info_nce_loss
 from dipole.methods.text.embedding import SentenceEmbedding
 from dipole.nn.text import Pooling
 from dipole.ops.checks import check_temperature
-from dipole.views.text import DropoutTwins
+from dipole.views.text import DropoutTwins, TextViews
 
 
 class SimCSE(SentenceEmbedding):
@@ -58,7 +58,7 @@ class SimCSE(SentenceEmbedding):
             "With several processes gradients reach the embeddings of all of them; the authors' reach their own only.",
         ),
     )
-    views_class = DropoutTwins
+    views_class: ClassVar[type[TextViews]] = DropoutTwins
 
     def __init__(
         self,

@@ -21,6 +21,7 @@ def encode_texts(
     encoder: TextEncoder,
     texts: Sequence[str],
     *,
+    prompt: str | None = None,
     batch_size: int = 32,
     device: torch.device | str | None = None,
     precision: Literal["32-true", "bf16"] = "32-true",
@@ -35,6 +36,8 @@ def encode_texts(
     Args:
         encoder: the encoder; its mode is put back afterwards.
         texts: N texts; longer ones than `encoder.max_length` tokens are cut.
+        prompt: name of the prompt that stands before every text, such as `"query"`; the encoder's default one if it has
+            none of that name.
         batch_size: texts of full length in a batch; of shorter ones proportionally more. On a CPU it is an upper bound:
             small batches, which its caches hold, are faster.
         device: where to compute, to which the encoder moves; where it is if None.
@@ -76,17 +79,17 @@ def encode_texts(
     half = torch.autocast(where.type, torch.bfloat16, enabled=precision == "bf16")
     with undisturbed(encoder), torch.inference_mode(), half:
         for start in starts:
-            tokens = tokenize(encoder, texts[start : start + BLOCK])
+            tokens = tokenize(encoder, texts[start : start + BLOCK], prompt)
             for rows, input_ids, mask in _batches(encoder, tokens, budget):
                 embedded = encoder(input_ids.to(where), mask.to(where)).to(found.dtype)
                 found[start + rows] = (F.normalize(embedded, dim=1) if normalize else embedded).cpu()
     return found
 
 
-def tokenize(encoder: TextEncoder, texts: Sequence[str]) -> list[list[int]]:
+def tokenize(encoder: TextEncoder, texts: Sequence[str], prompt: str | None = None) -> list[list[int]]:
     """Return the token ids of texts, special tokens included, cut to the encoder's length."""
     return encoder.tokenizer(
-        encoder.prompted(texts),
+        encoder.prompted(texts, prompt),
         truncation=True,
         max_length=encoder.max_length,
         return_attention_mask=False,

@@ -79,9 +79,10 @@ class TextEncoder(nn.Module):
         pooled = pool(output.last_hidden_state, attention_mask, self.pooling, first_hidden=first)
         return nn.functional.normalize(pooled, dim=1) if self.unit_length else pooled
 
-    def prompted(self, texts: Sequence[str]) -> list[str]:
-        """Return texts with the default prompt before them, if there is one."""
-        prompt = "" if self.default_prompt is None else self.prompts[self.default_prompt]
+    def prompted(self, texts: Sequence[str], name: str | None = None) -> list[str]:
+        """Return texts with a prompt before them: that of a name if there is one, else the default one, else none."""
+        known = name if name in self.prompts else self.default_prompt
+        prompt = "" if known is None else self.prompts[known]
         return [prompt + text for text in texts] if prompt else list(texts)
 
     def extra_repr(self) -> str:
@@ -119,6 +120,8 @@ def is_causal(config: Any) -> bool:
     from transformers.models.auto import modeling_auto
 
     kind = getattr(config, "model_type", None)
+    if not getattr(config, "is_causal", True):
+        return False
     causal = kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     return causal and kind not in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
 

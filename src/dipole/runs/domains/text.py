@@ -1,6 +1,7 @@
 """Texts: views in the loading processes, STS and retrieval beside the encoder before training and BM25."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,14 +11,16 @@ from torch import Tensor, nn
 
 from dipole.data.text import RetrievalSet, TextDataModule, TextSet, available_texts, load_texts
 from dipole.diagnostics import TextGeometryMonitor
+from dipole.errors import InputError
 from dipole.evaluation.materials import TextMaterial
 from dipole.evaluation.retrieval import dense_run
 from dipole.methods.base import Method
 from dipole.methods.text.embedding import SentenceEmbedding
-from dipole.nn.text import encode_texts
+from dipole.nn.text import DomainEncoder, encode_texts
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
+from dipole.runs.opened import OpenedEncoder
 from dipole.runs.text_model import load_text_model, save_text_model
 
 MONITORED_TEXTS = 256
@@ -66,9 +69,12 @@ class Text(Domain):
         """Views need the tokenizer and the length of the encoder."""
         assert isinstance(data, TextDataModule)
         method = cast(SentenceEmbedding, method)
+        data.expand = getattr(method, "expand", None)
         data.views = method.build_views(**self.view_options(type(method), config))
         data.tokenizer = method.encoder.tokenizer
-        data.train_set.require(*getattr(data.views, "columns", ()))
+        if hasattr(data.views, "texts"):
+            data.views.texts = data.train_set
+        data.train_set.require(*_needed(data.views, data.train_set))
 
     def monitors(self, method: Method, data: lightning.LightningDataModule, run: Run) -> list[lightning.Callback]:
         """The geometry of the embeddings of some texts, of which the views are made anew."""
@@ -85,7 +91,7 @@ class Text(Domain):
     ) -> Tensor:
         """Embeddings of the main texts of training records."""
         assert isinstance(data, TextDataModule)
-        encoder = cast(SentenceEmbedding, method).encoder
+        encoder = cast(SentenceEmbedding, method).refresh_encoder
         parts = [
             encode_texts(encoder, [_shown(record) for record in data.train_set.fetch(part)], device=method.device)
             for part in index.split(SORTED_TOGETHER * 64)
@@ -111,7 +117,7 @@ class Text(Domain):
         progress: bool = False,
     ) -> TextMaterial:
         """Encoders; the protocols read their own tasks."""
-        encoders = {name: _Encoder(cast(SentenceEmbedding, each), progress) for name, each in methods.items()}
+        encoders = {name: MeasuredEncoder(cast(SentenceEmbedding, each), progress) for name, each in methods.items()}
         return TextMaterial(
             settings.data,
             dict(encoders),
@@ -176,20 +182,44 @@ class Text(Domain):
         }
 
 
-class _Encoder:
-    """A method as protocols of texts measure it."""
+def _needed(views: Any, texts: TextSet) -> tuple[str, ...]:
+    """The columns that views need: of several forms of records the one that the texts have, else the first."""
+    choices = getattr(views, "column_choices", ())
+    fitting = [choice for choice in choices if set(choice) <= set(texts.columns)]
+    if choices and not fitting:
+        forms = " or ".join(" and ".join(map(repr, choice)) for choice in choices)
+        raise InputError(f"{texts.name} has the columns {', '.join(texts.columns)}: expected {forms}.")
+    return (*getattr(views, "columns", ()), *(fitting[0] if fitting else ()))
 
-    def __init__(self, method: SentenceEmbedding, progress: bool) -> None:
+
+class MeasuredEncoder:
+    """A text encoder as protocols measure it.
+
+    Args:
+        method: a method or an opened encoder: with `encoder` and `similarity`.
+        progress: show progress bars.
+    """
+
+    def __init__(self, method: SentenceEmbedding | OpenedEncoder, progress: bool) -> None:
         self.method, self.progress = method, progress
 
-    def encode(self, texts: list[str]) -> Tensor:
+    @property
+    def knows_domains(self) -> bool:
+        """Whether the encoder embeds a text by its domain."""
+        return isinstance(self.method.encoder, DomainEncoder)
+
+    def encode(self, texts: list[str], prompt: str | None = None, domain: str | None = None) -> Tensor:
         """Embeddings (N, D), computed on a GPU if there is one."""
+        if domain is not None and isinstance(self.method.encoder, DomainEncoder):
+            self.method.encoder.number(domain)
+            self.method.encoder.default_domain = domain
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        return encode_texts(self.method.encoder, texts, device=device, progress=self.progress)
+        return encode_texts(self.method.encoder, texts, prompt=prompt, device=device, progress=self.progress)
 
     def search(self, task: RetrievalSet) -> dict[str, dict[str, float]]:
-        """The best documents of every query."""
-        return dense_run(task, self.encode, score=self.method.similarity)
+        """The best documents of every query, each side with its prompt."""
+        queries, passages = (partial(self.encode, prompt=name) for name in ("query", "passage"))
+        return dense_run(task, passages, score=self.method.similarity, encode_queries=queries)
 
 
 def _shown(record: Mapping[str, Any]) -> str:

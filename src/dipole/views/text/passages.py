@@ -16,10 +16,11 @@ from dipole.views.text.tokens import check_share
 class TrainingPassages(TextViews):
     """A query, one of its relevant passages, and n passages that are not.
 
-    A record has `question`, and lists of passages `{title, text}` under `positive_ctxs`, `negative_ctxs` and
-    `hard_negative_ctxs`, of which the last two may be missing. Each negative is a hard one with probability
-    `hard_ratio`, while there are any; drawn without replacement. A query with too few negatives is filled up with empty
-    passages, so that every batch has N · (1 + n) of them.
+    Two forms of records are read: `text`, `positive` and perhaps `negative`, each a text or a list of texts; and that
+    of dense passage retrieval, which has `question`, and lists of passages `{title, text}` under `positive_ctxs`,
+    `negative_ctxs` and `hard_negative_ctxs`, of which the last two may be missing. Each negative is a hard one with
+    probability `hard_ratio`, while there are any; drawn without replacement. A query with too few negatives is filled
+    up with empty passages, so that every batch has N · (1 + n) of them.
 
     Karpukhin et al.: *Dense Passage Retrieval* (EMNLP 2020); Izacard et al.: *Contriever* (TMLR 2022).
 
@@ -50,7 +51,7 @@ class TrainingPassages(TextViews):
         (2, 4)
     """
 
-    columns = ("question", "positive_ctxs")
+    column_choices: tuple[tuple[str, ...], ...] = (("question", "positive_ctxs"), ("text", "positive"))
 
     def __init__(
         self,
@@ -72,6 +73,13 @@ class TrainingPassages(TextViews):
         self.negatives, self.hard_ratio, self.hard_start = negatives, hard_ratio, hard_start
         self.query_length, self.passage_length = min(query_length, max_length), min(passage_length, max_length)
         self.normalize = normalize
+        self.query_prompt, self.passage_prompt = "", ""
+
+    @staticmethod
+    def texts_of(record: dict[str, Any]) -> list[str]:
+        """Return the query and the relevant passages of a record."""
+        record = _as_passages(record)
+        return [text_of(record, "question"), *_passages(record, "positive_ctxs")]
 
     def __call__(
         self, records: list[dict[str, Any]], tokenizer: Any, *, generator: torch.Generator | None = None
@@ -84,7 +92,8 @@ class TrainingPassages(TextViews):
             (N · (1 + n),), False where a passage only fills up.
         """
         questions, golds, others, valid = [], [], [], []
-        for record in records:
+        for given in records:
+            record = _as_passages(given)
             questions.append(self._clean(text_of(record, "question")))
             positives = _passages(record, "positive_ctxs")
             if not positives:
@@ -93,8 +102,10 @@ class TrainingPassages(TextViews):
             drawn = self._negatives(record, generator)
             others += [self._clean(text) for text in drawn] + [""] * (self.negatives - len(drawn))
             valid += [True] * len(drawn) + [False] * (self.negatives - len(drawn))
+        questions = [self.query_prompt + text for text in questions]
+        texts = [self.passage_prompt + text for text in golds + others]
         queries = encode_batch(questions, tokenizer, max_length=self.query_length)
-        passages = encode_batch(golds + others, tokenizer, max_length=self.passage_length)
+        passages = encode_batch(texts, tokenizer, max_length=self.passage_length)
         return {
             **{f"query_{name}": values for name, values in queries.items()},
             **{f"passage_{name}": values for name, values in passages.items()},
@@ -141,6 +152,18 @@ def hard_negative_counts(
     """
     hard = min(int((draws < hard_ratio).sum()), max(0, hard_pool - hard_start))
     return hard, min(len(draws) - hard, random_pool)
+
+
+def _as_passages(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of texts in the form of dense passage retrieval."""
+    if "question" in record or "positive" not in record:
+        return record
+    lists = {"positive_ctxs": record["positive"], "negative_ctxs": record.get("negative")}
+    passages: dict[str, Any] = {"question": text_of(record, "text")}
+    for name, value in lists.items():
+        texts = [] if value is None else [value] if isinstance(value, str) else value
+        passages[name] = [{"text": text} for text in texts] if isinstance(texts, list) else texts
+    return passages
 
 
 def _passages(record: dict[str, Any], column: str) -> list[str]:

@@ -20,12 +20,14 @@ class TextViews:
 
     Attributes:
         columns: what a record must have.
+        column_choices: forms of records, of which one will do; empty if there is no choice.
 
     Raises:
         InputError: `num_views` is below 1 or `max_length` below 2.
     """
 
     columns: tuple[str, ...] = ()
+    column_choices: tuple[tuple[str, ...], ...] = ()
 
     def __init__(self, *, num_views: int = 2, max_length: int = 128) -> None:
         check_at_least(num_views, 1, "num_views")
