@@ -141,6 +141,13 @@ from dipole.losses.modules import (
 )
 from dipole.losses.multi_positive import multi_positive_info_nce_loss
 from dipole.losses.multicsr import false_negative_mask, masked_contrast_loss
+from dipole.losses.node_compactness import (
+    contrast_direction,
+    message_passing_bounds,
+    node_compactness,
+    pot_loss,
+    relu_relaxation,
+)
 from dipole.losses.non_contrastive import barlow_twins_loss, cross_correlation, prediction_loss
 from dipole.losses.own_negatives import own_negatives_info_nce_loss
 from dipole.losses.same_label import same_index_nt_xent_loss, same_label_clip_loss, same_label_nt_xent_loss
@@ -248,6 +255,7 @@ __all__ = [
     "clip_loss",
     "cloob_loss",
     "continuous_weights",
+    "contrast_direction",
     "contrastive_attraction",
     "contrastive_loss_from_similarities",
     "contrastive_repulsion",
@@ -302,6 +310,7 @@ __all__ = [
     "margin_softmax_loss",
     "mask_size_penalty",
     "masked_contrast_loss",
+    "message_passing_bounds",
     "mix_negatives",
     "mix_positive_index",
     "mnr_plus_loss",
@@ -311,6 +320,7 @@ __all__ = [
     "multi_text_clip_loss",
     "multilabel_cluster_loss",
     "multilinear_inner_product",
+    "node_compactness",
     "node_contrast",
     "npc_multiplier",
     "npc_queue_multiplier",
@@ -323,11 +333,13 @@ __all__ = [
     "patch_mask",
     "permuted_candidates",
     "pool_time",
+    "pot_loss",
     "prediction_loss",
     "proto_triplet_loss",
     "prototype_logits",
     "pseudo_label_sampling_rate",
     "rank_group_probability",
+    "relu_relaxation",
     "repulsion_weights",
     "same_index_nt_xent_loss",
     "same_label_clip_loss",

@@ -15,6 +15,7 @@ from dipole.errors import InputError
 from dipole.evaluation.materials import GraphMaterial
 from dipole.methods.base import Method
 from dipole.methods.graph.embedding import NodeEmbedding
+from dipole.methods.wrapping import unwrapped
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
@@ -67,7 +68,7 @@ class Graph(Domain):
     def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
         """Views are made of the graph, on its device."""
         assert isinstance(data, GraphDataModule)
-        data.views = cast(NodeEmbedding, method).build_views(**self.view_options(type(method), config))
+        data.views = cast(NodeEmbedding, method).build_views(**self.view_options(type(unwrapped(method)), config))
         data.views.prepare(data.graph_set.graph.x, data.edges[0])
 
     def monitors(self, method: Method, data: lightning.LightningDataModule, run: Run) -> list[lightning.Callback]:
@@ -188,7 +189,9 @@ class Graph(Domain):
             data_root=settings.data_root if data_root is None else str(data_root),
         )
         module = self.data_module(changed)
-        width, expected = module.graph_set.graph.x.shape[1], settings.method["num_features"]
+        own = settings.method
+        arguments = own if "num_features" in own else own["base"]  # of a method that is wrapped
+        width, expected = module.graph_set.graph.x.shape[1], arguments["num_features"]
         if width != expected:
             name = module.graph_set.name
             raise InputError(f"{name} has {width} attributes for a node, and the encoder was trained on {expected}.")

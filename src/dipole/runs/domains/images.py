@@ -31,6 +31,7 @@ from dipole.views import ImageViews, resize
 
 MONITORED_IMAGES = 512
 MOST_IMAGES = 1500  # of a report or an analysis
+GENERATED = ("generated", "replication", "drawing")  # options of loading about images beside the real ones
 
 
 class Images(Domain):
@@ -78,10 +79,8 @@ class Images(Domain):
         """The options of loading, and what the method wants of labels."""
         cls = get_method(config.name)
         loading = self.loading(config)
-        generated = {name: loading.pop(name) for name in ("generated", "replication", "drawing")}
         return {
-            **generated,
-            "roles": ImageRoles(**loading),
+            "roles": ImageRoles(**{name: value for name, value in loading.items() if name not in GENERATED}),
             "role": cls.label_role,
             "unlabelled": cls.keeps_unlabelled,
         }
@@ -101,6 +100,7 @@ class Images(Domain):
             num_workers=config.num_workers,
             seed=config.seed,
             **self._roles(config),
+            **{name: value for name, value in self.loading(config).items() if name in GENERATED},
         )
 
     def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:
