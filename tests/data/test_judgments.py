@@ -64,11 +64,16 @@ def test_empty_responses_are_left_out_and_counted(tmp_path: Path) -> None:
     assert [str(note) for note in judged.skipped] == ["1 line without text (first: line 2)"]
 
 
+def test_records_without_a_response_are_left_out_and_named(tmp_path: Path) -> None:
+    judged = load_judgments(write(tmp_path / "j.jsonl", BAD, {"instruction": "x"}))
+    assert [str(note) for note in judged.skipped] == ["1 line without 'response' (first: line 2)"]
+    assert len(judged) == 1
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (["{"], "line 1 is not valid JSON"),
-        ([BAD, {"instruction": "x"}], "line 2: there is no column 'response'|has no column 'response'|'response'"),
+        (["{"], "1 line not valid JSON"),
         ([{**BAD, "instruction": 3}], "record 1: expected the strings"),
         ([{**BAD, "judgment": 3}], "record 1: expected the strings"),
         ([{**BAD, "score": "high"}], "has the score 'high'"),

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from dipole.losses import (
     TransformDraws,
@@ -48,6 +49,7 @@ from dipole.losses import (
     tuple_info_nce_loss,
     weighted_contrastive_loss,
 )
+from dipole.losses.common import accumulate
 from dipole.negatives import MixingDraws, mix_hard_negatives
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -71,6 +73,12 @@ def mixing(rows: int) -> MixingDraws:
 def third(a: Tensor) -> Tensor:
     """Another view, made without rounding and row by row."""
     return a.roll(1, dims=1)
+
+
+def teacher(a: Tensor, b: Tensor) -> Tensor:
+    """Scores of another model: cosines, made in float64 whatever the type and the context."""
+    first, second = (normalize(accumulate(z).detach().double(), dim=1) for z in (third(a), b))
+    return (first @ second.T).to(accumulate(a).dtype)
 
 
 def assert_same(ours: Tensor, expected: Tensor, leaves: tuple[Tensor, ...]) -> None:
@@ -231,7 +239,7 @@ SMOOTH: dict[str, Loss] = {
 WITH_CONSTANTS: dict[str, Loss] = {
     "dclw": lambda a, b: dclw_loss(a, b, temperature=0.3),
     "groco, references detached": lambda a, b: groco_loss(torch.stack([a, b]), top_k=2),
-    "distillation": lambda a, b: score_distillation_loss(a, b, third(a) @ b.T, temperature=0.3),
+    "distillation": lambda a, b: score_distillation_loss(a, b, teacher(a, b), temperature=0.3),
     "mnr_plus": lambda a, b: mnr_plus_loss(a, b, temperature=0.7, normalize=True),
     "cwcl": lambda a, b: cwcl_loss(a, b, temperature=0.3),
     "cwcl, both directions": lambda a, b: cwcl_loss(a, b, temperature=0.3, weighted="both", directions="mean"),

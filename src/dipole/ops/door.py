@@ -69,6 +69,15 @@ def public(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]
             for kind in (parameter.annotation, *get_args(parameter.annotation))
         )
     }
+    # Nothing that only counts or names has a gradient.
+    whole = {
+        name
+        for name, parameter in signature.parameters.items()
+        if any(
+            isinstance(dtypes := getattr(kind, "dtypes", None), list | tuple) and "float" not in str(dtypes)
+            for kind in (parameter.annotation, *get_args(parameter.annotation))
+        )
+    }
     sequences = {
         name
         for name, parameter in signature.parameters.items()
@@ -76,20 +85,18 @@ def public(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]
     }
     name_of = getattr(function, "__name__", "function")
 
+    def admit(name: str, value: Any) -> Any:
+        value = admitted(value, name, of_tensors.get(name, False), name in scalars, name in sequences)
+        return value.detach() if name in whole and isinstance(value, Tensor) and value.requires_grad else value
+
     @functools.wraps(function)
     def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         if torch.compiler.is_compiling() or _STATE.inside:
             return function(*args, **kwargs)
         _STATE.inside = True
         try:
-            values = [
-                admitted(value, name, of_tensors.get(name, False), name in scalars, name in sequences)
-                for name, value in zip(names, args, strict=False)
-            ] + list(args[len(names) :])
-            named = {
-                name: admitted(value, name, of_tensors.get(name, False), name in scalars, name in sequences)
-                for name, value in kwargs.items()
-            }
+            values = [admit(name, value) for name, value in zip(names, args, strict=False)] + list(args[len(names) :])
+            named = {name: admit(name, value) for name, value in kwargs.items()}
             result = function(*values, **named)
         except (InputError, torch.OutOfMemoryError):
             raise

@@ -64,6 +64,7 @@ class POT(Wrapping):
     )
     default_base = "grace"
     wraps = NodeEmbedding
+    base: Any
 
     def __init__(self, *, base: Any, kappa: float = 0.4, nodes: int | None = None, bound: Bound = "fast") -> None:
         super().__init__(base=base)
