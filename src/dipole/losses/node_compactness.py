@@ -9,7 +9,7 @@ from torch.nn.functional import normalize, softplus
 
 from dipole.errors import InputError
 from dipole.ops.checks import check_at_least, check_choice, check_node_pairs
-from dipole.ops.door import public
+from dipole.ops.door import check_finite, public
 
 Weights = tuple[Tensor, Tensor, Tensor, Tensor]  # W₁ (F, H₁), b₁, W₂ (H₁, H₂), b₂ of two layers of a GCN
 Bound = Literal["fast", "sound"]
@@ -260,6 +260,11 @@ def node_compactness(
         tensor([1., 1.])
     """
     check_choice(bound, ("fast", "sound"), "bound")
+    check_finite(zip(("W1", "b1", "W2", "b2"), weights, strict=True))
+    if not bool(((bounds.lower >= 0) & (bounds.lower <= bounds.upper) & (bounds.upper <= 1)).all()):
+        raise InputError(
+            "bounds hold entries outside 0 to 1, or lower ones above upper ones: see message_passing_bounds."
+        )
     if nodes is not None and len(nodes.unique()) != len(nodes):
         raise InputError("nodes repeat: name each once.")
     if len(z_other) != (len(x) if nodes is None else len(nodes)):

@@ -316,10 +316,14 @@ def supervised_alignment_loss(
         discrete: the kernel `exp(−(y_i − y_j)² / scale)` instead, 1 where attributes are equal and else next to 0.
         discrete_scale: of that kernel.
 
+    Raises:
+        InputError: the scale of the kernel is not above 0.
+
     Example:
         >>> supervised_alignment_loss(torch.tensor([0.0, 1.0]), torch.tensor([3.0, 3.0]))
         tensor(1.)
     """
+    check_temperature(discrete_scale if discrete else tau, "discrete_scale" if discrete else "tau")
     if len(x) < 2:
         return x.sum() * 0
     rows, columns = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
