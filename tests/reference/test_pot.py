@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dipole.losses import message_passing_bounds, node_compactness, pot_loss, team_up_loss
-from dipole.losses.node_compactness import EdgeBounds, _activate, _normalized, _propagate, compactness_lines
+from dipole.losses.node_compactness import EdgeBounds, _normalized, _propagate, compactness_lines
 from dipole.losses.team_up import node_contrast
 from dipole.views.graph import centrality_drop_probability, degree_centrality
 from reference.cases import Case, parametrize
@@ -49,8 +49,8 @@ def encode(x: Tensor, edges: Tensor, weights: tuple[Tensor, ...], slope: float) 
     """The two layers of the authors' encoder."""
     w1, b1, w2, b2 = weights
     matrix = _normalized(edges, len(x), x.dtype)
-    hidden = _activate(_propagate(matrix, x @ w1, len(x)) + b1, slope)
-    return _activate(_propagate(matrix, hidden @ w2, len(x)) + b2, slope)
+    hidden = F.leaky_relu(_propagate(matrix, x @ w1, len(x)) + b1, slope)
+    return F.leaky_relu(_propagate(matrix, hidden @ w2, len(x)) + b2, slope)
 
 
 def check_bounds(case: Case, bounds: EdgeBounds, nodes: int) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from dipole.errors import InputError
 from dipole.losses.common import unit_rows
 from dipole.ops.checks import check_at_least, check_node_pairs
+from dipole.ops.clusters import exact_kmeans
 from dipole.ops.door import public
 
 TRAIN_SHARE = VALIDATION_SHARE = 0.1
@@ -142,15 +143,13 @@ def cluster_agreement(embeddings: Float[Tensor, "n d"], labels: Int[Tensor, "n"]
         >>> cluster_agreement(torch.eye(2).repeat(5, 1), torch.arange(2).repeat(5))
         {'NMI': 1.0, 'ARI': 1.0}
     """
-    from sklearn.cluster import KMeans
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
     known = labels >= 0
     classes = len(torch.unique(labels[known]))
     if classes < 2:
         raise InputError(f"{classes} classes are known: clusters are compared with two or more.")
-    points = embeddings[known].detach().double().cpu().numpy()
-    found = KMeans(classes, n_init=10, random_state=seed).fit_predict(points)
+    found = exact_kmeans(embeddings[known], classes, seed=seed)[0].numpy()
     truth = labels[known].cpu().numpy()
     return {
         "NMI": float(normalized_mutual_info_score(truth, found)),

@@ -5,9 +5,10 @@ from typing import Literal, NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import normalize, softplus
+from torch.nn.functional import leaky_relu, softplus
 
 from dipole.errors import InputError
+from dipole.losses.common import unit_rows
 from dipole.ops.checks import check_at_least, check_choice, check_node_pairs
 from dipole.ops.door import check_finite, public
 
@@ -170,7 +171,7 @@ def contrast_direction(z_other: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
     rows = len(z_other)
     if rows < 2:
         raise InputError(f"{rows} nodes: a node is compared with the others, so two are needed.")
-    unit = normalize(z_other, dim=1)
+    unit = unit_rows(z_other)
     return (unit * rows - unit.sum(dim=0)) / (rows - 1)
 
 
@@ -190,12 +191,12 @@ def compactness_lines(
     lower_1, upper_1 = _interval(matrix, x[_all(nodes, x)] @ w1, b1)
     slope_1, offset_1 = relu_relaxation(lower_1, upper_1, negative_slope)
     if bound == "fast":
-        hidden = _activate(
+        hidden = leaky_relu(
             _propagate(_normalized(bounds.edge_index, len(x), x.dtype), x @ w1, len(x)) + b1, negative_slope
         )
         lower_2, upper_2 = _interval(matrix, hidden[_all(nodes, x)] @ w2, b2)
     else:
-        low, high = _activate(lower_1, negative_slope), _activate(upper_1, negative_slope)
+        low, high = leaky_relu(lower_1, negative_slope), leaky_relu(upper_1, negative_slope)
         up, down = w2.clamp_min(0), w2.clamp_max(0)
         lower_2 = _interval(matrix, low @ up + high @ down, b2)[0]
         upper_2 = _interval(matrix, high @ up + low @ down, b2)[1]
@@ -352,8 +353,3 @@ def _interval(matrix: tuple[Tensor, ...], values: Tensor, bias: Tensor) -> tuple
     middle = _propagate((edges, (upper + lower) / 2), values, len(values)) + bias
     radius = _propagate((edges, (upper - lower) / 2), values.abs(), len(values))
     return middle - radius, middle + radius
-
-
-def _activate(values: Tensor, negative_slope: float) -> Tensor:
-    """ReLU, or PReLU with a constant slope."""
-    return torch.where(values > 0, values, negative_slope * values)

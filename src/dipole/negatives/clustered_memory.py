@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dipole.errors import InputError
 from dipole.ops import gather as gather_rows
 from dipole.ops.checks import check_at_least, check_choice, check_embeddings
+from dipole.ops.clusters import exact_kmeans
 from dipole.ops.sinkhorn import sinkhorn_assign
 
 Metric = Literal["euclidean", "cosine"]
@@ -179,15 +180,11 @@ class DynamicClusteredMemory(nn.Module):
     @torch.no_grad()
     def recluster(self, seed: int = 0) -> None:
         """Divide the memory anew by k-means of its rows in length 1; nothing changes where a cluster stays empty."""
-        from sklearn.cluster import KMeans
-
-        rows = F.normalize(self.bank, dim=1).double().cpu().numpy()
-        found = KMeans(len(self.prototypes), n_init=10, random_state=seed).fit(rows)
-        labels = torch.from_numpy(found.labels_).long()
+        labels, centres = exact_kmeans(F.normalize(self.bank, dim=1), len(self.prototypes), seed=seed)
         if len(labels.unique()) < len(self.prototypes):
             return
         self.labels.copy_(labels)
-        self.prototypes.copy_(torch.from_numpy(found.cluster_centers_))
+        self.prototypes.copy_(centres)
         self.ready.fill_(True)
 
     @torch.no_grad()

@@ -126,8 +126,12 @@ def check_node_pairs(pairs: Tensor, num_nodes: int, name: str) -> Tensor:
         [[0], [1]]
     """
     if pairs.ndim != 2 or len(pairs) != 2:
-        raise InputError(f"{name} has shape {tuple(pairs.shape)}: expected (2, E), a column for each pair.")
+        raise InputError(f"{name} has shape {tuple(pairs.shape)}: expected (2, E), sources and targets.")
     whole = pairs.detach().long()
-    if pairs.numel() and (bool((whole != pairs).any()) or int(whole.min()) < 0 or int(whole.max()) >= num_nodes):
-        raise InputError(f"{name} holds something else than nodes: expected whole numbers from 0 to {num_nodes - 1}.")
+    if bool((whole != pairs).any()):
+        raise InputError(f"{name} holds numbers that are not whole: expected the numbers of nodes.")
+    if whole.numel() and not 0 <= int(whole.min()) <= int(whole.max()) < num_nodes:
+        raise InputError(
+            f"{name}: edges name nodes from {int(whole.min())} to {int(whole.max())}: expected 0 to {num_nodes - 1}."
+        )
     return whole

@@ -68,6 +68,30 @@ def kmeans(
     return torch.from_numpy(np.array(found.centroids)), torch.from_numpy(nearest[:, 0].astype(np.int64))
 
 
+def exact_kmeans(
+    rows: Float[Tensor, "n d"], clusters: int, *, seed: int = 0, starts: int = 10
+) -> tuple[Int64[Tensor, "n"], Float[Tensor, "k d"]]:
+    """Cluster rows as they are by scikit-learn's k-means in float64: for few rows, where the last digit counts.
+
+    Args:
+        rows: (N, D).
+        clusters: K.
+        seed: of the starts.
+        starts: of which the best is kept.
+
+    Returns:
+        The cluster of each row (N,), and the centres (K, D) in float64.
+
+    Example:
+        >>> exact_kmeans(torch.eye(2).repeat(3, 1), 2)[0].unique().tolist()
+        [0, 1]
+    """
+    from sklearn.cluster import KMeans
+
+    found = KMeans(clusters, n_init=starts, random_state=seed).fit(rows.detach().double().cpu().numpy())
+    return torch.from_numpy(found.labels_).long(), torch.from_numpy(found.cluster_centers_)
+
+
 def nearest_centres(
     features: Float[Tensor, "n d"], centres: Float[Tensor, "k d"], count: int
 ) -> tuple[Int64[Tensor, "n count"], Float[Tensor, "n count"]]:

@@ -18,7 +18,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from dipole.data.tables import NAMELESS, open_bytes, table_suffix
-from dipole.data.text.line_file import NOT_UTF8, check_text_file, decode
+from dipole.data.text.line_file import NOT_UTF8, check_text_file, decode, remove_own
 from dipole.data.text.line_text_set import EMPTY
 from dipole.data.text.text_set import LineNote, Record, TextSet, missing_column
 from dipole.errors import InputError
@@ -95,7 +95,7 @@ class _MappedTable:
         self._path = name
         self._batches: list[pa.RecordBatch] | None = None
         self._starts = np.zeros(1, np.int64)
-        weakref.finalize(self, _remove, name, os.getpid())
+        weakref.finalize(self, remove_own, name, os.getpid())
 
     def write(self, schema: pa.Schema, batches: Iterator[pa.RecordBatch], column: str | None) -> np.ndarray:
         """Write all batches; return which rows hold text in `column`."""
@@ -118,12 +118,6 @@ class _MappedTable:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_batches": None}
-
-
-def _remove(path: str, process: int) -> None:
-    """Remove the file, but not when a forked worker ends before the process that made it."""
-    if os.getpid() == process:
-        Path(path).unlink(missing_ok=True)
 
 
 def _has_text(column: pa.Array) -> np.ndarray:

@@ -111,7 +111,7 @@ class LineFile:
     def _unpacked(self) -> Path:
         """What a compressed file holds, as a temporary file."""
         handle, name = tempfile.mkstemp(prefix="dipole-", suffix=".txt")
-        weakref.finalize(self, _remove, name, os.getpid())
+        weakref.finalize(self, remove_own, name, os.getpid())
         try:
             with open(handle, "wb") as plain, gzip.open(self.path) as packed:
                 shutil.copyfileobj(packed, plain, _CHUNK)
@@ -133,8 +133,8 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _remove(name: str, process: int) -> None:
-    """Remove a temporary file, in the process that made it."""
+def remove_own(name: str, process: int) -> None:
+    """Remove a temporary file, but not when a forked worker ends before the process that made it."""
     if os.getpid() == process:
         Path(name).unlink(missing_ok=True)
 

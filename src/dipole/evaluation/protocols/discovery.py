@@ -11,6 +11,7 @@ from dipole.evaluation.clusters import ClusteringAccuracy, clustering_accuracy
 from dipole.evaluation.materials import ImageMaterial
 from dipole.evaluation.protocol import Measured, Picture, Protocol
 from dipole.ops.checks import check_at_least
+from dipole.ops.clusters import exact_kmeans
 from dipole.ops.cosine_clusters import check_clusters
 
 
@@ -95,11 +96,8 @@ def kmeans_clusters(features: Tensor, clusters: int, *, seed: int = 0, starts: i
         >>> kmeans_clusters(torch.eye(2).repeat(3, 1), 2).unique().tolist()
         [0, 1]
     """
-    from sklearn.cluster import KMeans
-
     check_clusters(len(features), clusters)
-    rows = F.normalize(features.double(), dim=1).numpy()
-    return torch.from_numpy(KMeans(clusters, n_init=starts, random_state=seed).fit_predict(rows)).long()
+    return exact_kmeans(F.normalize(features.double(), dim=1), clusters, seed=seed, starts=starts)[0]
 
 
 def confusion_picture(

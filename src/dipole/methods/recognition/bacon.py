@@ -21,6 +21,7 @@ from dipole.losses.bacon import (
 )
 from dipole.methods.joint_embedding import JointEmbedding, project_views
 from dipole.ops.checks import check_at_least, check_choice, check_temperature
+from dipole.ops.clusters import exact_kmeans
 from dipole.ops.cosine_clusters import check_clusters
 from dipole.ops.matching import estimate_class_distribution
 
@@ -183,12 +184,9 @@ class BaCon(JointEmbedding):
 
     def refresh(self, embeddings: Tensor, index: Tensor) -> dict[str, Tensor]:
         """Estimate the sizes of all classes from clusters and known labels."""
-        from sklearn.cluster import KMeans
-
         assert self.labels is not None, "before_training() sets them"
-        found = KMeans(self.total, n_init=10, random_state=0).fit_predict(embeddings.double().numpy())
         sizes = estimate_class_distribution(
-            torch.from_numpy(found).long(),
+            exact_kmeans(embeddings, self.total)[0],
             self.labels,
             self.labels >= 0,
             num_known=self.known,

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dipole.errors import InputError
-from dipole.ops.checks import check_choice
+from dipole.ops.checks import check_choice, check_node_pairs
 
 CommunityMethod = Literal["leiden", "louvain"]
 
@@ -188,12 +188,7 @@ def check_edges(edge_index: Tensor, num_nodes: int) -> None:
     Raises:
         InputError: another shape, or a number that is no node.
     """
-    if edge_index.ndim != 2 or len(edge_index) != 2:
-        raise InputError(f"edge_index has shape {tuple(edge_index.shape)}: expected (2, E), sources and targets.")
-    if edge_index.numel() and not 0 <= int(edge_index.min()) <= int(edge_index.max()) < num_nodes:
-        raise InputError(
-            f"edges name nodes from {int(edge_index.min())} to {int(edge_index.max())}: expected 0 to {num_nodes - 1}."
-        )
+    check_node_pairs(edge_index, num_nodes, "edge_index")
 
 
 def _largest_first(community: Tensor) -> Tensor:
