@@ -332,6 +332,22 @@ def test_contriever_with_relevant_passages() -> None:
     assert not method.compares_views
 
 
+@pytest.mark.parametrize("negatives", [0, 1])
+def test_label_smoothing_spreads_over_all_passages(negatives: int) -> None:
+    method = without_dropout("contriever-finetune", label_smoothing=0.1)
+    data = batch(method)
+    rows = slice(0, 5 * (1 + negatives))
+    views = {key: values[rows] if key.startswith("passage") else values for key, values in data["views"].items()}
+    tuples = method.embedded(views)
+    candidates = torch.cat([tuples.positives, tuples.negatives.flatten(0, 1)])
+    logits = tuples.queries @ candidates.T / 0.05
+    expected = F.cross_entropy(logits, torch.arange(5), label_smoothing=0.1)
+    torch.testing.assert_close(method.loss_terms({**data, "views": views})["loss"], expected)
+    for options in ({"scope": "own"}, {"false_negative_threshold": 0.9}):
+        with pytest.raises(InputError, match="label_smoothing is"):
+            without_dropout("contriever-finetune", label_smoothing=0.1, **options)
+
+
 def test_passages_that_fill_up_do_not_count() -> None:
     method = without_dropout("contriever-finetune")
     data = batch(method)

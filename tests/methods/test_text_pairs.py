@@ -11,43 +11,55 @@ from dipole.cli import main
 from dipole.data.text import MemoryTextSet
 from dipole.errors import InputError
 from dipole.losses import false_negative_mask, tuple_info_nce_loss
+from dipole.methods.registry import get_method
 from dipole.methods.text.debcse import DebCSE
-from dipole.methods.text.multicsr import MultiCSR
 from dipole.nn.text import encode_texts
 from dipole.runs import RunConfig, load, train
 from text_models import TEXTS, bert_folder, llama_folder
 
 RECORDS = [{"text": text, "positive": TEXTS[i - 1], "negative": TEXTS[i - 2]} for i, text in enumerate(TEXTS)]
 
+PLAIN: dict[str, dict[str, Any]] = {
+    "multicsr": {"head": False, "false_negative_threshold": None},
+    "contriever-finetune": {},  # by inner products
+}
+both = pytest.mark.parametrize("name", PLAIN)
+
 NO_CANDIDATES = [f"--method.{name}=0" for name in ("neighbours", "word_neighbours", "random_candidates")]
 
 
-def build(**options: Any) -> MultiCSR:
+def build(name: str = "multicsr", **options: Any) -> Any:
     torch.manual_seed(0)
-    given = {"encoder": str(bert_folder()), "max_length": 24, "dropout": 0.0, "pooling": "mean", "head": False}
-    return MultiCSR(**{**given, "false_negative_threshold": None, **options})
+    given = {"encoder": str(bert_folder()), "max_length": 24, "dropout": 0.0, "pooling": "mean"}
+    return get_method(name)(**{**given, **PLAIN[name], **options})
 
 
-def batch(method: MultiCSR) -> dict[str, Any]:
+def batch(method: Any) -> dict[str, Any]:
     views = method.build_views()(RECORDS, method.encoder.tokenizer, generator=torch.Generator().manual_seed(0))
     return {"views": views, "index": torch.arange(len(RECORDS))}
 
 
-def test_the_plain_method_is_its_loss() -> None:
-    method = build()
+@both
+def test_the_plain_method_is_its_loss(name: str) -> None:
+    method = build(name)
     data = batch(method)
     tuples = method.embedded(data["views"])
-    torch.testing.assert_close(method.loss_terms(data)["loss"], tuple_info_nce_loss(*tuples[:3]))
+    torch.testing.assert_close(
+        method.loss_terms(data)["loss"], tuple_info_nce_loss(*tuples[:3], normalize=method.normalize)
+    )
 
 
-def test_the_teacher_masks_what_it_finds_alike() -> None:
-    method = build(false_negative_threshold=0.98)
+@both
+def test_the_teacher_masks_what_it_finds_alike(name: str) -> None:
+    method = build(name, false_negative_threshold=0.98)
     data = batch(method)
     tuples = method.embedded(data["views"])
     frozen = [rows.detach() for rows in (tuples.queries, tuples.positives, tuples.negatives.flatten(0, 1))]
     mask = false_negative_mask(frozen[0], torch.cat(frozen[1:]), threshold=0.98, positives=torch.arange(len(RECORDS)))
     terms = method.loss_terms(data)
-    torch.testing.assert_close(terms["loss"], tuple_info_nce_loss(*tuples[:3], exclude=mask))
+    torch.testing.assert_close(
+        terms["loss"], tuple_info_nce_loss(*tuples[:3], normalize=method.normalize, exclude=mask)
+    )
     torch.testing.assert_close(terms["masked"], mask.float().mean())
     for parameter in method.encoder.parameters():
         parameter.data.add_(0.1)
@@ -55,16 +67,18 @@ def test_the_teacher_masks_what_it_finds_alike() -> None:
     assert not any("teacher" in name for name in method.state_dict())
 
 
-def test_widths_are_averaged() -> None:
-    method = build(matryoshka_dims=[16, 4])
+@both
+def test_widths_are_averaged(name: str) -> None:
+    method = build(name, matryoshka_dims=[16, 4])
     data = batch(method)
     tuples = method.embedded(data["views"])
-    losses = [tuple_info_nce_loss(*tuples.cut(width)[:3]) for width in (16, 4)]
+    losses = [tuple_info_nce_loss(*tuples.cut(width)[:3], normalize=method.normalize) for width in (16, 4)]
     torch.testing.assert_close(method.loss_terms(data)["loss"], torch.stack(losses).mean())
 
 
-def test_distillation_adds_the_divergence() -> None:
-    method = build(distillation_weight=2.0)
+@both
+def test_distillation_adds_the_divergence(name: str) -> None:
+    method = build(name, distillation_weight=2.0)
     data = batch(method)
     terms = method.loss_terms(data)
     assert terms["distillation"].abs() < 1e-5  # at first the teacher is the method
@@ -72,7 +86,7 @@ def test_distillation_adds_the_divergence() -> None:
         parameter.data.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
     terms = method.loss_terms(data)
     assert terms["distillation"] > 1e-4
-    plain = tuple_info_nce_loss(*method.embedded(data["views"])[:3])
+    plain = tuple_info_nce_loss(*method.embedded(data["views"])[:3], normalize=method.normalize)
     torch.testing.assert_close(terms["loss"] - 2 * terms["distillation"], plain)
 
 

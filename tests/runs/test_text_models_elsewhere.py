@@ -199,3 +199,15 @@ def test_positions_that_a_model_never_uses_are_no_part_of_its_length(bert: Path,
     with pytest.raises(InputError, match="max_length is 17: the encoder has positions for 16 tokens"):
         TextEncoder(model, tokenizer, max_length=17)
     assert encode_texts(TextEncoder(model, tokenizer, max_length=16), TEXTS).isfinite().all()
+
+
+def test_a_folder_that_was_never_trained_here_embeds_a_file(bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS))
+    before = sorted(path.name for path in bert.iterdir())
+    out = tmp_path / "e.parquet"
+    assert main(["embed", str(bert), str(tmp_path / "texts.txt"), "--out", str(out)]) == 0
+    table = pq.read_table(out)
+    assert table["text"].to_pylist() == TEXTS
+    mine = encode_texts(build_text_encoder(str(bert), max_length=128), TEXTS)
+    torch.testing.assert_close(torch.tensor(table["vector"].to_pylist()), mine, atol=1e-5, rtol=0)
+    assert sorted(path.name for path in bert.iterdir()) == before

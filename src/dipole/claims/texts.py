@@ -1,7 +1,7 @@
 """Experiments on texts: similarity of sentences, and retrieval."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +14,7 @@ from dipole.claims.training import run_config
 from dipole.data.text import RetrievalSet, STSTask, TextSet, load_retrieval, load_sts, load_texts
 from dipole.diagnostics import uniformity
 from dipole.evaluation.bm25 import bm25_run
-from dipole.evaluation.retrieval import evaluate_retrieval, retrieval_metrics
+from dipole.evaluation.retrieval import evaluate_retrieval, task_metrics
 from dipole.evaluation.sts import evaluate_sts
 from dipole.methods.text.embedding import SentenceEmbedding
 from dipole.nn.text import TextEncoder, encode_texts
@@ -153,7 +153,7 @@ class RetrievalData(Data):
     def references(self, claim: Claim, arm: Arm, loaded: Any) -> dict[str, dict[str, float]]:
         """BM25, which counts words."""
         task = loaded[2]
-        scores = retrieval_metrics(task.judgements, bm25_run(task), METRICS).mean
+        scores = task_metrics(task, bm25_run(task), METRICS).mean
         return {"BM25": {metric: float(scores[metric]) for metric in METRICS}}
 
 
@@ -161,4 +161,4 @@ def _part(task: RetrievalSet, names: set[str]) -> RetrievalSet:
     """The task with some of its queries."""
     queries = {name: text for name, text in task.queries.items() if name in names}
     judgements = {name: grades for name, grades in task.judgements.items() if name in names}
-    return RetrievalSet(task.name, task.documents, queries, judgements)
+    return replace(task, queries=queries, judgements=judgements)

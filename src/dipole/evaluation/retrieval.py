@@ -236,7 +236,20 @@ def evaluate_retrieval(
         >>> 0.1 < scores.mean["ndcg@10"] < 1
         True
     """
-    return retrieval_metrics(task.judgements, dense_run(task, encode, k=k, score=score), metrics)
+    return task_metrics(task, dense_run(task, encode, k=k, score=score), metrics)
+
+
+def task_metrics(task: RetrievalSet, run: Run, metrics: Sequence[str] = METRICS) -> RetrievalScores:
+    """Score a run of a task, see `retrieval_metrics`.
+
+    Example:
+        >>> from dipole.data.text import load_retrieval
+        >>> from dipole.evaluation.bm25 import bm25_run
+        >>> task = load_retrieval("toy-retrieval")
+        >>> sorted(task_metrics(task, bm25_run(task)).mean)
+        ['mrr@10', 'ndcg@10', 'recall@100']
+    """
+    return retrieval_metrics(task.judgements, run, metrics, ignore_identical_ids=task.queries_among_documents)
 
 
 def dense_run(
@@ -252,7 +265,7 @@ def dense_run(
     Args:
         task: see `dipole.data.text.load_retrieval`.
         encode: as `evaluate_retrieval` takes it.
-        k: number of documents found for every query; a document with the id of the query is left out.
+        k: number of documents found for every query; where queries are among the documents, without the query itself.
         score: `"dot"` or `"cosine"`.
         encode_queries: of the queries, where they are encoded otherwise than documents.
 
@@ -266,14 +279,14 @@ def dense_run(
         {3}
     """
     names = task.judged_queries
-    # One place more, because a document with the id of the query is left out.
-    depth = k + 1
+    itself = task.queries_among_documents
+    depth = k + itself  # one place more for the query, which is left out
     queries = (encode_queries or encode)([task.queries[name] for name in names])
     scores, rows = dense_search(queries, _encode_documents(task, encode), depth, score=score, ids=task.document_ids)
     run = {}
     for name, values, places in zip(names, scores.tolist(), rows.tolist(), strict=True):
         found = [(task.document_ids[place], value) for place, value in zip(places, values, strict=True)]
-        run[name] = dict([pair for pair in found if pair[0] != name][:k])
+        run[name] = dict([pair for pair in found if not (itself and pair[0] == name)][:k])
     run.update({name: {} for name in task.queries if name not in run})
     return run
 

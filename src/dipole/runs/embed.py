@@ -14,6 +14,7 @@ from dipole.runs.directory import Run
 from dipole.runs.domains import get_domain
 from dipole.runs.loading import load
 from dipole.runs.model import model_config
+from dipole.runs.text_encoders import is_foreign, open_text_encoder
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def embed_to_parquet(
     Memory does not grow with the size of the source. What cannot be read is left out and listed.
 
     Args:
-        run: a run directory or a model folder.
+        run: a run directory, a model folder, or a folder of sentence-transformers or transformers that embeds texts.
         source: for images: an image file, a folder (searched through), or the name of a data set, which also gives the
             columns `split` and `label`; for text: a file or the name of a set, which also gives the column `text`; of
             other domains: what they train on, with columns of their own.
@@ -72,13 +73,15 @@ def embed_to_parquet(
         raise InputError(f"--out {out} is a folder: name a file, e.g. {out / 'embeddings.parquet'}.")
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}: expected 1 or more at a time.")
-    method = load(run)
-    method.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    config = model_config(run)
+    foreign = is_foreign(run)
+    method: Any = open_text_encoder(run) if foreign else load(run)
+    moved = method.encoder if foreign else method
+    moved.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    config: dict[str, Any] = {} if foreign else model_config(run)
     if (Path(run) / "config.yaml").is_file():  # a run says more than the model in it
         config = config | {"loading": {**config.get("loading", {}), **Run.open(run).settings().loading}}
     config = config | {"loading": {**config.get("loading", {}), **(loading or {})}}
-    found = get_domain(method.domain).embeddings(
+    found = get_domain("text" if foreign else method.domain).embeddings(
         method, config, source, data_root=data_root, batch_size=batch_size, progress=progress
     )
     rows = dimensions = 0

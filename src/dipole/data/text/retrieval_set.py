@@ -26,6 +26,8 @@ class RetrievalSet:
         documents: records with `"text"`.
         queries: the text of every query, by id.
         judgements: the grade of relevance, by query and document; 0 or less is not relevant, as is what nobody judged.
+        queries_among_documents: a document with the id of a query is that query, which is not to be found. So it is in
+            sets of BEIR; elsewhere the two are numbered apart.
         document_ids: the ids of the documents, in their order.
 
     Raises:
@@ -36,6 +38,7 @@ class RetrievalSet:
     documents: TextSet
     queries: Mapping[str, str]
     judgements: Judgements
+    queries_among_documents: bool = False
     document_ids: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -112,7 +115,8 @@ def _load_folder(folder: Path, split: str) -> RetrievalSet:
     judgements = _read_judgements(folder / "qrels", split)
     queries = _read_queries(folder / "queries.jsonl")
     kept = {query: text for query, text in queries.items() if query in judgements}
-    return RetrievalSet(name, PassageTextSet(folder / "corpus.jsonl", keep_empty=True, name=name), kept, judgements)
+    passages = PassageTextSet(folder / "corpus.jsonl", keep_empty=True, name=name)
+    return RetrievalSet(name, passages, kept, judgements, queries_among_documents=True)
 
 
 def _documents(texts: Mapping[str, str], name: str) -> MemoryTextSet:

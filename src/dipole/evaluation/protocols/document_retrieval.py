@@ -7,7 +7,7 @@ from dipole.data.text import load_retrieval
 from dipole.data.text.registry import is_retrieval
 from dipole.evaluation.materials import TextMaterial
 from dipole.evaluation.protocol import Measured, Protocol
-from dipole.evaluation.retrieval import retrieval_metrics
+from dipole.evaluation.retrieval import task_metrics
 
 METRICS = ("ndcg@10", "recall@100", "mrr@10")
 
@@ -34,7 +34,7 @@ class DocumentRetrieval(Protocol):
         task = load_retrieval(_source(material), material.data_root, self.split)
         rows = {}
         for name, candidate in material.able(self.measures).items():
-            mean = retrieval_metrics(task.judgements, candidate.search(task), METRICS).mean
+            mean = task_metrics(task, candidate.search(task), METRICS).mean
             rows[name] = {metric: float(mean[metric]) for metric in METRICS}
         return Measured(rows, data=task.name)
 

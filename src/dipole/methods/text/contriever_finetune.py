@@ -1,17 +1,20 @@
 """Fine-tuning of a retriever with relevant passages, as Contriever's authors do it."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from dipole.errors import InputError
 from dipole.losses import hard_negatives_info_nce_loss, info_nce_loss
-from dipole.methods.text.contriever import CARD, ContrieverInBatch, collapse_monitors
-from dipole.views.text import TextViews, TrainingPassages
+from dipole.losses.common import unit_rows
+from dipole.losses.info_nce import check_label_smoothing
+from dipole.methods.text.contriever import CARD, collapse_monitors
+from dipole.methods.text.pairs import TextPairs, Tuples
 
 
-class ContrieverFinetune(ContrieverInBatch):
+class ContrieverFinetune(TextPairs):
     """A question finds a relevant passage among all passages of the batch, negatives of other questions too.
 
         1. of every question: draw a relevant passage and n negatives, hard ones with some probability
@@ -20,8 +23,17 @@ class ContrieverFinetune(ContrieverInBatch):
 
     Args:
         encoder: what is fine-tuned, see `SentenceEmbedding`.
+        temperature: τ.
+        normalize: compare by cosines in place of inner products.
+        label_smoothing: ε of the cross entropy.
+        max_length: tokens of a text that are read for inference.
         learning_rate: after warm-up.
-        **options: arguments of `ContrieverInBatch`, `SentenceEmbedding` and `Method`.
+        warmup_epochs: see `Method`; so are the next three.
+        adam_beta2: β₂.
+        adam_epsilon: ε of the optimiser.
+        decay_all: biases and norms decay too.
+        **options: further arguments of `TextPairs`, such as prompts, masks, Matryoshka widths or distillation, of
+            `SentenceEmbedding` and `Method`.
 
     Example:
         >>> import tempfile, torch
@@ -50,39 +62,63 @@ class ContrieverFinetune(ContrieverInBatch):
             "Logits and cross entropy are float32 in every precision.",
         ),
     )
-    views_class = TrainingPassages
-    compares_views = False
 
     def __init__(
-        self, *, encoder: str | nn.Module = "facebook/contriever", learning_rate: float = 1e-5, **options: Any
+        self,
+        *,
+        encoder: str | nn.Module = "facebook/contriever",
+        temperature: float = 0.05,
+        normalize: bool = False,
+        label_smoothing: float = 0.0,
+        max_length: int = 512,
+        learning_rate: float = 1e-5,
+        warmup_epochs: float = 0.04,
+        adam_beta2: float = 0.98,
+        adam_epsilon: float = 1e-6,
+        decay_all: bool = True,
+        **options: Any,
     ) -> None:
-        super().__init__(encoder=encoder, learning_rate=learning_rate, **options)
-
-    def build_views(self, **options: Any) -> TextViews:
-        """Return the questions and passages that the method trains on."""
-        return TrainingPassages(max_length=self.encoder.max_length, **options)
-
-    def loss_terms(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Return InfoNCE from questions to passages; of N questions the first N passages are relevant."""
-        views = batch["views"]
-        questions, passages = (
-            self.finished(
-                self.project({name: views[f"{side}_{name}"][None] for name in ("input_ids", "attention_mask")})[0]
-            )
-            for side in ("query", "passage")
+        super().__init__(
+            encoder=encoder,
+            temperature=temperature,
+            normalize=normalize,
+            max_length=max_length,
+            learning_rate=learning_rate,
+            warmup_epochs=warmup_epochs,
+            adam_beta2=adam_beta2,
+            adam_epsilon=adam_epsilon,
+            decay_all=decay_all,
+            **options,
         )
-        relevant, negatives = passages[: len(questions)], passages[len(questions) :]
-        valid = views["passage_valid"]
-        if len(negatives):
-            loss = hard_negatives_info_nce_loss(
-                questions,
-                relevant,
-                negatives,
-                valid=valid[len(questions) :],
-                gather=self.gather,
-                **self.hyperparameters,
+        check_label_smoothing(label_smoothing)
+        if label_smoothing and (self.scope != "batch" or self.false_negative_threshold is not None):
+            raise InputError(
+                f"label_smoothing is {label_smoothing}: it spreads over all candidates, so it needs scope 'batch' and "
+                "no false_negative_threshold."
             )
-        else:
-            loss = info_nce_loss(questions, relevant, gather=self.gather, **self.hyperparameters)
-        candidates = passages.detach()[valid]
-        return {"loss": loss, **collapse_monitors(questions, relevant, candidates)}
+        self.label_smoothing = label_smoothing
+
+    def contrast(self, tuples: Tuples, exclude: Tensor | None) -> Tensor:
+        """Return InfoNCE from questions to passages."""
+        if not self.label_smoothing:
+            return super().contrast(tuples, exclude)
+        questions, relevant, negatives, valid = tuples
+        options: dict[str, Any] = {
+            "temperature": self.temperature,
+            "label_smoothing": self.label_smoothing,
+            "normalize": self.normalize,
+            "gather": self.gather,
+        }
+        if not negatives.shape[1]:
+            return info_nce_loss(questions, relevant, **options)
+        return hard_negatives_info_nce_loss(
+            questions, relevant, negatives.flatten(0, 1), valid=valid.flatten(), **options
+        )
+
+    def monitored(self, tuples: Tuples) -> dict[str, Tensor]:
+        """Return what shows a collapse."""
+        candidates = torch.cat([tuples.positives, tuples.negatives[tuples.valid]]).detach()
+        questions, relevant, others = (
+            unit_rows(rows, self.normalize) for rows in (tuples.queries, tuples.positives, candidates)
+        )
+        return collapse_monitors(questions, relevant, others)

@@ -1,7 +1,7 @@
 """Methods that are trained on texts and what belongs to them: what practitioners add to any of these."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool
@@ -46,6 +46,7 @@ class TextPairs(SentenceEmbedding):
     Args:
         temperature: τ of cosines.
         scope: what a query is contrasted with, see `tuple_info_nce_loss`.
+        normalize: compare by cosines; by inner products if False.
         query_prompt: stands before every query, in training and for inference.
         passage_prompt: stands before every passage.
         teacher: a frozen encoder with the same tokenizer, for the next two; the encoder as it begins if None.
@@ -65,6 +66,7 @@ class TextPairs(SentenceEmbedding):
         *,
         temperature: float = 0.05,
         scope: Scope = "batch",
+        normalize: bool = True,
         query_prompt: str = "",
         passage_prompt: str = "",
         teacher: str | nn.Module | None = None,
@@ -83,12 +85,17 @@ class TextPairs(SentenceEmbedding):
                 f"matryoshka_dims are {matryoshka_dims}: expected widths from 1 to {self.encoder.width}, that of the "
                 "encoder."
             )
-        self.temperature, self.scope, self.widths = temperature, scope, widths
+        self.temperature, self.scope, self.normalize, self.widths = temperature, scope, normalize, widths
         self.false_negative_threshold, self.distillation_weight = false_negative_threshold, distillation_weight
         self.distinct = distinct
         self.teacher = Teacher(teacher)
         given = {"query": query_prompt, "passage": passage_prompt}
         self.encoder.prompts = {**self.encoder.prompts, **{name: text for name, text in given.items() if text}}
+
+    @property
+    def similarity(self) -> Literal["cosine", "dot"]:
+        """Cosines, unless the method was trained with inner products."""
+        return "cosine" if self.normalize else "dot"
 
     @property
     def needs_teacher(self) -> bool:
@@ -128,11 +135,14 @@ class TextPairs(SentenceEmbedding):
         loss = torch.stack(losses).mean()
         if self.distillation_weight:
             loss = loss + self.distillation_weight * terms["distillation"]
-        with torch.no_grad():
-            own = (unit_rows(tuples.queries) * unit_rows(tuples.positives)).sum(dim=1)
-            best = inner_products(unit_rows(tuples.queries), unit_rows(tuples.positives)).amax(dim=1)
-            terms["accuracy"] = 100 * (own >= best - 1e-5).float().mean()
-        return {"loss": loss, **terms}
+        return {"loss": loss, **terms, **self.monitored(tuples)}
+
+    @torch.no_grad()
+    def monitored(self, tuples: Tuples) -> dict[str, Tensor]:
+        """Return what is worth a curve: the share of queries whose own positive is the most similar, in per cent."""
+        queries, positives = (unit_rows(rows, self.normalize) for rows in tuples[:2])
+        own, best = (queries * positives).sum(dim=1), inner_products(queries, positives).amax(dim=1)
+        return {"accuracy": 100 * (own >= best - 1e-5 * best.abs().clamp_min(1)).float().mean()}
 
     def contrast(self, tuples: Tuples, exclude: Tensor | None) -> Tensor:
         """Return the loss of embeddings of one width; `exclude` (N, C) as `tuple_info_nce_loss` takes it."""
@@ -142,6 +152,7 @@ class TextPairs(SentenceEmbedding):
             exclude=exclude,
             scope=self.scope,
             temperature=self.temperature,
+            normalize=self.normalize,
             gather=self.gather,
         )
 
@@ -171,10 +182,18 @@ class TextPairs(SentenceEmbedding):
         )
 
     def _divergence(self, tuples: Tuples, judged: Tuples) -> Tensor:
-        """How far the method's scores of the passages of this process are from the teacher's."""
+        """How far the method's scores of the passages of this process are from the teacher's, both compared alike."""
         used = torch.cat([torch.ones(len(tuples.queries)).bool().to(tuples.valid), tuples.valid.flatten()])
-        scores = inner_products(unit_rows(judged.queries), unit_rows(_candidates(judged)[used]))
-        return score_distillation_loss(tuples.queries, _candidates(tuples)[used], scores, temperature=self.temperature)
+        scores = inner_products(
+            unit_rows(judged.queries, self.normalize), unit_rows(_candidates(judged)[used], self.normalize)
+        )
+        return score_distillation_loss(
+            tuples.queries,
+            _candidates(tuples)[used],
+            scores,
+            temperature=self.temperature,
+            normalize=self.normalize,
+        )
 
 
 def _tuples(queries: Tensor, passages: Tensor, valid: Tensor) -> Tuples:

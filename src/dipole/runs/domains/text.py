@@ -131,7 +131,7 @@ class Text(Domain):
 
     def embeddings(
         self,
-        method: Method,
+        method: Method | OpenedEncoder,
         config: Mapping[str, Any],
         source: str,
         *,
@@ -142,7 +142,7 @@ class Text(Domain):
         """Embed a file of texts or a named set; the table also has the column `text`."""
         texts = load_texts(source, data_root, column=config.get("loading", {}).get("column"))
         texts.require("text")
-        encoder = cast(SentenceEmbedding, method).encoder
+        encoder = cast(SentenceEmbedding | OpenedEncoder, method).encoder
         found = Embeddings(iter(()), [(texts.name, str(note)) for note in (*texts.skipped, *texts.repaired)])
         found.empty = f"{source} holds no text."
 
