@@ -1,4 +1,4 @@
-"""The one exception that means "the input is at fault, and here is what to do"."""
+"""Exceptions that mean something to the caller: the input is at fault, or the process was told to end."""
 
 
 class InputError(ValueError):
@@ -7,3 +7,7 @@ class InputError(ValueError):
     The message says what came, what was expected and what to do. The command line prints it on one line and ends with
     exit code 2; anything else that is raised is a defect of dipole and keeps its traceback.
     """
+
+
+class Terminated(KeyboardInterrupt):
+    """A run was told to end (SIGTERM), and has written where it stands."""

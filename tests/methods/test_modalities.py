@@ -217,7 +217,7 @@ def test_the_scale_is_brought_back_within_its_bounds() -> None:
     for name, expected in (("clip", 100.0), ("symile", 1e4)):
         method = build(name)
         method.logit_scale.log_scale.data.fill_(torch.tensor(1e4).log())
-        method.on_train_batch_end(None, None, 0)
+        method.after_step()
         assert float(method.logit_scale().detach()) == pytest.approx(expected)
 
 

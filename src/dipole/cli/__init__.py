@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from dipole import __version__
-from dipole.errors import InputError
+from dipole.errors import InputError, Terminated
 
 COMMANDS = {
     "methods": "list the methods, or show one",
@@ -34,7 +34,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0, 2 for input at fault, 130 if interrupted.
+    """Run one command and return the exit code: 0, 2 for input at fault, 130 if interrupted, 143 if told to end.
 
     Set `DIPOLE_TRACEBACK=1` to see where an input error was found.
 
@@ -68,8 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"dipole: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except Terminated as stopped:
+        print(f"dipole: told to end{stopped}; --resume goes on there.", file=sys.stderr)
+        return 143
     except KeyboardInterrupt:
-        print("dipole: interrupted; with --resume a training run goes on from its latest whole epoch.", file=sys.stderr)
+        print("dipole: interrupted; with --resume a training run goes on from its latest checkpoint.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output (head, say) has left: no error, and nobody to tell.

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jsonargparse
@@ -27,6 +28,8 @@ def trainer_options(
     accumulate_grad_batches: int = 1,
     gradient_clip_val: float | None = None,
     sync_batchnorm: bool = False,
+    logger: str | None = None,
+    callbacks: list[dict[str, Any]] | None = None,
 ) -> None:
     """Arguments of Lightning's Trainer.
 
@@ -38,6 +41,8 @@ def trainer_options(
         accumulate_grad_batches: batches per optimiser step.
         gradient_clip_val: largest norm of the gradient.
         sync_batchnorm: batch statistics over all processes.
+        logger: `csv`, `tensorboard`, `wandb` or `mlflow`, several with commas, beside metrics.csv.
+        callbacks: of Lightning, each with its name and arguments: `[{name: EarlyStopping, monitor: loss}]`.
     """
 
 
@@ -58,12 +63,17 @@ def run(arguments: Sequence[str]) -> None:
         resumed = parser("train", DESCRIPTION)
         resumed.add_argument("--out", type=str, required=True)
         resumed.add_argument("--resume", action="store_true")
-        out = parse(resumed, flags).out
-        stages = saved_stages(out)
+        resumed.add_argument("--epochs", type=int | None, default=None, help="more than before, to extend the run")
+        options = parse(resumed, flags)
+        stages = saved_stages(options.out)
+        if stages is not None and options.epochs is not None:
+            raise InputError("a run in stages is not extended: start another from it with --init_from.")
         if stages is not None:
-            result = train_stages(stages, out, resume=True, monitor=monitor)
+            result = train_stages(stages, options.out, resume=True, monitor=monitor)
         else:
-            result = train(Run.open(out).settings(), out, resume=True, monitor=monitor)
+            saved = Run.open(options.out).settings()
+            more = saved if options.epochs is None else replace(saved, epochs=options.epochs)
+            result = train(more, options.out, resume=True, monitor=monitor)
     else:
         settings = _settings(name, flags)
         found = [_config(each, flags) for each in stages_of(settings) or [settings]]
@@ -93,6 +103,7 @@ def _config(settings: dict[str, Any], flags: list[str]) -> tuple[Any, tuple[str,
     from dipole.methods.registry import get_method
     from dipole.methods.wrapping import Wrapping, base_of
     from dipole.runs import RunConfig
+    from dipole.runs.saving import CheckpointSettings
 
     name = settings["name"]
     if issubclass(get_method(name), Wrapping):
@@ -107,8 +118,9 @@ def _config(settings: dict[str, Any], flags: list[str]) -> tuple[Any, tuple[str,
     options.pop("config")
     if base is not None:
         options["method"]["base"] = {"name": base[0], **options["method"].get("base", {})}
-    unasked = {key: entry.default for key, entry in inspect.signature(trainer_options).parameters.items()}
-    options["trainer"] = {key: value for key, value in options["trainer"].items() if value != unasked[key]}
+    for group, asked in (("trainer", trainer_options), ("checkpoint", CheckpointSettings)):
+        unasked = {key: entry.default for key, entry in inspect.signature(asked).parameters.items()}
+        options[group] = {key: value for key, value in options[group].items() if value != unasked[key]}
     return RunConfig(name=name, **options), place
 
 
@@ -177,12 +189,15 @@ def _parser(
     result.add_argument("--seed", type=int, default=0, help="of everything that is drawn")
     result.add_argument("--num_workers", type=int, default=0, help="processes that read data")
     result.add_argument("--precision", type=str, default="auto", help="auto, 32-true, bf16-mixed, 16-mixed or 64-true")
-    result.add_argument("--init_from", type=str | None, default=None, help="a run whose weights training starts from")
+    result.add_argument(
+        "--init_from", type=str | None, default=None, help="a run or a checkpoint whose weights training starts from"
+    )
     if name is None:
         return result
     from dipole.methods.registry import get_method
     from dipole.methods.wrapping import Wrapping
     from dipole.runs.domains import domain_of
+    from dipole.runs.saving import CheckpointSettings
 
     method = wrapper = get_method(name)
     domain = domain_of(name, settings.get("method", {}))
@@ -196,6 +211,7 @@ def _parser(
         result.add_class_arguments(method.views_class, "views", skip=set(domain.derived_view_options))
     result.add_function_arguments(domain.loading_options, "loading")
     result.add_function_arguments(trainer_options, "trainer")
+    result.add_class_arguments(CheckpointSettings, "checkpoint")
     given = {key: value for key, value in settings.items() if key != "name"}
     if domain.name != "images" and given.get("image_size") is None:
         given.pop("image_size", None)  # stands in the settings of every run

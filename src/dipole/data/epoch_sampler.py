@@ -1,6 +1,7 @@
 """A shuffled order that depends on the seed and the epoch alone."""
 
 from collections.abc import Iterator, Sized
+from typing import Any
 
 from jaxtyping import Int64
 from torch import Tensor
@@ -61,6 +62,25 @@ class EpochSampler(DistributedSampler[int]):
         self.drawn = Shuffled(len(data)) if order is None else order
         self.num_samples = len(self.drawn) // self.num_replicas
         self.total_size = self.num_samples * self.num_replicas
+        self.first = 0
+
+    def go_on(self, trainer: Any, batch_size: int) -> None:
+        """Begin where a trainer is: at its epoch, behind the batches that a resumed run has had of it.
+
+        Args:
+            trainer: Lightning's.
+            batch_size: samples in a batch of this process.
+        """
+        epoch, batches = trainer.fit_loop.epoch_progress.current, trainer.fit_loop.epoch_loop.batch_progress.current
+        self.set_epoch(epoch.processed)
+        within = epoch.started > epoch.processed
+        self.first = batches.ready * batch_size if within else 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Move to an epoch; a later one begins at its start."""
+        if epoch != self.epoch:
+            self.first = 0
+        super().set_epoch(epoch)
 
     def order(self) -> Int64[Tensor, " n"]:
         """Return the order of this process in the present epoch."""
@@ -69,7 +89,7 @@ class EpochSampler(DistributedSampler[int]):
         return self.drawn.draw(generator)[self.rank : self.total_size : self.num_replicas]
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.order().tolist())
+        return iter(self.order()[self.first :].tolist())
 
 
 class PlaceSampler(EpochSampler):
@@ -86,6 +106,6 @@ class PlaceSampler(EpochSampler):
     def __iter__(self) -> Iterator[Place]:  # type: ignore[override]
         # In pieces: as Python's integers, the order of a huge file would need five times the memory.
         own = self.order()
-        for start in range(0, len(own), _PIECE):
+        for start in range(self.first, len(own), _PIECE):
             for position, index in enumerate(own[start : start + _PIECE].tolist(), start):
                 yield self.epoch, position, index

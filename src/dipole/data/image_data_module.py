@@ -35,8 +35,8 @@ class ImageDataModule(LightningDataModule):
 
     Everything random is a pure function of `seed` and the progress of the run: the order of an epoch of (seed, epoch),
     the views of a batch of (seed, number of batches before it, rank), crops in loading processes of (seed, epoch,
-    number of batches before it in the epoch, rank). A run that resumes at the start of an epoch repeats the rest bit
-    for bit, with any number of workers.
+    number of batches before it in the epoch, rank). A run that resumes at the start of an epoch or within it repeats
+    the rest bit for bit, with any number of workers.
 
     Training leaves out a last batch that is not full, because the number of negatives would change with it; the
     images it would have held differ from epoch to epoch. A set smaller than one batch is one batch.
@@ -209,9 +209,6 @@ class ImageDataModule(LightningDataModule):
                 f"{self.train_set.name} has {len(self.train_set)} training images for {ops.world_size()} processes: "
                 "each needs 2 or more."
             )
-        if self.trainer is not None:
-            # Lightning tells the sampler too, but only after the workers of a resumed run have begun to fetch.
-            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
         return self._loader(images, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
 
     def _order(self) -> Order | None:

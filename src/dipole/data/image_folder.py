@@ -3,12 +3,12 @@
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 
+from dipole.data.checked import damaged_files
 from dipole.data.decode import EXTENSIONS, UnreadableImageError, check_image_file, decode_image
 from dipole.data.folder_image_set import FolderImageSet
 from dipole.data.splits import stratified_split
@@ -19,6 +19,7 @@ DEFAULT_SIZE = 96
 TRAIN_NAMES = ("train", "training")
 TEST_NAMES = ("test", "testing", "val", "valid", "validation", "dev", "eval")
 Skipped = list[tuple[str, str]]
+QUICK_CHECK = "images-1"  # changes with what the check asks
 
 
 def load_image_folder(
@@ -35,6 +36,7 @@ def load_image_folder(
       class folders are listed with the reason in `skipped` of both sets; one warning is logged. Hidden files (leading
       dot) are ignored. Damage inside a file, behind a sound header and before a sound end, shows only when the file
       is decoded: then `fetch` raises and names it. `unreadable_images` finds such files beforehand.
+    - **Opened again**: files that were sound are known by size and time of modification, and not read again.
 
     Args:
         folder: the folder.
@@ -88,7 +90,7 @@ def unreadable_images(folder: str | Path) -> list[tuple[str, str]]:
             return str(error)
         return None
 
-    return skipped + _reasons(Path(folder), candidates, reason)
+    return [*skipped, *damaged_files(Path(folder), candidates, reason).items()]
 
 
 def _parts(folder: Path, skipped: Skipped) -> tuple[str, ...]:
@@ -157,8 +159,9 @@ def _walk(root: Path, part: str, skipped: Skipped) -> Iterator[str]:
         if real in seen:
             continue
         seen.add(real)
-        relative = Path(place).relative_to(root)
-        yield from ((relative / name).as_posix() for name in sorted(files) if not name.startswith("."))
+        relative = Path(place).relative_to(root).as_posix()
+        start = "" if relative == "." else f"{relative}/"
+        yield from (start + name for name in sorted(files) if not name.startswith("."))
 
 
 def _readable_images(root: Path, part: str, skipped: Skipped) -> list[str]:
@@ -174,31 +177,25 @@ def _image_paths(root: Path, part: str, skipped: Skipped) -> list[str]:
     """Paths of the files that are images by their extension; the others are added to `skipped`."""
     candidates = []
     for path in _walk(root, part, skipped):
-        if Path(path).suffix.lower() in EXTENSIONS:
+        extension = os.path.splitext(path)[1]
+        if extension.lower() in EXTENSIONS:
             candidates.append(path)
         else:
-            skipped.append((path, f"not an image ({Path(path).suffix or 'no extension'})"))
+            skipped.append((path, f"not an image ({extension or 'no extension'})"))
     return candidates
 
 
 def _undamaged(root: Path, candidates: list[str], skipped: Skipped) -> list[str]:
     """The files that pass the quick check; the others are added to `skipped`."""
-    damaged = dict(_reasons(root, candidates, check_image_file))
+    damaged = damaged_files(root, candidates, check_image_file, remember=QUICK_CHECK)
     skipped.extend(damaged.items())
     return [path for path in candidates if path not in damaged]
 
 
-def _reasons(root: Path, paths: list[str], check: Callable[[Path], str | None]) -> Skipped:
-    """Apply a check to many files at once; threads hide the time that disks take."""
-    with ThreadPoolExecutor(8) as pool:
-        results = pool.map(check, [root / path for path in paths])
-        return [(path, reason) for path, reason in zip(paths, results, strict=True) if reason is not None]
-
-
 def _class_of(path: str, part: str) -> str | None:
     """First folder below the part, or None for a file that lies directly in it."""
-    inner = Path(path).relative_to(part).parts if part else Path(path).parts
-    return inner[0] if len(inner) > 1 else None
+    first, separator, _ = (path.removeprefix(f"{part}/") if part else path).partition("/")
+    return first if separator else None
 
 
 def class_folders(folder: str | Path, paths: Sequence[str]) -> list[str | None]:

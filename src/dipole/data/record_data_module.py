@@ -44,7 +44,7 @@ class RecordDataModule(LightningDataModule):
 
     Everything random is a pure function of `seed` and the progress of the run: the order of an epoch of (seed, epoch),
     the views of a batch of (seed, epoch, number of batches before it in the epoch, rank). A run that resumes at the
-    start of an epoch repeats the rest bit for bit, with any number of workers.
+    start of an epoch, or within it, repeats the rest bit for bit, with any number of workers.
 
     Training leaves out a last batch that is not full, because the number of negatives would change with it; the
     records it would have held differ from epoch to epoch. A set smaller than one batch is one batch.
@@ -105,9 +105,6 @@ class RecordDataModule(LightningDataModule):
         records = self.train_set
         order = None if self.sampling is None else self.sampling(records, self.batch_size * ops.world_size())
         sampler = PlaceSampler(records, self.seed, order=order)
-        if self.trainer is not None:
-            # In a run that resumes, workers begin to fetch before Lightning tells the sampler the epoch.
-            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
         if len(sampler) < 2:
             raise InputError(
                 f"{records.name} has {len(records)} records for {ops.world_size()} processes: each needs 2 or more."

@@ -162,6 +162,19 @@ class Method(lightning.LightningModule):
         self.log_terms(terms, batch)
         return terms["loss"]
 
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        """Let the optimiser make its step, and the method do what follows it."""
+        super().optimizer_step(*arguments, **options)
+        self.after_step()
+
+    def after_step(self) -> None:
+        """Change what has to follow a step of the optimiser, such as averages of weights; nothing by default.
+
+        Checkpoints within an epoch are written before Lightning's `on_train_batch_end` of a method, so that what it
+        changes would be lost.
+        """
+        return None
+
     def log_terms(self, terms: Mapping[str, Tensor], batch: Mapping[str, Any]) -> None:
         """Log what `loss_terms` has returned, and the learning rate."""
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]

@@ -97,9 +97,9 @@ class Wrapping(Method):
         """Do what the base does before a batch."""
         return self.base.on_train_batch_start(batch, batch_idx)
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Do what the base does after a batch."""
-        self.base.on_train_batch_end(outputs, batch, batch_idx)
+    def after_step(self) -> None:
+        """Do what the base does after a step."""
+        self.base.after_step()
 
 
 def unwrapped(method: Method) -> Method:

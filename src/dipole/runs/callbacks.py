@@ -1,13 +1,14 @@
 """What happens around the steps of a run: randomness, checkpoints, progress."""
 
 import csv
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -48,21 +49,6 @@ class StepRandomness(lightning.Callback):
         torch.manual_seed(step_seed(self.seed, batch, rank()))
 
 
-class LastCheckpoint(Checkpoint):
-    """Keep the state after the latest whole epoch. Lightning runs it after all other callbacks of the epoch.
-
-    Args:
-        path: of the file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Replace the checkpoint."""
-        trainer.save_checkpoint(self.path)
-
-
 class EveryFew(lightning.Callback):
     """Let another callback look at the end of every few epochs, and of the last one.
 
@@ -97,6 +83,44 @@ class EveryFew(lightning.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Give its state back."""
         self.callback.load_state_dict(state_dict)
+
+
+class Restated(lightning.Callback):
+    """Say what the learning rate does in a run that got more epochs than its checkpoint was written for, and do it.
+
+    A schedule reaches over all epochs, so that more of them change it: a rate that had come down to 0 goes up again.
+
+    Args:
+        epochs: of the run.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs, self.before = epochs, epochs
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the number of epochs."""
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the number of epochs of the checkpoint."""
+        self.before = state_dict["epochs"]
+
+    def on_train_start(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Set the learning rates that the schedules have at this step."""
+        if self.before == self.epochs:
+            return
+        was = trainer.optimizers[0].param_groups[0]["lr"]
+        for entry in trainer.lr_scheduler_configs:
+            schedule: Any = entry.scheduler
+            factors = [factor(schedule.last_epoch) for factor in schedule.lr_lambdas]
+            for group, base, factor in zip(schedule.optimizer.param_groups, schedule.base_lrs, factors, strict=True):
+                group["lr"] = base * factor
+            schedule._last_lr = [group["lr"] for group in schedule.optimizer.param_groups]
+        now = trainer.optimizers[0].param_groups[0]["lr"]
+        rank_zero_only(sys.stderr.write)(
+            f"{self.epochs} epochs in place of {self.before}: the schedule of the learning rate reaches over all of "
+            f"them, so that it is {now:.3g} now where it was {was:.3g}.\n"
+        )
 
 
 class ProgressBar(lightning.Callback):

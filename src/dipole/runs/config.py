@@ -34,7 +34,9 @@ class RunConfig:
         method: arguments of the method's class.
         views: arguments of its views' class.
         loading: how data are read, for fields that have a choice.
-        trainer: arguments of Lightning's Trainer, such as `devices` and `strategy`.
+        trainer: arguments of Lightning's Trainer, such as `devices` and `strategy`; `logger` and `callbacks` by name,
+            see `dipole.runs.extras`.
+        checkpoint: when the state of the run is written, see `CheckpointSettings`.
         init_from: a run whose weights training starts from, as far as names and shapes agree.
     """
 
@@ -51,6 +53,7 @@ class RunConfig:
     views: dict[str, Any] = field(default_factory=dict)
     loading: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
+    checkpoint: dict[str, Any] = field(default_factory=dict)
     init_from: str | None = None
 
     def __post_init__(self) -> None:
@@ -101,7 +104,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} has the unknown setting {unknown[0]!r}.")
     if not isinstance(content.get("name", ""), str):
         raise InputError(f"{path} names the method {content['name']!r}: expected a line such as 'name: simclr'.")
-    for group in ("method", "views", "loading", "trainer"):
+    for group in ("method", "views", "loading", "trainer", "checkpoint"):
         if not isinstance(content.get(group, {}), dict):
             raise InputError(f"{path} has {group} = {content[group]!r}: expected indented lines 'argument: value'.")
     return content

@@ -114,7 +114,12 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether training has ended: the description of the model is the last file that it writes."""
-        return (self.model / "dipole.json").is_file()
+        return (self.model / "dipole.json").is_file() and not self.extended.is_file()
+
+    @property
+    def extended(self) -> Path:
+        """Stands while a finished run is trained for more epochs; its model is that of before."""
+        return self.path / "extended"
 
     @property
     def report(self) -> Path:

@@ -4,10 +4,15 @@ import logging
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.methods.base import Method
+from dipole.runs.checkpoint import SafeCheckpointIO
 from dipole.runs.loading import load
+from dipole.runs.safety import is_pickle
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +25,7 @@ def initialise(method: Method, source: str | Path) -> tuple[list[str], list[str]
 
     Args:
         method: to be trained.
-        source: a run or a model folder.
+        source: a run, a model folder, or a file of safetensors: one of the checkpoints of a run, or bare weights.
 
     Returns:
         Names of what was copied and of what starts anew; a warning counts the latter.
@@ -28,7 +33,7 @@ def initialise(method: Method, source: str | Path) -> tuple[list[str], list[str]
     Raises:
         InputError: there is no model, or nothing of it fits.
     """
-    given = method.given_weights(load(source).state_dict())
+    given = method.given_weights(_weights(Path(source)))
     given |= {name.removeprefix("base."): value for name, value in given.items() if name.startswith("base.")}
     copied, anew = [], []
     for name, value in method.state_dict().items():
@@ -47,3 +52,20 @@ def initialise(method: Method, source: str | Path) -> tuple[list[str], list[str]
     if anew:
         logger.warning("%s: %d of %d weights start anew, such as %s.", source, len(anew), len(anew + copied), anew[0])
     return copied, anew
+
+
+def _weights(source: Path) -> dict[str, Tensor]:
+    """The weights of a run, a folder or a file, by name."""
+    if not source.is_file():
+        return load(source).state_dict()
+    if is_pickle(source):
+        raise InputError(f"{source} is a pickle: refused. Expected a file of safetensors.")
+    try:
+        with safe_open(source, framework="pt") as file:
+            whole = "dipole_checkpoint" in (file.metadata() or {})
+        if whole:
+            weights: dict[str, Tensor] = SafeCheckpointIO().load_checkpoint(source)["state_dict"]
+            return weights
+        return load_file(source)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{source} is not a whole file of safetensors ({error}).") from error

@@ -2,29 +2,31 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from torch import nn
 
-from dipole.errors import InputError
+from dipole.errors import InputError, Terminated
 from dipole.methods.base import Method
 from dipole.methods.registry import get_method
 from dipole.ops.checks import check_at_least
-from dipole.runs.callbacks import EveryFew, LastCheckpoint, MetricsFile, ProgressBar, StepRandomness
+from dipole.runs.callbacks import EveryFew, MetricsFile, ProgressBar, Restated, StepRandomness
 from dipole.runs.checkpoint import SafeCheckpointIO, default_precision
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run, locked
 from dipole.runs.domains import domain_of
+from dipole.runs.extras import named_callbacks, named_loggers
 from dipole.runs.initialise import initialise
 from dipole.runs.memory import keep_freed_memory
 from dipole.runs.model import build_method
 from dipole.runs.refresh import Refresh
+from dipole.runs.saving import CheckpointSettings
 
 
 def train(
@@ -36,6 +38,8 @@ def train(
     sets: Any = None,
     monitor: bool | int = True,
     progress: bool = True,
+    callbacks: Sequence[lightning.Callback] = (),
+    loggers: Sequence[Any] = (),
 ) -> Run:
     """Train a method and write its run directory.
 
@@ -45,18 +49,22 @@ def train(
     Args:
         config: settings of the run.
         out: the run directory to make.
-        resume: continue the run in `out` from its latest whole epoch; its settings must be those of `config`.
+        resume: continue the run in `out` from its latest checkpoint; its settings must be those of `config`, but for
+            the times of checkpoints and for `epochs`, of which there may be more, also after its end.
         encoder: a module to train in place of the encoder named in `config.method`.
         sets: a training and a test set in place of those that `config.data` names.
         monitor: follow the quality and the geometry of the embeddings after every epoch; a number: after every so many
             epochs and the last one; False: not at all.
         progress: show a progress bar.
+        callbacks: of Lightning, besides those that the settings name.
+        loggers: of Lightning, besides those that the settings name.
 
     Returns:
         The run, with `model/` in it.
 
     Raises:
         InputError: a setting, the data or the directory is not fit for it; the message says what to do.
+        Terminated: the process was told to end (SIGTERM); the run can be resumed where it stood.
 
     Example:
         >>> import tempfile
@@ -78,47 +86,62 @@ def train(
     domain.attach_views(method, data, config)
     if hasattr(data, "sampling"):
         data.sampling = method.sampling
-    callbacks: list[lightning.Callback] = [StepRandomness(config.seed)]
-    if monitor:
-        looks = domain.monitors(method, data, run)
-        callbacks += looks if monitor is True else [EveryFew(look, monitor) for look in looks]
+    looks: list[lightning.Callback] = domain.monitors(method, data, run) if monitor else []
+    looks = looks if monitor is True else [EveryFew(look, monitor) for look in looks]
     if method.refresh_every:
         embed = partial(domain.embed_training, data=data)
         drawn = getattr(data, "drawn_set", None) or data.train_set  # type: ignore[attr-defined]
-        callbacks.append(Refresh(embed, len(drawn), progress))
-    callbacks.append(MetricsFile(run.metrics))
-    if progress:
-        callbacks.append(ProgressBar())
-    callbacks.append(LastCheckpoint(run.checkpoint))
+        looks.append(Refresh(embed, len(drawn), progress))
     with ExitStack() as stack:
         stack.enter_context(_quiet())
-        trainer = _trainer(config, callbacks)
+        trainer = _trainer(config, run, [*looks, *callbacks], loggers, progress)
         _check_steps(method, config, trainer)
         if trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
         # The first process of a distributed run starts the others, which find what it has written here.
         if trainer.is_global_zero:
-            _check(run, config, resume)
+            before = _check(run, config, resume)
             stack.enter_context(locked(run.path))
-            if not resume:
-                _begin(run, config)
-        checkpoint = str(run.checkpoint) if resume and run.checkpoint.is_file() else None
-        try:
-            trainer.fit(method, datamodule=data, ckpt_path=checkpoint)
-        except Exception:
-            if trainer.is_global_zero and not resume:
-                _forget(run)
-            raise
-        except SystemExit as error:
-            # Lightning turns an interrupt into exit code 1; what it means is for the caller to say.
-            raise KeyboardInterrupt from error
+            if before is None or before.epochs < config.epochs:
+                _begin(run, config, before)
+        _fit(trainer, method, data, run, resume)
         if trainer.is_global_zero:
             domain.save(method, config, run.model)
+            run.extended.unlink(missing_ok=True)
         trainer.strategy.barrier()  # a next stage starts from what the first process has written
     return run
 
 
-def _trainer(config: RunConfig, callbacks: list[lightning.Callback]) -> lightning.Trainer:
+def _fit(
+    trainer: lightning.Trainer, method: Method, data: lightning.LightningDataModule, run: Run, resume: bool
+) -> None:
+    """Train, and say what an early end means.
+
+    Raises:
+        InputError: Lightning refuses what a callback of the settings asks for.
+        Terminated: the process was told to end.
+        KeyboardInterrupt: it was interrupted.
+    """
+    checkpoint = str(run.checkpoint) if resume and run.checkpoint.is_file() else None
+    try:
+        trainer.fit(method, datamodule=data, ckpt_path=checkpoint)
+    except SIGTERMException as error:
+        epoch, batch = trainer.current_epoch + 1, trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        raise Terminated(f" in epoch {epoch}, after {batch} of {trainer.num_training_batches} batches") from error
+    except (MisconfigurationException, UserWarning) as error:
+        raise InputError(f"the settings of trainer or checkpoint do not work here: {error}") from error
+    except Exception:
+        if trainer.is_global_zero and not resume:
+            _forget(run)
+        raise
+    except SystemExit as error:
+        # Lightning turns an interrupt into exit code 1; what it means is for the caller to say.
+        raise KeyboardInterrupt from error
+
+
+def _trainer(
+    config: RunConfig, run: Run, callbacks: list[lightning.Callback], loggers: Sequence[Any], progress: bool
+) -> lightning.Trainer:
     """Lightning's Trainer for a run.
 
     Raises:
@@ -126,14 +149,30 @@ def _trainer(config: RunConfig, callbacks: list[lightning.Callback]) -> lightnin
     """
     check_at_least(config.trainer.get("accumulate_grad_batches", 1), 1, "accumulate_grad_batches")
     check_at_least(config.trainer.get("gradient_clip_val") or 0, 0, "gradient_clip_val")
+    given = dict(config.trainer)
+    named = [*named_loggers(given.pop("logger", None), run.path), *loggers]
+    try:
+        saving = CheckpointSettings(**config.checkpoint).callbacks(run.checkpoint)
+    except TypeError as error:
+        raise InputError(f"checkpoint is {config.checkpoint}: {error}") from error
+    own: list[lightning.Callback] = [ProgressBar()] if progress else []
+    around = [
+        StepRandomness(config.seed),
+        *callbacks,
+        *named_callbacks(given.pop("callbacks", None)),
+        MetricsFile(run.metrics),
+        Restated(config.epochs),
+        *own,
+        *saving,
+    ]
     try:
         return lightning.Trainer(
-            **{"accelerator": "auto", **config.trainer},
+            **{"accelerator": "auto", **given},
             max_epochs=config.epochs,
             precision=default_precision() if config.precision == "auto" else config.precision,  # type: ignore[arg-type]
-            callbacks=callbacks,
+            callbacks=around,
             plugins=[SafeCheckpointIO()],
-            logger=False,
+            logger=named or False,
             enable_progress_bar=False,
             enable_model_summary=False,
             # EpochSampler divides an epoch between the processes itself.
@@ -159,8 +198,11 @@ def _check_steps(method: Method, config: RunConfig, trainer: lightning.Trainer) 
         raise InputError(f"{steps}: train it in one process, --trainer.devices 1.")
 
 
-def _check(run: Run, config: RunConfig, resume: bool) -> None:
+def _check(run: Run, config: RunConfig, resume: bool) -> RunConfig | None:
     """Require that the run directory is new, or that the one that is there can be resumed.
+
+    Returns:
+        The settings with which it was begun; None if it is new.
 
     Raises:
         InputError: the directory is in use, is finished, or was made with other settings.
@@ -170,25 +212,35 @@ def _check(run: Run, config: RunConfig, resume: bool) -> None:
         staged = {"stages", "stages.yaml"} if (run.path / "stages.yaml").is_file() else set()
         if run.path.exists() and (not run.path.is_dir() or {path.name for path in run.path.iterdir()} - staged):
             raise InputError(f"{run.path} exists already: add --resume to continue it, or choose another --out.")
-        return
+        return None
     saved = Run.open(run.path).settings()
+    more = config.epochs > saved.epochs
     for name, value in vars(saved).items():
-        if value != getattr(config, name):
-            raise InputError(
-                f"the run in {run.path} was started with another {_difference(name, value, getattr(config, name))}: "
-                "resume it with the same settings, or start anew with another --out."
-            )
-    if run.finished:
-        raise InputError(f"the run in {run.path} is finished: there is nothing to resume.")
+        if value == getattr(config, name) or name == "checkpoint" or (name == "epochs" and more):
+            continue
+        raise InputError(
+            f"the run in {run.path} was started with another {_difference(name, value, getattr(config, name))}: "
+            "resume it with the same settings, or start anew with another --out."
+        )
+    if run.finished and not more:
+        raise InputError(
+            f"the run in {run.path} is finished: there is nothing to resume. --epochs with more than {saved.epochs} "
+            "extends it."
+        )
+    if run.finished and not run.checkpoint.is_file():
+        raise InputError(f"{run.checkpoint} is missing: the run cannot be extended. Start another with --init_from.")
+    return saved
 
 
-def _begin(run: Run, config: RunConfig) -> None:
-    """Write the settings.
+def _begin(run: Run, config: RunConfig, before: RunConfig | None) -> None:
+    """Write the settings; of a run that is extended, mark that its model is that of before.
 
     Raises:
         InputError: the directory cannot be written.
     """
     try:
+        if before is not None and run.finished:
+            run.extended.touch()
         config.save(run.config)
     except OSError as error:
         raise InputError(f"cannot write to {run.path}: {error.strerror}. Choose another --out.") from error
@@ -225,6 +277,12 @@ def _quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", ".*does not have many workers.*")
             # What only the first process measures is not averaged over the processes.
             warnings.filterwarnings("ignore", ".*recommended to use `self.log.*sync_dist=True.*")
+            # EpochSampler goes on within an epoch; kept checkpoints lie where the run lies now.
+            warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
+            warnings.filterwarnings("ignore", ".*The dirpath has changed from.*")
+            warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+            warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
+            warnings.filterwarnings("error", ".*could not find the monitored key.*")
             # Locked encoders are meant to be.
             warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")
             warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")

@@ -22,7 +22,7 @@ class TextDataModule(RecordDataModule):
 
     Everything random is a pure function of `seed` and the progress of the run: the order of an epoch of (seed, epoch),
     the views of a batch of (seed, epoch, number of batches before it in the epoch, rank). A run that resumes at the
-    start of an epoch repeats the rest bit for bit, with any number of workers.
+    start of an epoch or within it repeats the rest bit for bit, with any number of workers.
 
     Training leaves out a last batch that is not full, because the number of negatives would change with it; the
     texts it would have held differ from epoch to epoch. A set smaller than one batch is one batch.

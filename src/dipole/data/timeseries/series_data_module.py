@@ -95,9 +95,6 @@ class SeriesDataModule(LightningDataModule):
                 f"{self.data.name} has {len(self.train_set)} windows for {ops.world_size()} processes: choose a "
                 "smaller window, or fewer processes."
             )
-        if self.trainer is not None:
-            # Lightning tells the sampler too, but only after the workers of a resumed run have begun to fetch.
-            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
         return DataLoader(
             self.train_set,  # type: ignore[arg-type]
             batch_size=self.batch_size,

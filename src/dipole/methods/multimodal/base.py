@@ -203,7 +203,7 @@ class ModalityEmbedding(Method):
             self.encoders[name].eval()
         return self
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def after_step(self) -> None:
         """Bring 1 / τ back within its bounds."""
         self.logit_scale.clamp_()
 

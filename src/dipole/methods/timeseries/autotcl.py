@@ -160,6 +160,7 @@ class AutoTCL(SeriesEmbedding):
         schedules = self.lr_schedulers()
         for schedule in schedules[: 2 if self.ratio_step else 1]:  # type: ignore[index]
             schedule.step()
+        self.after_step()
         self.log_terms(terms, batch)
 
     def loss_terms(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:

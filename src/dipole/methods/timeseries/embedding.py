@@ -1,6 +1,5 @@
 """Methods that represent every step of a time series, and contrast series with views of them."""
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -118,7 +117,7 @@ class SeriesEmbedding(Method):
         within = local_info_nce_loss(z, segments=self.segments, temperature=self.temperature, series=self.local_series)
         return {"loss": across + self.local_weight * within, "global": across, "local": within}
 
-    def on_train_batch_end(self, outputs: Any, batch: Mapping[str, Any], batch_idx: int) -> None:
+    def after_step(self) -> None:
         """Average the weights."""
         self.averaged.update_parameters(self.encoder)
 
