@@ -176,7 +176,7 @@ def test_killed_before_the_first_checkpoint(run: Run, finished: Run) -> None:
     ("changes", "message"),
     [
         ({"seed": 4}, r"another seed \(3, now 4\)"),
-        ({"epochs": 3}, r"another epochs \(2, now 3\)"),
+        ({"epochs": 1}, r"another epochs \(2, now 1\)"),
         ({"data": "shapes"}, r"another data \('digits', now 'shapes'\)"),
         ({"method": {**METHOD, "temperature": 0.5}}, r"another method\.temperature \(0\.2, now 0\.5\)"),
         ({"views": {"flip": 0.1}}, r"another views\.flip"),

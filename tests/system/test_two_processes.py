@@ -1,14 +1,16 @@
 """Two processes compute what one process computes from the joined batch."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from dipole.runs import load
+from dipole.runs import Run, load
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -58,3 +60,26 @@ def test_stages_and_shared_classes_in_two_processes(flags: list[str], tmp_path: 
     assert result.returncode == 0, result.stderr[-3000:]
     with torch.inference_mode():
         assert load(tmp_path / "run").embed(torch.rand(2, 3, 16, 16)).isfinite().all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
+def test_two_processes_with_workers_go_on_within_an_epoch(sign: signal.Signals, tmp_path: Path) -> None:
+    flags = ["--epochs", "8", "--batch-size", "32", "--method.encoder", "convnet4-4", "--num_workers", "2"]
+    flags += ["--monitor.every", "off", "--checkpoint.every_steps", "2", "--precision", "32-true"]
+    trainer = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
+    command = [sys.executable, "-m", "dipole", "train", "simclr", *flags, *trainer, "--out"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    assert subprocess.run([*command, str(whole)], env=environment, check=False, timeout=300).returncode == 0
+    with subprocess.Popen([*command, str(out)], env=environment, start_new_session=True) as process:
+        while process.poll() is None and not Run(out).metrics.is_file():
+            time.sleep(0.05)
+        time.sleep(0.2)
+        os.killpg(process.pid, sign)
+        assert process.wait(120) == (-signal.SIGKILL if sign == signal.SIGKILL else 143)
+    assert not Run(out).finished
+    resumed = subprocess.run([*command, str(out), "--resume"], env=environment, check=False, timeout=300)
+    assert resumed.returncode == 0
+    for name in ("model/model.safetensors", "metrics.csv"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name

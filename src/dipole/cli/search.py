@@ -13,7 +13,11 @@ LONGEST = 100  # characters of a text that a table shows
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Search a corpus and print or write what was found."""
+    """Search a corpus, or an index of embeddings, and print or write what was found."""
+    from dipole.cli import search_index
+
+    if arguments and search_index.is_index(arguments[0]):
+        return search_index.run(arguments)
     parser_ = parser("search", "Find the texts of a corpus that are nearest to each query, with the encoder of a run.")
     parser_.add_argument("run", type=str, help="run directory or model folder of a text method")
     parser_.add_argument("corpus", type=str, help="file of texts, or the name of a set")
