@@ -18,6 +18,7 @@ from dipole.data.inflated import InflatedImageSet, Inflation, Replicated, inflat
 from dipole.data.randomness import keyed_generator
 from dipole.data.registry import load_image_sets
 from dipole.data.samplers import Order, Sampling, Weighted
+from dipole.data.workers import outlive_termination
 from dipole.errors import InputError
 from dipole.ops.checks import check_at_least, check_choice
 
@@ -242,6 +243,7 @@ class ImageDataModule(LightningDataModule):
             images,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
+            worker_init_fn=outlive_termination,
             collate_fn=_as_it_is,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

@@ -12,6 +12,7 @@ from dipole import ops
 from dipole.data.epoch_sampler import Place, PlaceSampler
 from dipole.data.randomness import keyed_generator
 from dipole.data.samplers import Sampling
+from dipole.data.workers import outlive_termination
 from dipole.errors import InputError
 
 Batch = dict[str, Any]
@@ -122,6 +123,7 @@ class RecordDataModule(LightningDataModule):
             records,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
+            worker_init_fn=outlive_termination,
             collate_fn=collate,  # type: ignore[arg-type]
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

@@ -1,5 +1,7 @@
 """When the state of a run is written, and what a run that goes on within an epoch needs besides."""
 
+import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -93,11 +95,21 @@ class LastCheckpoint(Checkpoint):
 
     def __init__(self, path: Path, every_steps: int | None = 0, clock: Callable[[], float] = time.monotonic) -> None:
         self.path, self.every_steps, self.clock = path, every_steps, clock
-        self.cost, self.written = 0.0, clock()
+        self.cost, self.written, self.told = 0.0, clock(), False
 
     def on_train_start(self, *_: Any) -> None:
-        """Begin to count."""
+        """Begin to count, and to listen to SIGTERM.
+
+        Lightning's own handler speaks to the other processes at once, wherever they are, and can wait for ever.
+        Lightning puts back the handler of before.
+        """
         self.written = self.clock()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._tell)
+
+    def _tell(self, *_: Any) -> None:
+        """Take note."""
+        self.told = True
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *arguments: Any) -> None:
         """Write after a step of the optimiser, if it is time; the end of the epoch writes after the last one."""
@@ -112,12 +124,11 @@ class LastCheckpoint(Checkpoint):
         """Write."""
         self._write(trainer)
 
-    @staticmethod
-    def _told_to_end(trainer: lightning.Trainer) -> bool:
+    def _told_to_end(self, trainer: lightning.Trainer) -> bool:
         """Whether a process was; the others then know it, too, and Lightning ends all of them after the batch."""
-        if trainer.world_size == 1:
-            return trainer.received_sigterm
-        told = trainer.strategy.reduce_boolean_decision(trainer.received_sigterm, all=False)
+        told = self.told
+        if trainer.world_size > 1:
+            told = trainer.strategy.reduce_boolean_decision(told, all=False)
         trainer._signal_connector.received_sigterm = told
         return told
 

@@ -13,6 +13,7 @@ from dipole import ops
 from dipole.data.epoch_sampler import EpochSampler
 from dipole.data.randomness import keyed_generator
 from dipole.data.timeseries.series_set import SeriesData, SeriesSet, statistics, windows
+from dipole.data.workers import outlive_termination
 from dipole.errors import InputError
 from dipole.ops.checks import check_at_least
 
@@ -101,6 +102,7 @@ class SeriesDataModule(LightningDataModule):
             sampler=sampler,
             drop_last=len(sampler) >= self.batch_size,
             num_workers=self.num_workers,
+            worker_init_fn=outlive_termination,
             collate_fn=_as_it_is,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
