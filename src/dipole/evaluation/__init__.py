@@ -33,6 +33,7 @@ from dipole.evaluation.svm import SVMResult, svm_classification
 from dipole.evaluation.zero_shot import (
     class_embeddings,
     matching_accuracy,
+    mixed_scores,
     multilinear_scores,
     pairwise_scores,
     top_k_accuracy,
@@ -67,6 +68,7 @@ __all__ = [
     "linear_probe",
     "link_scores",
     "matching_accuracy",
+    "mixed_scores",
     "multilinear_scores",
     "node_accuracy",
     "pairwise_scores",

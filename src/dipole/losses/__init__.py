@@ -128,13 +128,16 @@ from dipole.losses.modules import (
     MNRPlusLoss,
     MultiPositiveInfoNCELoss,
     MultiTextCLIPLoss,
+    MultiViewCLIPLoss,
     NTXentLoss,
     OwnNegativesInfoNCELoss,
     PairwiseCLIPLoss,
     ScoreDistillationLoss,
+    SigLIPLoss,
     SimCTGLoss,
     SimpleContrastiveLoss,
     SupConLoss,
+    SwALIPLoss,
     SymileLoss,
     TeamUpLoss,
     TupleInfoNCELoss,
@@ -168,6 +171,7 @@ from dipole.losses.sepclr import (
     supervised_alignment_loss,
     uniformity_loss,
 )
+from dipole.losses.siglip import siglip_loss
 from dipole.losses.simctg import simctg_loss, token_contrastive_loss
 from dipole.losses.sorting import differentiable_sort, rank_group_probability, sorting_network
 from dipole.losses.subclasses import (
@@ -183,6 +187,7 @@ from dipole.losses.supremix import (
     supremix_loss,
 )
 from dipole.losses.susana import class_prototypes, icnn_loss, icnn_score, proto_triplet_loss
+from dipole.losses.swalip import prototype_swap_loss, swalip_loss, swapped_targets
 from dipole.losses.symile import (
     draw_permutations,
     multilinear_inner_product,
@@ -191,6 +196,13 @@ from dipole.losses.symile import (
 )
 from dipole.losses.team_up import node_contrast, team_up_gamma, team_up_loss
 from dipole.losses.tuples import tuple_info_nce_loss
+from dipole.losses.vision_language import (
+    cross_modal_barlow_loss,
+    cross_modal_correlation,
+    cross_modal_prediction_loss,
+    multi_view_clip_loss,
+    multi_view_clip_terms,
+)
 
 __all__ = [
     "ArbitraryPairLoss",
@@ -221,14 +233,17 @@ __all__ = [
     "MaskedContrastLoss",
     "MultiPositiveInfoNCELoss",
     "MultiTextCLIPLoss",
+    "MultiViewCLIPLoss",
     "NTXentLoss",
     "OwnNegativesInfoNCELoss",
     "PairwiseCLIPLoss",
     "ScoreDistillationLoss",
+    "SigLIPLoss",
     "SimCTGLoss",
     "SimilarityTargets",
     "SimpleContrastiveLoss",
     "SupConLoss",
+    "SwALIPLoss",
     "SymileLoss",
     "TeamUpLoss",
     "TransformDraws",
@@ -261,6 +276,9 @@ __all__ = [
     "contrastive_repulsion",
     "cosine_logits",
     "cross_correlation",
+    "cross_modal_barlow_loss",
+    "cross_modal_correlation",
+    "cross_modal_prediction_loss",
     "curved_loss",
     "cut_loss",
     "cwcl_loss",
@@ -318,6 +336,8 @@ __all__ = [
     "multi_kernel_mmd",
     "multi_positive_info_nce_loss",
     "multi_text_clip_loss",
+    "multi_view_clip_loss",
+    "multi_view_clip_terms",
     "multilabel_cluster_loss",
     "multilinear_inner_product",
     "node_compactness",
@@ -337,6 +357,7 @@ __all__ = [
     "prediction_loss",
     "proto_triplet_loss",
     "prototype_logits",
+    "prototype_swap_loss",
     "pseudo_label_sampling_rate",
     "rank_group_probability",
     "relu_relaxation",
@@ -350,6 +371,7 @@ __all__ = [
     "select_confident",
     "self_distillation_loss",
     "sepclr_loss",
+    "siglip_loss",
     "simctg_loss",
     "similarity_targets",
     "simple_contrastive_loss",
@@ -362,6 +384,8 @@ __all__ = [
     "sup_con_loss",
     "supervised_alignment_loss",
     "supremix_loss",
+    "swalip_loss",
+    "swapped_targets",
     "symile_loss",
     "team_up_gamma",
     "team_up_loss",

@@ -4,6 +4,7 @@ from dipole.ops.distributed import gather, gather_mean, rank, world_size
 from dipole.ops.grad_cache import GradCache
 from dipole.ops.pairwise import pairwise_logsumexp, pairwise_softmax_mean
 from dipole.ops.pairwise_both import pairwise_logsumexp_both
+from dipole.ops.pairwise_softplus import pairwise_softplus_sum
 from dipole.ops.retrieval import softmax_retrieval
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "pairwise_logsumexp",
     "pairwise_logsumexp_both",
     "pairwise_softmax_mean",
+    "pairwise_softplus_sum",
     "rank",
     "softmax_retrieval",
     "world_size",
