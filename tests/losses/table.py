@@ -40,6 +40,7 @@ from dipole.losses import (
     nt_xent_loss,
     own_negatives_info_nce_loss,
     pairwise_clip_loss,
+    region_contrastive_loss,
     same_index_nt_xent_loss,
     same_label_clip_loss,
     same_label_nt_xent_loss,
@@ -199,6 +200,7 @@ SMOOTH: dict[str, Loss] = {
     "clip, weak and strong views": lambda a, b: multi_view_clip_loss(
         a, b, torch.stack([b, third(a)]), torch.stack([third(b), a]), temperature=0.3, view_temperature=0.4
     ),
+    "regions": lambda a, b: region_contrastive_loss(torch.stack([a, third(b)])[:, :, None], b, temperature=0.3),
     "siglip": lambda a, b: siglip_loss(a, b, temperature=0.3, bias=-1.0),
     "info_loob": lambda a, b: info_loob_loss(a, b, temperature=0.3),
     "cloob": lambda a, b: cloob_loss(a, b, temperature=0.3, beta=4.0),

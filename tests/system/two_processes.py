@@ -35,6 +35,7 @@ from dipole.losses import (
     nt_xent_loss,
     pairwise_clip_loss,
     prototype_swap_loss,
+    region_contrastive_loss,
     same_index_nt_xent_loss,
     same_label_clip_loss,
     same_label_nt_xent_loss,
@@ -184,6 +185,9 @@ def two_towers(temperature: float | Tensor) -> dict[str, Objective]:
         "clip, several texts, first": partial(several_texts, text_to_image="first", **options),
         "clip, pairwise": views(pairwise_clip_loss, **options),
         "clip, weak and strong views": partial(weak_and_strong, **options),
+        "regions": lambda z, labels, gather: region_contrastive_loss(
+            torch.stack([z[:2], z[1:3]]).transpose(1, 2), z[0], gather=gather, **options
+        ),
         "siglip": pair(siglip_loss, bias=-2.0, **options),
         "siglip, learned bias": pair(siglip_loss, bias=temperature, temperature=0.4),
         "swalip": lambda z, labels, gather: swalip_loss(z[:2], z[1:3].flip(0), gather=gather, **options),

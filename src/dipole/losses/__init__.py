@@ -153,6 +153,13 @@ from dipole.losses.node_compactness import (
 )
 from dipole.losses.non_contrastive import barlow_twins_loss, cross_correlation, prediction_loss
 from dipole.losses.own_negatives import own_negatives_info_nce_loss
+from dipole.losses.regions import (
+    box_iou_loss,
+    centerness_loss,
+    pool_regions,
+    region_classification_loss,
+    region_contrastive_loss,
+)
 from dipole.losses.same_label import same_index_nt_xent_loss, same_label_clip_loss, same_label_nt_xent_loss
 from dipole.losses.sbcl import (
     k_positive_loss,
@@ -259,11 +266,13 @@ __all__ = [
     "attraction_weights",
     "barlow_twins_loss",
     "beclr_loss",
+    "box_iou_loss",
     "cacr_loss",
     "cacr_momentum_loss",
     "cacr_momentum_views_loss",
     "cacr_queue_loss",
     "cacr_weights",
+    "centerness_loss",
     "class_concentration",
     "class_concentration_temperature",
     "class_prototypes",
@@ -352,6 +361,7 @@ __all__ = [
     "pairwise_clip_loss",
     "patch_mask",
     "permuted_candidates",
+    "pool_regions",
     "pool_time",
     "pot_loss",
     "prediction_loss",
@@ -360,6 +370,8 @@ __all__ = [
     "prototype_swap_loss",
     "pseudo_label_sampling_rate",
     "rank_group_probability",
+    "region_classification_loss",
+    "region_contrastive_loss",
     "relu_relaxation",
     "repulsion_weights",
     "same_index_nt_xent_loss",

@@ -282,7 +282,8 @@ def paired_views(count: int) -> list[tuple[int, int]]:
         >>> paired_views(3)
         [(0, 0), (1, 1), (1, 2), (2, 1), (2, 2)]
     """
-    return [(0, 0), *product(range(1, count), repeat=2)]
+    strong = range(1, count)
+    return [(0, 0), *product(strong, strong)]
 
 
 def check_paired_views(images: Tensor, texts: Tensor) -> None:
