@@ -90,10 +90,10 @@ def ensemble_probabilities(
         if not 0 <= weight <= 1:
             raise InputError(f"{name} is {weight}: expected a number from 0 to 1.")
     p, z = accumulate(detector_logits).log_softmax(dim=-1), accumulate(frozen_logits).log_softmax(dim=-1)
-    weight = torch.full_like(p[:, :1], novel_weight)
+    share = torch.full_like(p[:, :1], novel_weight)
     if base is not None:
-        weight = torch.where(base[:, None].bool(), base_weight, weight)
-    mixed = (1 - weight) * p + weight * z
+        share = torch.where(base[:, None].bool(), base_weight, share)
+    mixed = (1 - share) * p + share * z
     return torch.cat([p[..., :1], mixed[..., 1:]], dim=-1).softmax(dim=-1)
 
 

@@ -81,7 +81,7 @@ def region_contrastive_loss(
     check_choice(levels, ("mean", "sum", "none"), "levels")
     images = pool_regions(regions, pool)
     losses = torch.stack([clip_loss(image, text, temperature=temperature, gather=gather) for image in images])
-    return {"mean": losses.mean, "sum": losses.sum, "none": losses.clone}[levels]()
+    return losses if levels == "none" else losses.sum() if levels == "sum" else losses.mean()
 
 
 @public
