@@ -131,6 +131,11 @@ class ShiftedWindowViT(nn.Module):
         """Return a map (B, D, H / patch, W / patch)."""
         return self.encode(self.patches(images).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
+    def feature_map(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d y x"]:
+        """Return the map of images in [0, 1]."""
+        found: Tensor = ShiftedWindowViT.forward(self, 2 * images - 1)
+        return found
+
     def encode(self, patches: Float[Tensor, "b h w d"]) -> Float[Tensor, "b h w d"]:
         """Return tokens of patches, after the mean of the passes and the last normalisation."""
         tokens = self.passed(patches)
@@ -154,3 +159,21 @@ class ShiftedWindowViT(nn.Module):
         return F.interpolate(
             square.permute(2, 0, 1)[None], (height, width), mode="bilinear", antialias=False, align_corners=False
         )[0].permute(1, 2, 0)
+
+
+class WindowedImageEncoder(ShiftedWindowViT):
+    """Features of images in [0, 1]: the mean over the map of a `ShiftedWindowViT`, whose arguments it takes.
+
+    Example:
+        >>> WindowedImageEncoder(8, 2, windows=[None], patch_size=4, grid=2)(torch.zeros(1, 3, 8, 8)).shape
+        torch.Size([1, 8])
+    """
+
+    @property
+    def width(self) -> int:
+        """Features of an image."""
+        return self.dim
+
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+        """Return features (B, D)."""
+        return self.feature_map(images).mean(dim=(2, 3))

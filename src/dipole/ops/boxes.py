@@ -5,6 +5,7 @@ Kim, Angelova, Kuo: *Region-centric Image-Language Pretraining for Open-Vocabula
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -222,7 +223,9 @@ def decode_distances(distances: Float[Tensor, "... 4"], anchors: Float[Tensor, "
 
 
 @public
-def pyramid_level(boxes: Float[Tensor, "... 4"], levels: Sequence[int]) -> Int[Tensor, "..."]:
+def pyramid_level(
+    boxes: Float[Tensor, "... 4"], levels: Sequence[int], *, side: float = CANONICAL_SIDE, level: int = CANONICAL_LEVEL
+) -> Int[Tensor, "..."]:
     """Compute `clip(⌊log₂(√(h w) / 224)⌋ + 4, first, last)`, the level of a pyramid from which a box is cropped.
 
     Boxes without an area belong to the first level.
@@ -230,9 +233,11 @@ def pyramid_level(boxes: Float[Tensor, "... 4"], levels: Sequence[int]) -> Int[T
     Args:
         boxes: (…, 4).
         levels: of the pyramid.
+        side: of a box that belongs to `level`, in pixels, 224 in the formula.
+        level: 4 in the formula.
 
     Raises:
-        InputError: boxes of another shape, or no level.
+        InputError: boxes of another shape, no level, or a side that is not positive.
 
     Example:
         >>> pyramid_level(torch.tensor([[0.0, 0.0, 224.0, 224.0], [0.0, 0.0, 8.0, 8.0]]), [2, 3, 4, 5])
@@ -241,8 +246,9 @@ def pyramid_level(boxes: Float[Tensor, "... 4"], levels: Sequence[int]) -> Int[T
     check_boxes(boxes=boxes)
     if not len(levels):
         raise InputError("levels is empty: give the levels of the pyramid, such as 2 to 5.")
+    check_temperature(side, "side")
     area = (boxes[..., 2:] - boxes[..., :2]).clamp_min(0).prod(dim=-1)
-    found = (area.sqrt() / CANONICAL_SIDE).clamp_min(2.0**-30).log2().floor() + CANONICAL_LEVEL
+    found = (area.sqrt() / side).clamp_min(2.0**-30).log2().floor() + level
     return found.clamp(min(levels), max(levels)).long()
 
 
@@ -292,7 +298,10 @@ def crop_from_level(
 
 
 def roi_align_multilevel(
-    features: Mapping[int, Float[Tensor, "b c _h _w"]], boxes: Float[Tensor, "b k 4"], output_size: int
+    features: Mapping[int, Float[Tensor, "b c _h _w"]],
+    boxes: Float[Tensor, "b k 4"],
+    output_size: int,
+    **canonical: Any,
 ) -> Float[Tensor, "b k c s s"]:
     """Crop every box from the level of a pyramid that fits its size, see `pyramid_level` and `crop_from_level`.
 
@@ -300,6 +309,7 @@ def roi_align_multilevel(
         features: maps (B, C, H_l, W_l) by level l, whose stride is 2ˡ.
         boxes: (B, K, 4) in pixels of the image.
         output_size: S cells a side.
+        **canonical: `side` and `level` of `pyramid_level`.
 
     Raises:
         InputError: shapes do not fit.
@@ -309,7 +319,7 @@ def roi_align_multilevel(
         >>> roi_align_multilevel(maps, torch.tensor([[[0.0, 0.0, 112.0, 112.0]]]), 7).mean()
         tensor(1.)
     """
-    levels = pyramid_level(boxes, sorted(features))
+    levels = pyramid_level(boxes, sorted(features), **canonical)
     crops: Tensor | None = None
     for level, feature in features.items():
         found = crop_from_level(feature, boxes, 2**level, output_size)
@@ -318,3 +328,47 @@ def roi_align_multilevel(
     if crops is None:
         raise InputError("features is empty: give the maps of a pyramid by level.")
     return crops
+
+
+@public
+def grid_boxes(
+    image_size: tuple[int, int],
+    *,
+    scales: Sequence[float] = (0.25, 0.35, 0.5, 0.7, 1.0),
+    ratios: Sequence[float] = (0.5, 1.0, 2.0),
+    step: float = 0.25,
+) -> Float[Tensor, "k 4"]:
+    """Return boxes of several sizes and shapes all over an image, the proposals of a detector that has no better ones.
+
+    Args:
+        image_size: (height, width) in pixels.
+        scales: square roots of the area of a box as a share of that of the image.
+        ratios: height to width, relative to that of the image.
+        step: between two boxes, as a share of their sides.
+
+    Raises:
+        InputError: a number is not above 0.
+
+    Example:
+        >>> grid_boxes((8, 8), scales=(0.5,), ratios=(1.0,), step=1.0)[0]
+        tensor([0., 0., 4., 4.])
+    """
+    for name, values in (("image_size", image_size), ("scales", scales), ("ratios", ratios), ("step", (step,))):
+        for value in values:
+            check_temperature(value, name)
+    found = []
+    for scale in scales:
+        for ratio in ratios:
+            sides = [scale * ratio**0.5, scale / ratio**0.5]
+            if max(sides) > 1 + 1e-6:
+                continue
+            counts = [1 + round((1 - side) / max(side * step, 0.01)) for side in sides]
+            places = [
+                torch.linspace(0, max(0.0, 1 - side), count) if count > 1 else torch.full((1,), (1 - side) / 2)
+                for side, count in zip(sides, counts, strict=True)
+            ]
+            low = torch.cartesian_prod(*places).view(-1, 2)
+            found.append(torch.cat([low, low + torch.tensor(sides)], dim=1))
+    if not found:
+        raise InputError(f"no box of scales {tuple(scales)} and ratios {tuple(ratios)} fits into an image.")
+    return torch.cat(found) * torch.tensor([image_size[0], image_size[1]] * 2, dtype=torch.float32)
