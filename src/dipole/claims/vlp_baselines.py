@@ -3,9 +3,12 @@
 The left half of a handwritten digit stands for the image, the right half for the text. Trained on 300 pairs: plain
 CLIP, with SiamLIP and with BarLIP; and the recipe (weak and strong views, a second pair of projectors, smoothed
 labels), with the same losses. Every arm sees the same pairs for as many epochs, with the learning rate of its own
-that matches halves of held-out training digits best. Judged: the accuracy of left halves of test digits, named by the class whose mean right
-half is the most similar; the recipe against plain CLIP, and whether the recipe without a further loss falls behind the
-recipe with one (margins two points).
+that matches halves of held-out training digits best. Judged: the accuracy of left
+halves of test digits, named by the class whose mean right half is the most similar; the recipe against plain CLIP, and
+whether the recipe without a further loss falls behind the recipe with one (margins two points).
+
+Read in the stored result, after the runs: all of it points where the paper does, and four seeds do not settle it. The
+recipe gains 2.7 points, the further losses about one on top of it and nothing without it.
 """
 
 from dataclasses import dataclass

@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train a method on data and write a run",
     "evaluate": "measure a run beside what it started from",
     "embed": "write embeddings to Parquet",
+    "detect": "find in pictures what has a name",
     "discover": "sort images without a label into known classes and new ones",
     "search": "find the texts nearest to a query",
     "recommend": "recommend items to users with a run",
