@@ -59,7 +59,8 @@ def test_a_picture_is_drawn_into_and_written(run: Path, tmp_path: Path, capsys: 
         assert 0 <= y1 < y2 <= 64.01
         assert one["name"] in ("red square", "blue square")
         assert 0 <= one["score"] <= 1
-    assert Image.open(tmp_path / "found" / "one.detections.png").size == (96, 64)
+    with Image.open(tmp_path / "found" / "one.detections.png") as drawn:
+        assert drawn.size == (96, 64)
     assert "red square" in capsys.readouterr().out or content["found"]
 
 

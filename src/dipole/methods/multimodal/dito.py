@@ -50,7 +50,8 @@ class DITO(ModalityEmbedding):
         head_hidden: width of the head's hidden layer.
         crop_size: cells of a crop a side.
         temperature: τ at the start.
-        **options: arguments of `ModalityEmbedding` and `Method`; the image encoder is the transformer above.
+        **options: arguments of `ModalityEmbedding` and `Method`; the image encoder is the transformer above,
+            or a module in `encoders` with `width` and `feature_map`, whose stride is `patch_size`.
 
     Raises:
         InputError: the modalities are not an image and a text, or an argument is out of range.
@@ -125,7 +126,10 @@ class DITO(ModalityEmbedding):
                 f"patch_size is {patch_size} for images of {size} pixels: expected a power of two from 4 on, of which "
                 "an even number fits into a side."
             )
-        vit = WindowedImageEncoder(
+        given = (encoders or {}).get(self_image)
+        if given is not None and not hasattr(given, "feature_map"):
+            raise InputError("the image encoder has no feature_map: leave it out for the vision transformer.")
+        vit = given or WindowedImageEncoder(
             vit_width,
             vit_heads,
             windows=[None if block % 2 else 2 for block in range(vit_blocks)],
@@ -141,7 +145,7 @@ class DITO(ModalityEmbedding):
         self.boxes, self.crop_size, self.level = boxes, crop_size, level
         self.region_pool, self.level_reduction = region_pool, level_reduction
         self.pyramid = SimpleFeaturePyramid(
-            vit_width, pyramid_channels, input_level=level, levels=tuple(range(level - 2, level + 2))
+            int(vit.width), pyramid_channels, input_level=level, levels=tuple(range(level - 2, level + 2))
         )
         self.head = RegionHead(
             pyramid_channels,
@@ -212,11 +216,9 @@ class DITO(ModalityEmbedding):
         return torch.stack(found)
 
     @property
-    def vit(self) -> WindowedImageEncoder:
-        """The vision transformer."""
-        encoder = self.encoders[self.image]
-        assert isinstance(encoder, WindowedImageEncoder)
-        return encoder
+    def vit(self) -> Any:
+        """The image encoder, which also gives a map."""
+        return self.encoders[self.image]
 
     def region_embeddings(
         self, images: Float[Tensor, "b 3 s s"], boxes: Float[Tensor, "b k 4"]
