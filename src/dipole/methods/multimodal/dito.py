@@ -50,8 +50,10 @@ class DITO(ModalityEmbedding):
         head_hidden: width of the head's hidden layer.
         crop_size: cells of a crop a side.
         temperature: τ at the start.
-        **options: arguments of `ModalityEmbedding` and `Method`; the image encoder is the transformer above,
-            or a module in `encoders` with `width` and `feature_map`, whose stride is `patch_size`.
+        modalities: facts of an image and a text by name; the data give them.
+        encoders: of the text, in place of `text_encoder`; of the image, a module with `width` and `feature_map`, whose
+            stride is `patch_size`, in place of the transformer above.
+        **options: arguments of `ModalityEmbedding` and `Method`.
 
     Raises:
         InputError: the modalities are not an image and a text, or an argument is out of range.
