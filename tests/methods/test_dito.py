@@ -32,7 +32,7 @@ def batch(missing: bool = False) -> dict[str, Any]:
 
 
 def test_the_first_stage_is_clip_and_trains_no_head() -> None:
-    method, views = build(stage="image"), batch()["views"]
+    method, views = build(objective="image"), batch()["views"]
     z = method.encode(views).embeddings
     loss = method.loss_terms(batch())["loss"]
     torch.testing.assert_close(loss, clip_loss(z["image"], z["caption"], temperature=method.temperature))
@@ -58,7 +58,7 @@ def test_the_second_stage_is_the_loss_of_regions(freeze: bool) -> None:
 
 
 def test_a_row_without_a_caption_takes_no_part() -> None:
-    method = build(stage="image")
+    method = build(objective="image")
     views = batch(missing=True)["views"]
     kept = torch.tensor([0, 2, 3])
     rest = {part: {name: rows[kept] for name, rows in entries.items()} for part, entries in views.items()}

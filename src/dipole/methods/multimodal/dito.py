@@ -26,8 +26,8 @@ FROZEN_CROP, FROZEN_SCALE = 14, 0.7
 class DITO(ModalityEmbedding):
     """The neck and the head of a detector learn from captions alone: regions at random, one caption for all of them.
 
-        stage "image":    CLIP's loss of the mean of a vision transformer's map and the caption
-        stage "regions":  1. pyramid of the map           2. K boxes at random on every level
+        first stage:      CLIP's loss of the mean of a vision transformer's map and the caption
+        second stage:     1. pyramid of the map           2. K boxes at random on every level
                           3. e = head(crop of the box)    4. z_l = max over the boxes
                           5. CLIP's loss of every z_l and the caption, averaged over the levels
 
@@ -35,7 +35,7 @@ class DITO(ModalityEmbedding):
     name: scores of the head and of the image-text model together, of boxes all over the image.
 
     Args:
-        stage: which of the two.
+        objective: that of the first stage, `"image"`, or of the second, `"regions"`.
         freeze_encoders: in the second stage.
         boxes: K.
         region_pool: `"max"`, or the weaker `"mean"`.
@@ -98,7 +98,7 @@ class DITO(ModalityEmbedding):
     def __init__(
         self,
         *,
-        stage: Literal["image", "regions"] = "regions",
+        objective: Literal["image", "regions"] = "regions",
         freeze_encoders: bool = True,
         boxes: int = 16,
         region_pool: Literal["max", "mean"] = "max",
@@ -117,7 +117,7 @@ class DITO(ModalityEmbedding):
         encoders: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        check_choice(stage, ("image", "regions"), "stage")
+        check_choice(objective, ("image", "regions"), "objective")
         for name, value in (("boxes", boxes), ("vit_blocks", vit_blocks), ("crop_size", crop_size)):
             check_at_least(value, 1, name)
         self_image = self._image_of(modalities or {})
@@ -143,7 +143,7 @@ class DITO(ModalityEmbedding):
             modalities=modalities, encoders={**(encoders or {}), self_image: vit}, temperature=temperature, **options
         )
         self.image, self.text = self_image, next(name for name in self.modalities if name != self_image)
-        self.stage, self.freeze_encoders = stage, freeze_encoders
+        self.objective, self.freeze_encoders = objective, freeze_encoders
         self.boxes, self.crop_size, self.level = boxes, crop_size, level
         self.region_pool, self.level_reduction = region_pool, level_reduction
         self.pyramid = SimpleFeaturePyramid(
@@ -158,7 +158,7 @@ class DITO(ModalityEmbedding):
             hidden=head_hidden,
         )
         self.head.codes.requires_grad_(False)  # boxes are not corrected before a detector is trained with boxes
-        if stage == "image":
+        if objective == "image":
             self.pyramid.requires_grad_(False)
             self.head.requires_grad_(False)
         elif freeze_encoders:
@@ -176,7 +176,7 @@ class DITO(ModalityEmbedding):
     def train(self, mode: bool = True) -> "DITO":
         """Set the mode of all but frozen encoders."""
         super().train(mode)
-        if self.stage == "regions" and self.freeze_encoders:
+        if self.objective == "regions" and self.freeze_encoders:
             self.encoders.eval()
         return self
 
@@ -185,7 +185,7 @@ class DITO(ModalityEmbedding):
         views = batch["views"]
         both = views["present"][self.image] & views["present"][self.text]
         text = self._encode(self.text, views["inputs"][self.text], both)[1]
-        if self.stage == "image":
+        if self.objective == "image":
             parts = [self._encode(self.image, views["inputs"][self.image], both)[1], text]
         else:
             regions = self.random_regions(views["inputs"][self.image])
@@ -193,7 +193,7 @@ class DITO(ModalityEmbedding):
         (image, text), gather = self.joined(parts, both)
         if rows(text, gather) < 2:
             loss = self.nothing(image, text)
-        elif self.stage == "image":
+        elif self.objective == "image":
             loss = clip_loss(image, text, temperature=self.temperature, gather=gather)
         else:
             loss = region_contrastive_loss(
