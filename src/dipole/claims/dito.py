@@ -7,6 +7,9 @@ name the boxes of digits 0 to 6, on canvases that hold no other. Judged: the acc
 test canvases, those of the digits 7 to 9, of which no box was ever shown, and those of 0 to 6, pretrained with the
 maximum over boxes against heads that begin with stage 3 (margins five points). Those are also given the epochs of stage
 2 on top of their own, as a fair share of time.
+
+Read in the stored result, after the runs: inconclusive; three seeds differ widely. Boxes of base classes alone make the
+head forget the novel ones: heads trained longer from scratch are the best on base classes and name no novel one.
 """
 
 from collections.abc import Iterator
