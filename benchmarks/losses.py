@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 TEMPERATURE = 0.1
+BIAS = -10.0
 Loss = Callable[[], Tensor]
 
 
@@ -67,6 +68,19 @@ def clip_open_clip(z1: Tensor, z2: Tensor) -> Loss:
 
     criterion = ClipLoss()
     return lambda: criterion(normalize(z1, dim=1), normalize(z2, dim=1), torch.tensor(1 / TEMPERATURE))
+
+
+def siglip_dipole(z1: Tensor, z2: Tensor) -> Loss:
+    from dipole.losses import siglip_loss
+
+    return lambda: siglip_loss(z1, z2, temperature=TEMPERATURE, bias=BIAS)
+
+
+def siglip_open_clip(z1: Tensor, z2: Tensor) -> Loss:
+    from open_clip.loss import SigLipLoss
+
+    criterion, scale, bias = SigLipLoss(), torch.tensor(1 / TEMPERATURE), torch.tensor(BIAS)
+    return lambda: criterion(normalize(z1, dim=1), normalize(z2, dim=1), scale, bias)
 
 
 def several_texts_dipole(z1: Tensor, z2: Tensor) -> Loss:
@@ -148,6 +162,7 @@ CASES: dict[str, dict[str, Callable[[Tensor, Tensor], Loss]]] = {
     },
     "CLIP": {"dipole": clip_dipole, "open_clip": clip_open_clip},
     "CLIP, wide": {"dipole": clip_dipole, "open_clip": clip_open_clip},
+    "SigLIP, wide": {"dipole": siglip_dipole, "open_clip": siglip_open_clip},
     "LaCLIP, two texts, wide": {"dipole": several_texts_dipole, "open_clip": several_texts_open_clip},
     # CLIP's loss takes a fifth of the matrix products of CLOOB; it is here for its size, not for its value.
     "CLOOB, wide": {"dipole": cloob_dipole, "plain PyTorch": cloob_plain, "open_clip's CLIP": clip_open_clip},

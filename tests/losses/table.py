@@ -15,6 +15,7 @@ from dipole.losses import (
     cacr_queue_loss,
     clip_loss,
     cloob_loss,
+    cross_modal_prediction_loss,
     curved_loss,
     cwcl_loss,
     dcl_loss,
@@ -34,16 +35,20 @@ from dipole.losses import (
     mnr_plus_loss,
     multi_positive_info_nce_loss,
     multi_text_clip_loss,
+    multi_view_clip_loss,
     multilabel_cluster_loss,
     nt_xent_loss,
     own_negatives_info_nce_loss,
     pairwise_clip_loss,
+    region_contrastive_loss,
     same_index_nt_xent_loss,
     same_label_clip_loss,
     same_label_nt_xent_loss,
     score_distillation_loss,
+    siglip_loss,
     simple_contrastive_loss,
     sup_con_loss,
+    swalip_loss,
     symile_loss,
     team_up_loss,
     tuple_info_nce_loss,
@@ -192,6 +197,11 @@ SMOOTH: dict[str, Loss] = {
         a, torch.stack([b, third(a)]), temperature=0.3, text_to_image="first"
     ),
     "clip, pairwise": lambda a, b: pairwise_clip_loss(torch.stack([a, b, third(a)]), temperature=0.3),
+    "clip, weak and strong views": lambda a, b: multi_view_clip_loss(
+        a, b, torch.stack([b, third(a)]), torch.stack([third(b), a]), temperature=0.3, view_temperature=0.4
+    ),
+    "regions": lambda a, b: region_contrastive_loss(torch.stack([a, third(b)])[:, :, None], b, temperature=0.3),
+    "siglip": lambda a, b: siglip_loss(a, b, temperature=0.3, bias=-1.0),
     "info_loob": lambda a, b: info_loob_loss(a, b, temperature=0.3),
     "cloob": lambda a, b: cloob_loss(a, b, temperature=0.3, beta=4.0),
     "cloob, info_nce": lambda a, b: cloob_loss(a, b, temperature=0.3, beta=4.0, objective="info_nce"),
@@ -248,6 +258,10 @@ WITH_CONSTANTS: dict[str, Loss] = {
     "hydra_moco": lambda a, b: hydra_moco_loss(
         torch.stack([a, b]), torch.stack([b, a]), half_open(a), None, classes(a), classes(third(a)), temperature=0.3
     ),
+    "siamlip": lambda a, b: cross_modal_prediction_loss(
+        torch.stack([a, b]), torch.stack([b, third(a)]), torch.stack([third(b), a]), torch.stack([b, b])
+    ),
+    "swalip": lambda a, b: swalip_loss(torch.stack([a, third(b)]), torch.stack([b, third(a)]), temperature=0.3),
     "dcl_queue": lambda a, b: dcl_queue_loss(a, b, bank(a), temperature=0.3),
     "dcl_neighbour": lambda a, b: dcl_neighbour_loss(a, b, temperature=0.3),
     "cacr, weights detached": lambda a, b: cacr_loss(torch.stack([a, b, third(a)]), detach_weights=True),

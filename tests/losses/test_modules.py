@@ -81,6 +81,9 @@ TWINS: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...], dict[str, Any]
     "MNRPlusLoss": (losses.mnr_plus_loss, (Z1, Z2), {"temperature": 0.7}),
     "CurvedLoss": (losses.curved_loss, (Z1, Z2, LABELS.double()), {"reduction": "sum"}),
     "MarginContrastiveLoss": (losses.margin_contrastive_loss, (Z1, Z2, LABELS.double()), {"margin": 0.3}),
+    "MultiViewCLIPLoss": (losses.multi_view_clip_loss, (Z1, Z2, VIEWS, VIEWS), {"directions": "mean"}),
+    "SigLIPLoss": (losses.siglip_loss, (Z1, Z2), {"bias": -1.0}),
+    "SwALIPLoss": (losses.swalip_loss, (VIEWS[:2], VIEWS[:2].flip(0)), {"epsilon": 0.1}),
     "SupConLoss": (losses.sup_con_loss, (Z1, LABELS), {"temperature": 0.3}),
 }
 

@@ -8,11 +8,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dipole.errors import InputError
-from dipole.losses import clip_loss, cloob_loss, cwcl_loss, multi_text_clip_loss, pairwise_clip_loss, symile_loss
+from dipole.losses import (
+    clip_loss,
+    cloob_loss,
+    cwcl_loss,
+    multi_text_clip_loss,
+    pairwise_clip_loss,
+    siglip_loss,
+    symile_loss,
+)
 from dipole.methods.multimodal.base import ByName
 from dipole.methods.registry import get_method, methods
 
-NAMES = [name for name, cls in methods().items() if cls.domain == "multimodal"]
+NAMES = [name for name, cls in methods().items() if cls.domain == "multimodal" and name != "dito"]  # see test_dito.py
 N = 6
 
 
@@ -28,6 +36,8 @@ def build(name: str, modalities: tuple[str, ...] = ("image", "caption"), missing
     torch.manual_seed(0)
     if name == "cwcl":
         options = {"locked": modalities[0], **options}
+    if name == "vlp-baselines":
+        options = {"separate_projector": False, **options}
     known = {key: value for key, value in facts(missing).items() if key in modalities}
     return get_method(name)(
         modalities=known,
@@ -77,6 +87,8 @@ OBJECTIVES: dict[str, Any] = {
     "cwcl": lambda m, z: cwcl_loss(
         z[1], z[0], weight_embeddings=m.encoders["image"](batch()["views"]["inputs"]["image"]), temperature=0.07
     ),
+    "siglip": lambda m, z: siglip_loss(z[0], z[1]),
+    "vlp-baselines": lambda m, z: 2 * clip_loss(z[0], z[1], temperature=0.07),
     "symile": lambda m, z: symile_loss(torch.stack(z), temperature=1.35),
 }
 

@@ -16,6 +16,8 @@ from dipole.losses import (
     cacr_momentum_views_loss,
     clip_loss,
     cloob_loss,
+    cross_modal_barlow_loss,
+    cross_modal_prediction_loss,
     cwcl_loss,
     dcl_loss,
     dcl_neighbour_loss,
@@ -28,14 +30,19 @@ from dipole.losses import (
     masked_contrast_loss,
     multi_positive_info_nce_loss,
     multi_text_clip_loss,
+    multi_view_clip_loss,
     multilabel_cluster_loss,
     nt_xent_loss,
     pairwise_clip_loss,
+    prototype_swap_loss,
+    region_contrastive_loss,
     same_index_nt_xent_loss,
     same_label_clip_loss,
     same_label_nt_xent_loss,
+    siglip_loss,
     simple_contrastive_loss,
     sup_con_loss,
+    swalip_loss,
     symile_loss,
     tuple_info_nce_loss,
     weighted_contrastive_loss,
@@ -106,6 +113,10 @@ def several_texts(z: Tensor, labels: Tensor, gather: bool, **options: Any) -> Te
     return multi_text_clip_loss(z[0], z[1:], gather=gather, **options)
 
 
+def weak_and_strong(z: Tensor, labels: Tensor, gather: bool, **options: Any) -> Tensor:
+    return multi_view_clip_loss(z[0], z[1], z[:2], z[1:3], view_temperature=0.3, gather=gather, **options)
+
+
 def symile(z: Tensor, labels: Tensor, gather: bool, **options: Any) -> Tensor:
     generator = torch.Generator().manual_seed(1 + dist.get_rank() * gather)  # the draw of the first process counts
     return symile_loss(z, gather=gather, generator=generator, **options)
@@ -173,6 +184,18 @@ def two_towers(temperature: float | Tensor) -> dict[str, Objective]:
         "clip, several texts": partial(several_texts, **options),
         "clip, several texts, first": partial(several_texts, text_to_image="first", **options),
         "clip, pairwise": views(pairwise_clip_loss, **options),
+        "clip, weak and strong views": partial(weak_and_strong, **options),
+        "regions": lambda z, labels, gather: region_contrastive_loss(
+            torch.stack([z[:2], z[1:3]]).transpose(1, 2), z[0], gather=gather, **options
+        ),
+        "siglip": pair(siglip_loss, bias=-2.0, **options),
+        "siglip, learned bias": pair(siglip_loss, bias=temperature, temperature=0.4),
+        "swalip": lambda z, labels, gather: swalip_loss(z[:2], z[1:3].flip(0), gather=gather, **options),
+        "swalip, prototypes": lambda z, labels, gather: prototype_swap_loss(
+            z[0], z[1], torch.eye(z.shape[2], dtype=z.dtype), gather=gather, **options
+        ),
+        "barlip": lambda z, labels, gather: cross_modal_barlow_loss(z[:2], z[1:3], gather=gather),
+        "siamlip": lambda z, labels, gather: cross_modal_prediction_loss(z[:2], z[1:3], z[1:3], z[:2]),
         "info_loob": pair(info_loob_loss, **options),
         "cloob": pair(cloob_loss, beta=3.0, **options),
         "cloob, info_nce": pair(cloob_loss, beta=3.0, objective="info_nce", **options),

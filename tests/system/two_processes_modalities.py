@@ -14,6 +14,11 @@ METHODS: dict[str, dict[str, Any]] = {
     "clip": {},
     "cloob": {},
     "cwcl": {"locked": "a"},
+    "siglip": {},
+    "vlp-baselines": {"projector_hidden": 8},
+    "vlp-baselines, swalip": {"projector_hidden": 8, "objective": "swalip"},
+    "vlp-baselines, barlip": {"projector_hidden": 8, "objective": "barlip", "auxiliary_hidden": 4, "auxiliary_dim": 3},
+    "vlp-baselines, slip": {"projector_hidden": 8, "objective": "slip", "auxiliary_hidden": 4, "auxiliary_dim": 3},
     "symile": {},
     "symile, complete": {"missing": "complete"},
 }
@@ -29,11 +34,13 @@ def views(missing: bool) -> dict[str, dict[str, Tensor]]:
         present["b"][2:4] = False
         present["c"][6] = False
         inputs = {name: values * present[name][:, None] for name, values in inputs.items()}
-    return {"inputs": inputs, "present": present}
+    strong = {name: torch.stack([values + 0.1, values - 0.1]) for name, values in inputs.items()}
+    return {"inputs": inputs, "present": present, "strong": strong}
 
 
 def gradients(method: Any, rows: slice, missing: bool) -> list[Tensor]:
     batch = {part: {name: x[rows] for name, x in entries.items()} for part, entries in views(missing).items()}
+    batch["strong"] = {name: x[:, rows] for name, x in views(missing)["strong"].items()}
     # Processes draw differently; the draw of the first one counts.
     torch.manual_seed(5 + (dist.get_rank() if rows != slice(None) else 0))
     loss = method.loss_terms({"views": batch, "index": torch.arange(N)[rows]})["loss"]
@@ -49,8 +56,10 @@ def main() -> None:
         for missing in (False, True):
             torch.manual_seed(0)
             kind = get_method(name.partition(",")[0])
-            facts = {modality: VECTOR for modality in "abc"}
+            pair = kind.card.name == "vlp-baselines"
+            facts = {modality: VECTOR for modality in ("ab" if pair else "abc")}
             method: Any = kind(modalities=facts, vector_encoder="mlp-4", embedding_dim=5, **options).double()
+            method.train(not pair)  # statistics of batches are those of a process
             found = gradients(method, mine, missing)
             for gradient in found:
                 dist.all_reduce(gradient)

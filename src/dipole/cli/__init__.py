@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train a method on data and write a run",
     "evaluate": "measure a run beside what it started from",
     "embed": "write embeddings to Parquet",
+    "detect": "find in pictures what has a name",
     "discover": "sort images without a label into known classes and new ones",
     "index": "make an index of embeddings that stays on disk",
     "search": "find the texts, or the rows of an index, nearest to a query",

@@ -3,6 +3,13 @@
 from dipole.evaluation.bm25 import bm25_run
 from dipole.evaluation.comparison import Evaluation, evaluate_embeddings
 from dipole.evaluation.cross_modal import recall_at, related, retrieval_ranks
+from dipole.evaluation.detection import (
+    Detections,
+    ensemble_probabilities,
+    fuse_scores,
+    region_text_logits,
+    select_detections,
+)
 from dipole.evaluation.dialogue import (
     OrderScores,
     PlanningRanks,
@@ -33,6 +40,7 @@ from dipole.evaluation.svm import SVMResult, svm_classification
 from dipole.evaluation.zero_shot import (
     class_embeddings,
     matching_accuracy,
+    mixed_scores,
     multilinear_scores,
     pairwise_scores,
     top_k_accuracy,
@@ -41,6 +49,7 @@ from dipole.evaluation.zero_shot import (
 
 __all__ = [
     "Correlation",
+    "Detections",
     "Evaluation",
     "F1Max",
     "Forecast",
@@ -57,16 +66,19 @@ __all__ = [
     "cluster_agreement",
     "dense_search",
     "embed_image_set",
+    "ensemble_probabilities",
     "evaluate_embeddings",
     "evaluate_retrieval",
     "evaluate_sts",
     "f1_max",
+    "fuse_scores",
     "goal_curvature",
     "goal_order_scores",
     "knn_accuracy",
     "linear_probe",
     "link_scores",
     "matching_accuracy",
+    "mixed_scores",
     "multilinear_scores",
     "node_accuracy",
     "pairwise_scores",
@@ -75,6 +87,7 @@ __all__ = [
     "rank_of",
     "raw_pixels",
     "recall_at",
+    "region_text_logits",
     "related",
     "reply_scores",
     "retrieval_metrics",
@@ -82,6 +95,7 @@ __all__ = [
     "ridge_forecast",
     "roc_auc",
     "sample_non_edges",
+    "select_detections",
     "sequence_scores",
     "similarity_ratio",
     "sts_scores",

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dipole.errors import InputError
-from dipole.losses.common import inner_products, unit_rows
+from dipole.losses.common import accumulate, inner_products, unit_rows
 from dipole.losses.symile import multilinear_inner_product
 from dipole.negatives import nearest
 from dipole.ops.checks import check_embeddings, check_same_rows
@@ -52,6 +52,32 @@ def zero_shot_scores(embeddings: Float[Tensor, "n d"], classes: Float[Tensor, "c
     """
     check_embeddings(embeddings=embeddings, classes=classes)
     return inner_products(unit_rows(embeddings), unit_rows(classes))
+
+
+@public
+def mixed_scores(
+    first: Float[Tensor, "n c"], second: Float[Tensor, "n c"], *, weight: float = 0.5
+) -> Float[Tensor, "n c"]:
+    """Compute `w · first + (1 − w) · second`, the scores of two embedding spaces together.
+
+    Fini et al.: *Improved baselines for vision-language pre-training* (TMLR 2023), whose code tries w = 0.1 … 0.9.
+
+    Args:
+        first: (N, C) cosines, of the weak pair of projectors.
+        second: (N, C) cosines, of the strong pair.
+        weight: w, from 0 to 1.
+
+    Raises:
+        InputError: shapes differ, a value is not finite, or the weight is out of range.
+
+    Example:
+        >>> mixed_scores(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), weight=0.25)
+        tensor([[0.2500, 0.7500]])
+    """
+    check_same_rows(first=first, second=second)
+    if not 0 <= weight <= 1:
+        raise InputError(f"weight is {weight}: expected a number from 0 to 1.")
+    return weight * accumulate(first) + (1 - weight) * accumulate(second)
 
 
 @public

@@ -128,13 +128,16 @@ from dipole.losses.modules import (
     MNRPlusLoss,
     MultiPositiveInfoNCELoss,
     MultiTextCLIPLoss,
+    MultiViewCLIPLoss,
     NTXentLoss,
     OwnNegativesInfoNCELoss,
     PairwiseCLIPLoss,
     ScoreDistillationLoss,
+    SigLIPLoss,
     SimCTGLoss,
     SimpleContrastiveLoss,
     SupConLoss,
+    SwALIPLoss,
     SymileLoss,
     TeamUpLoss,
     TupleInfoNCELoss,
@@ -150,6 +153,13 @@ from dipole.losses.node_compactness import (
 )
 from dipole.losses.non_contrastive import barlow_twins_loss, cross_correlation, prediction_loss
 from dipole.losses.own_negatives import own_negatives_info_nce_loss
+from dipole.losses.regions import (
+    box_iou_loss,
+    centerness_loss,
+    pool_regions,
+    region_classification_loss,
+    region_contrastive_loss,
+)
 from dipole.losses.same_label import same_index_nt_xent_loss, same_label_clip_loss, same_label_nt_xent_loss
 from dipole.losses.sbcl import (
     k_positive_loss,
@@ -168,6 +178,7 @@ from dipole.losses.sepclr import (
     supervised_alignment_loss,
     uniformity_loss,
 )
+from dipole.losses.siglip import siglip_loss
 from dipole.losses.simctg import simctg_loss, token_contrastive_loss
 from dipole.losses.sorting import differentiable_sort, rank_group_probability, sorting_network
 from dipole.losses.subclasses import (
@@ -183,6 +194,7 @@ from dipole.losses.supremix import (
     supremix_loss,
 )
 from dipole.losses.susana import class_prototypes, icnn_loss, icnn_score, proto_triplet_loss
+from dipole.losses.swalip import prototype_swap_loss, swalip_loss, swapped_targets
 from dipole.losses.symile import (
     draw_permutations,
     multilinear_inner_product,
@@ -191,6 +203,13 @@ from dipole.losses.symile import (
 )
 from dipole.losses.team_up import node_contrast, team_up_gamma, team_up_loss
 from dipole.losses.tuples import tuple_info_nce_loss
+from dipole.losses.vision_language import (
+    cross_modal_barlow_loss,
+    cross_modal_correlation,
+    cross_modal_prediction_loss,
+    multi_view_clip_loss,
+    multi_view_clip_terms,
+)
 
 __all__ = [
     "ArbitraryPairLoss",
@@ -221,14 +240,17 @@ __all__ = [
     "MaskedContrastLoss",
     "MultiPositiveInfoNCELoss",
     "MultiTextCLIPLoss",
+    "MultiViewCLIPLoss",
     "NTXentLoss",
     "OwnNegativesInfoNCELoss",
     "PairwiseCLIPLoss",
     "ScoreDistillationLoss",
+    "SigLIPLoss",
     "SimCTGLoss",
     "SimilarityTargets",
     "SimpleContrastiveLoss",
     "SupConLoss",
+    "SwALIPLoss",
     "SymileLoss",
     "TeamUpLoss",
     "TransformDraws",
@@ -244,11 +266,13 @@ __all__ = [
     "attraction_weights",
     "barlow_twins_loss",
     "beclr_loss",
+    "box_iou_loss",
     "cacr_loss",
     "cacr_momentum_loss",
     "cacr_momentum_views_loss",
     "cacr_queue_loss",
     "cacr_weights",
+    "centerness_loss",
     "class_concentration",
     "class_concentration_temperature",
     "class_prototypes",
@@ -261,6 +285,9 @@ __all__ = [
     "contrastive_repulsion",
     "cosine_logits",
     "cross_correlation",
+    "cross_modal_barlow_loss",
+    "cross_modal_correlation",
+    "cross_modal_prediction_loss",
     "curved_loss",
     "cut_loss",
     "cwcl_loss",
@@ -318,6 +345,8 @@ __all__ = [
     "multi_kernel_mmd",
     "multi_positive_info_nce_loss",
     "multi_text_clip_loss",
+    "multi_view_clip_loss",
+    "multi_view_clip_terms",
     "multilabel_cluster_loss",
     "multilinear_inner_product",
     "node_compactness",
@@ -332,13 +361,17 @@ __all__ = [
     "pairwise_clip_loss",
     "patch_mask",
     "permuted_candidates",
+    "pool_regions",
     "pool_time",
     "pot_loss",
     "prediction_loss",
     "proto_triplet_loss",
     "prototype_logits",
+    "prototype_swap_loss",
     "pseudo_label_sampling_rate",
     "rank_group_probability",
+    "region_classification_loss",
+    "region_contrastive_loss",
     "relu_relaxation",
     "repulsion_weights",
     "same_index_nt_xent_loss",
@@ -350,6 +383,7 @@ __all__ = [
     "select_confident",
     "self_distillation_loss",
     "sepclr_loss",
+    "siglip_loss",
     "simctg_loss",
     "similarity_targets",
     "simple_contrastive_loss",
@@ -362,6 +396,8 @@ __all__ = [
     "sup_con_loss",
     "supervised_alignment_loss",
     "supremix_loss",
+    "swalip_loss",
+    "swapped_targets",
     "symile_loss",
     "team_up_gamma",
     "team_up_loss",

@@ -26,11 +26,14 @@ from dipole.losses.info_nce import hard_negatives_info_nce_loss, info_nce_loss, 
 from dipole.losses.multi_positive import multi_positive_info_nce_loss
 from dipole.losses.multicsr import masked_contrast_loss
 from dipole.losses.own_negatives import own_negatives_info_nce_loss
+from dipole.losses.siglip import siglip_loss
 from dipole.losses.simctg import simctg_loss
 from dipole.losses.sup_con import sup_con_loss
+from dipole.losses.swalip import swalip_loss
 from dipole.losses.symile import symile_loss
 from dipole.losses.team_up import team_up_loss
 from dipole.losses.tuples import tuple_info_nce_loss
+from dipole.losses.vision_language import multi_view_clip_loss
 
 
 class LossModule(nn.Module):
@@ -216,6 +219,24 @@ class MultiTextCLIPLoss(LossModule):
     """Module twin of `multi_text_clip_loss`, with the same keyword arguments."""
 
     function = staticmethod(multi_text_clip_loss)
+
+
+class MultiViewCLIPLoss(LossModule):
+    """Module twin of `multi_view_clip_loss`, with the same keyword arguments."""
+
+    function = staticmethod(multi_view_clip_loss)
+
+
+class SigLIPLoss(LossModule):
+    """Module twin of `siglip_loss`, with the same keyword arguments."""
+
+    function = staticmethod(siglip_loss)
+
+
+class SwALIPLoss(LossModule):
+    """Module twin of `swalip_loss`, with the same keyword arguments."""
+
+    function = staticmethod(swalip_loss)
 
 
 class PairwiseCLIPLoss(LossModule):

@@ -130,28 +130,33 @@ class ModalityViews:
         }[facts["kind"]]()
         result = torch.zeros(len(known), *shape)
         if cells:
-            rows = self._images(name, cells, generator) if facts["kind"] == "image" else torch.stack(cells)
+            image = facts["kind"] == "image"
+            rows = self._images(self.crops[name], cells, generator)[0] if image else torch.stack(cells)
             if rows.shape[1:] != shape:
                 raise InputError(f"{name} has the shape {tuple(rows.shape[1:])}, the model was trained on {shape}.")
             result[known] = rows
         return result
 
-    def _images(self, name: str, cells: list[Any], generator: torch.Generator | None) -> Tensor:
-        """Images in [0, 1], cropped if there is a generator."""
-        crop = self.crops[name]
+    @staticmethod
+    def _images(crop: SimCLRViews, cells: list[Any], generator: torch.Generator | None) -> Tensor:
+        """Views (V, n, 3, S, S) of images, in [0, 1]; whole images if there is no generator."""
         if not isinstance(cells[0], Tensor):  # photos that are not decoded yet
             drawn = crop.draw_crops(len(cells), generator)
             boxes = (partial(crop.boxes, one) for one in drawn)
             photos = [cell.crops(box) for cell, box in zip(cells, boxes, strict=True)]
-            return crop.finish(torch.stack(photos, dim=1), generator)[0]
+            return crop.finish(torch.stack(photos, dim=1), generator)
         images = torch.stack(cells)
-        return resize(images, crop.size) if generator is None else crop(images, generator)[0]
+        return resize(images, crop.size)[None] if generator is None else crop(images, generator)
 
     def _texts(
         self, name: str, cells: list[list[str]], known: Tensor, tokenizer: Any, generator: torch.Generator | None
     ) -> Tensor:
         """Token ids and attention masks; a row without text has an empty one."""
-        versions = self._versions(cells, generator)
+        packed = self._packed(name, self._versions(cells, generator), known, tokenizer)
+        return packed if self.captions == "all" and generator is not None else packed[0]
+
+    def _packed(self, name: str, versions: list[list[str]], known: Tensor, tokenizer: Any) -> Tensor:
+        """Token ids and attention masks (V, N, 2, T) of V texts of each row."""
         rows = [["" for _ in known] for _ in versions]
         for row, version in zip(rows, versions, strict=True):
             for place, text in zip(known.nonzero().flatten().tolist(), version, strict=True):
@@ -163,8 +168,7 @@ class ModalityViews:
             padding=True,
             return_tensors="pt",
         )
-        packed = torch.stack([tokens["input_ids"], tokens["attention_mask"]], dim=1).unflatten(0, (len(rows), -1))
-        return packed if self.captions == "all" and generator is not None else packed[0]
+        return torch.stack([tokens["input_ids"], tokens["attention_mask"]], dim=1).unflatten(0, (len(rows), -1))
 
     def _versions(self, cells: list[list[str]], generator: torch.Generator | None) -> list[list[str]]:
         """One list of texts for each version."""

@@ -229,11 +229,11 @@ class ModalityEmbedding(Method):
         kept = inputs if bool(present.all()) else inputs[present]
         if name in self.locked:
             with torch.no_grad():
-                features = accumulate(_safely(encoder, kept, int(encoder.width)))  # type: ignore[arg-type]
+                features = accumulate(encode_rows(encoder, kept, int(encoder.width)))  # type: ignore[arg-type]
         else:
             encode = encoder if self.chunk_size is None or not len(kept) else GradCache(encoder, self.chunk_size)
-            features = accumulate(_safely(encode, kept, int(encoder.width), encoder))  # type: ignore[arg-type]
-        features = _spread(features, present)
+            features = accumulate(encode_rows(encode, kept, int(encoder.width), encoder))  # type: ignore[arg-type]
+        features = spread_rows(features, present)
         return features, self.project(name, features, present)
 
     def project(self, name: str, features: Float[Tensor, "n f"], present: Bool[Tensor, "n"]) -> Float[Tensor, "n d"]:
@@ -326,18 +326,20 @@ def rows(x: Tensor, gathered: bool) -> int:
     return len(x) * (world_size() if gathered else 1)
 
 
-def _safely(encode: Any, inputs: Tensor, width: int, encoder: nn.Module | None = None) -> Tensor:
+def encode_rows(encode: Any, inputs: Tensor, width: int, encoder: nn.Module | None = None) -> Tensor:
     """Encode also no row at all, and a single one, of which a batch normalisation in training makes nothing."""
     if not len(inputs):
         # Tied to the parameters all the same: data-parallel training waits for their gradients.
-        parameters = () if encoder is None else encoder.parameters()
-        return torch.zeros(0, width, device=inputs.device) + sum((p.sum() * 0 for p in parameters), torch.tensor(0.0))
+        parameters = [] if encoder is None else list(encoder.parameters())
+        dtype = parameters[0].dtype if parameters else None
+        nothing = torch.zeros(0, width, device=inputs.device, dtype=dtype)
+        return nothing + sum((p.sum() * 0 for p in parameters), torch.tensor(0.0))
     if len(inputs) == 1 and encoder is not None and encoder.training:
         return encode(inputs.expand(2, *inputs.shape[1:]))[:1]
     return encode(inputs)
 
 
-def _spread(found: Tensor, present: Tensor) -> Tensor:
+def spread_rows(found: Tensor, present: Tensor) -> Tensor:
     """Rows in the places where `present` is True, zeros elsewhere."""
     if len(found) == len(present):
         return found
