@@ -17,6 +17,7 @@ from dipole.evaluation.embedding import embed_image_set, raw_pixels
 from dipole.evaluation.forecasting import Forecast, ridge_forecast
 from dipole.evaluation.knn import knn_accuracy, weighted_knn, weighted_knn_log_scores
 from dipole.evaluation.linear_probe import LinearProbeResult, linear_probe
+from dipole.evaluation.multiple_choice import multiple_choice_scores
 from dipole.evaluation.nodes import (
     NodeSplit,
     cluster_agreement,
@@ -68,6 +69,7 @@ __all__ = [
     "link_scores",
     "matching_accuracy",
     "multilinear_scores",
+    "multiple_choice_scores",
     "node_accuracy",
     "pairwise_scores",
     "planning_ranks",
