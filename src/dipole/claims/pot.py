@@ -32,7 +32,7 @@ def compactness(method: Any, graph: GraphSet, test: GraphSet, arm: Arm) -> dict[
     encoder: Any = unwrapped(method).encoder
     found = {}
     for bound in ("fast", "sound"):
-        score = encoder_compactness(encoder, inputs.x, inputs.edge_index, bound=bound)  # type: ignore[arg-type]
+        score = encoder_compactness(encoder, inputs.x, inputs.edge_index, bound=bound)
         found[f"share below 0, {bound}"] = float((score < 0).double().mean())
         found[f"mean compactness, {bound}"] = float(score.double().mean())
         found[f"10th percentile, {bound}"] = float(score.double().quantile(LOW))

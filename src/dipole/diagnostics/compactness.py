@@ -10,6 +10,8 @@ from dipole.errors import InputError
 from dipole.losses.common import accumulate
 from dipole.losses.node_compactness import Bound, Weights, message_passing_bounds, node_compactness
 from dipole.nn.graph import GraphEncoder
+from dipole.ops.checks import check_node_pairs
+from dipole.ops.door import public
 
 DROP_RATE = 0.4
 
@@ -40,6 +42,7 @@ def two_layers(encoder: Any) -> tuple[Weights, float]:
     return (first.lin.weight.T, first.bias, second.lin.weight.T, second.bias), slope
 
 
+@public
 @torch.no_grad()
 def encoder_compactness(
     encoder: nn.Module,
@@ -79,6 +82,7 @@ def encoder_compactness(
     activation: Any = encoder.activation
     if isinstance(activation, nn.PReLU) and not 0 <= float(activation.weight) < 1:
         raise InputError(f"the slope of PReLU is {float(activation.weight):.3g}: bounds need 0 to below 1.")
+    edge_index = check_node_pairs(edge_index, len(x), "edge_index")
     was = encoder.training
     z = encoder.eval()(x, edge_index)
     encoder.train(was)
