@@ -19,10 +19,13 @@ from dipole.evaluation.knn import knn_accuracy, weighted_knn, weighted_knn_log_s
 from dipole.evaluation.linear_probe import LinearProbeResult, linear_probe
 from dipole.evaluation.multiple_choice import multiple_choice_scores
 from dipole.evaluation.nodes import (
+    NodeScores,
     NodeSplit,
     cluster_agreement,
+    few_labels_split,
     link_scores,
     node_accuracy,
+    node_scores,
     random_node_split,
     sample_non_edges,
 )
@@ -46,6 +49,7 @@ __all__ = [
     "F1Max",
     "Forecast",
     "LinearProbeResult",
+    "NodeScores",
     "NodeSplit",
     "OnlineKNN",
     "OrderScores",
@@ -62,6 +66,7 @@ __all__ = [
     "evaluate_retrieval",
     "evaluate_sts",
     "f1_max",
+    "few_labels_split",
     "goal_curvature",
     "goal_order_scores",
     "knn_accuracy",
@@ -71,6 +76,7 @@ __all__ = [
     "multilinear_scores",
     "multiple_choice_scores",
     "node_accuracy",
+    "node_scores",
     "pairwise_scores",
     "planning_ranks",
     "random_node_split",

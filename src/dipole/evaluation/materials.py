@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from dipole.data.graph import GraphSet
+from dipole.data.graph import GraphSet, HeteroSet
 from dipole.data.image_set import ImageSet
 from dipole.data.recommendation import SequenceSet
 from dipole.data.timeseries import SeriesData
@@ -114,6 +114,23 @@ class GraphMaterial(Material):
     @cached_property
     def features(self) -> dict[str, Tensor]:
         """Embeddings (N, D) of all nodes, by candidate."""
+        return {name: one.nodes() for name, one in self.able("nodes").items()}
+
+
+@dataclass
+class HeteroMaterial(Material):
+    """A graph of several kinds of nodes; candidates have `nodes() -> (N, D)`, embeddings of all target nodes.
+
+    Args:
+        graph: with classes or without.
+    """
+
+    domain: ClassVar[str] = "heterograph"
+    graph: HeteroSet = field(kw_only=True)
+
+    @cached_property
+    def features(self) -> dict[str, Tensor]:
+        """Embeddings (N, D) of all target nodes, by candidate."""
         return {name: one.nodes() for name, one in self.able("nodes").items()}
 
 

@@ -148,7 +148,11 @@ class MetaPathEncoder(nn.Module):
 
     def project(self, views: MetaPathViews) -> tuple[list[Tensor], Tensor]:
         """Return h of every kind, and that of the masked attributes of the target kind."""
-        every = [F.elu(self.dropout(layer(x))) for layer, x in zip(self.kinds, views.attributes, strict=True)]
+        # Attributes may be sparse, which nn.Linear does not take.
+        every = [
+            F.elu(self.dropout(x @ layer.weight.T + layer.bias))
+            for x, layer in zip(views.attributes, cast(Sequence[nn.Linear], self.kinds), strict=True)
+        ]
         return every, F.elu(self.dropout(self.kinds[0](views.masked)))
 
     def in_context(self, views: MetaPathViews, kinds: list[Tensor], masked: Tensor) -> list[tuple[Tensor, Tensor]]:
