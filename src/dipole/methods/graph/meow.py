@@ -20,7 +20,6 @@ from dipole.ops.checks import check_at_least, check_choice, check_temperature
 from dipole.ops.clusters import kmeans
 from dipole.views.graph.heterographs import prepare_views
 
-
 TITLE = "Heterogeneous Graph Contrastive Learning with Meta-path Contexts and Adaptively Weighted Negative Samples"
 
 
@@ -148,6 +147,7 @@ class MEOW(MetaPathMethod):
     Args:
         clusters: numbers of clusters, each a clustering of its own; more than nodes are as many as nodes.
         prototype_weight: λ; 0 for none.
+        weighted: if not, every other node is a negative of weight 1, whatever its cluster.
         share: divide γ by the number of clusterings, which changes no gradient.
         concentration: φ by distances to centroids (`"l2"`), or by inner products (`"ip"`) as in the authors' code.
         **options: arguments of `MetaPathMethod` and `Method`.
@@ -188,6 +188,7 @@ class MEOW(MetaPathMethod):
         *,
         clusters: list[int] = [100, 300],  # noqa: B006
         prototype_weight: float = 1.0,
+        weighted: bool = True,
         share: bool = False,
         concentration: Concentration = "l2",
         **options: Any,
@@ -199,7 +200,7 @@ class MEOW(MetaPathMethod):
         check_at_least(prototype_weight, 0, "prototype_weight")
         check_choice(concentration, ("l2", "ip"), "concentration")
         self.clusters, self.prototype_weight, self.share = list(clusters), prototype_weight, share
-        self.concentration = concentration
+        self.concentration, self.weighted = concentration, weighted
 
     def loss_terms(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the loss, its two parts, and the share of pairs that all clusterings separate."""
@@ -210,8 +211,14 @@ class MEOW(MetaPathMethod):
             for seed, count in enumerate(self.clusters)
         ]
         assignments = torch.stack([assignment for _, assignment in found]).to(fine.device)
+        alone = torch.arange(nodes, device=fine.device)[None]  # a cluster of its own for each node
         contrast = cluster_contrast_loss(
-            coarse[rows], fine, assignments, temperature=self.temperature, own=rows, share=self.share
+            coarse[rows],
+            fine,
+            assignments if self.weighted else alone,
+            temperature=self.temperature,
+            own=rows,
+            share=self.share,
         )
         terms = {"contrast": contrast.detach(), "separated": _separated(assignments)}
         if not self.prototype_weight:
