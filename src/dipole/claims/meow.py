@@ -122,8 +122,8 @@ CLAIM = Claim(
     ),
     seeds=(0, 1, 2),
     notes=(
-        "40 epochs; the authors of MEOW stop when the training loss has not improved for 30, AdaMEOW trains 1200 with a "
-        "learning rate 42 times smaller.",
+        "40 epochs; the authors of MEOW stop when the training loss has not improved for 30; AdaMEOW trains 1200 with "
+        "a learning rate 42 times smaller.",
         "Scores are means over 3 starts of the classifier on HeCo's split of 20 labels of each class; all seeds share "
         "it. Attributes differ between seeds by these starts alone.",
         "Plain InfoNCE has all other nodes as negatives of weight 1 and, as MEOW, no positive in the denominator.",

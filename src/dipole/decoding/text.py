@@ -71,6 +71,9 @@ def complete(
         if decoder.uses_context:
             plain = encode(model, tokenizer, prompts[batch])
             arguments |= dict(zip(("plain_input_ids", "plain_attention_mask"), plain, strict=True))
+        for form, texts in decoder.further_prompts(whole[batch]).items():
+            further = encode(model, tokenizer, texts)
+            arguments |= dict(zip((f"{form}_input_ids", f"{form}_attention_mask"), further, strict=True))
         output = decoder.generate(
             model,
             **arguments,

@@ -211,14 +211,11 @@ class MEOW(MetaPathMethod):
             for seed, count in enumerate(self.clusters)
         ]
         assignments = torch.stack([assignment for _, assignment in found]).to(fine.device)
-        alone = torch.arange(nodes, device=fine.device)[None]  # a cluster of its own for each node
+        separating = assignments
+        if not self.weighted:  # every node a cluster of its own
+            separating = torch.arange(nodes, device=fine.device)[None]
         contrast = cluster_contrast_loss(
-            coarse[rows],
-            fine,
-            assignments if self.weighted else alone,
-            temperature=self.temperature,
-            own=rows,
-            share=self.share,
+            coarse[rows], fine, separating, temperature=self.temperature, own=rows, share=self.share
         )
         terms = {"contrast": contrast.detach(), "separated": _separated(assignments)}
         if not self.prototype_weight:
