@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dipole.data.graph import GraphSet, HeteroSet
 from dipole.data.image_set import ImageSet
+from dipole.data.language.truthful import ChoiceQuestion
 from dipole.data.recommendation import SequenceSet
 from dipole.data.timeseries import SeriesData
 from dipole.evaluation.embedding import embed_image_set
@@ -174,6 +175,18 @@ class ModalityMaterial(Material):
     rows: int = field(kw_only=True)
     labels: list[str | None] | None = field(kw_only=True, default=None)
     templates: tuple[str, ...] = field(kw_only=True, default=("{}",))
+
+
+@dataclass
+class QuestionMaterial(Material):
+    """Questions with answers; candidates have `answer_log_probs(prompt, answers) -> (A,)`.
+
+    Args:
+        questions: with true and false answers.
+    """
+
+    domain: ClassVar[str] = "language"
+    questions: list[ChoiceQuestion] = field(kw_only=True)
 
 
 @dataclass
