@@ -85,13 +85,11 @@ class LayeredStreams(Streams):
         return torch.cat(list(found), dim=-1), None
 
 
-class SeveralStreams:
-    """Streams of several models that all get the same next token."""
-
-    states = None
+class SeveralStreams(Streams):
+    """Streams of several models that all get the same next token; each part keeps its own cache."""
 
     def __init__(self, parts: Sequence[LayeredStreams]) -> None:
-        self.parts = parts
+        self.parts, self.states = parts, None
 
     def read_prompts(self) -> Float[Tensor, "streams rows vocabulary"]:
         """Read all prompts and return the logits of the first new token, source by source, form by form, layer last."""
