@@ -15,7 +15,9 @@ from dipole.cli import main
 from dipole.data.graph import HeteroSet, load_hetero, make_hetero
 from dipole.errors import InputError
 from dipole.evaluation import few_labels_split, node_scores
+from dipole.losses import cluster_contrast_loss
 from dipole.methods.graph.meow import MEOW, AdaMEOW
+from dipole.nn.graph import torch_geometric
 from dipole.runs import Run, RunConfig, evaluate, load, train
 from dipole.runs.domains.heterograph import embed_targets
 
@@ -75,8 +77,6 @@ def test_a_run_that_was_killed_goes_on_bit_for_bit(name: str, tmp_path: Path) ->
 def test_a_weight_of_zero_has_no_gradient() -> None:
     method = MEOW(**SMALL, prototype_weight=0.0, dropout=0.0)
     views = method.views(load_hetero("toy-papers"))
-    from dipole.losses import cluster_contrast_loss
-
     coarse, fine = (each.detach().requires_grad_() for each in method.project(views))
     assignment = torch.arange(300)[None] % 3
     loss = cluster_contrast_loss(coarse[:1], fine, assignment, own=torch.tensor([0]))
@@ -108,8 +108,6 @@ def write_heco(folder: Path) -> None:
 
 
 def test_one_graph_from_three_kinds_of_files(tmp_path: Path) -> None:
-    from torch_geometric.data import HeteroData
-
     write_heco(tmp_path / "heco")
     heco = load_hetero(str(tmp_path / "heco"))
     tables = tmp_path / "tables"
@@ -118,7 +116,7 @@ def test_one_graph_from_three_kinds_of_files(tmp_path: Path) -> None:
     (tables / "paper.csv").write_text("\n".join(rows) + "\n")
     (tables / "paper-author.csv").write_text("paper,author\n00,ann\n01,ann\n02,bob\n03,bob\n03,ann\n")
     table = load_hetero(str(tables), metapaths="paper-author-paper")
-    data = HeteroData()
+    data = torch_geometric("data").HeteroData()
     data["paper"].x, data["paper"].y = torch.eye(4, 3), torch.tensor([0, 0, 1, 1])
     data["author"].num_nodes = 2
     edges = torch.tensor([[0, 1, 2, 3, 3], [0, 0, 1, 1, 0]])
