@@ -51,7 +51,14 @@ def run(arguments: Sequence[str]) -> None:
         _write(language_model, decoder, prompts, contexts, options)
         return
     completions = {
-        each.card.name: complete(*language_model, prompts, each, contexts=contexts, **_settings(options, others=others))
+        each.card.name: complete(
+            language_model.model,
+            language_model.tokenizer,
+            prompts,
+            each,
+            contexts=contexts,
+            **_settings(options, others=others),
+        )
         for each in (decoder, *others)
     }
     if options.report is not None:
@@ -101,7 +108,8 @@ def _write(language_model: Any, decoder: Any, prompts: list[str], contexts: list
                 continue  # written before the run was killed
             places = [place for place, _ in wanted[part]]
             found = complete(
-                *language_model,
+                language_model.model,
+                language_model.tokenizer,
                 [prompts[place] for place in places],
                 decoder,
                 contexts=None if contexts is None else [contexts[place] for place in places],
@@ -136,9 +144,7 @@ def _check(options: Any, prompts: Sequence[str], decoder: Any) -> None:
     if options.samples < 1:
         raise InputError(f"--samples is {options.samples}: expected 1 or more.")
     if options.samples > 1 and not decoder.settings().get("do_sample"):
-        raise InputError(
-            f"--samples {options.samples}: {decoder.card.name} gives the same text each time; use nucleus."
-        )
+        raise InputError(f"--samples {options.samples}: {decoder.card.name} always gives one text: use nucleus.")
     if options.samples > 1 and (options.out is None or options.report is not None):
         raise InputError("--samples needs --out FILE, and goes without --report.")
     if options.resume and options.out is None:
