@@ -12,6 +12,8 @@ from dipole.claims.base import Arm, Claim, Data, Metrics
 from dipole.claims.training import run_config
 from dipole.data.graph import GraphSet, load_graph
 from dipole.evaluation.nodes import cluster_agreement, node_accuracy, random_node_split
+from dipole.methods.registry import get_method
+from dipole.methods.wrapping import Wrapping
 from dipole.runs import load, train
 from dipole.runs.domains.graph import embed_nodes
 from dipole.runs.model import build_method
@@ -45,6 +47,9 @@ class GraphData(Data):
         """Train an encoder, then a classifier on each of several splits; splits are the same for all arms."""
         graph: GraphSet = loaded
         config = run_config(arm, self.name, rate, seed)
+        if issubclass(get_method(arm.method), Wrapping):  # the optimiser is that of the base
+            rate_of_base = {**config.method["base"], "learning_rate": config.method.pop("learning_rate")}
+            config.method["base"] = rate_of_base
         with tempfile.TemporaryDirectory() as folder:
             method = load(train(config, Path(folder) / "run", sets=graph, monitor=False, progress=False).path)
         inputs = graph.normalized().graph

@@ -71,8 +71,8 @@ def _parser(arguments: Sequence[str], protocols: list[str] | None) -> jsonargpar
         from dipole.runs.domains import domain_of
         from dipole.runs.text_encoders import is_foreign
 
-        domain = "text"
-        if not is_foreign(path):
+        domain = "language" if protocols == ["multiple-choice"] else "text"
+        if domain == "text" and not is_foreign(path):
             settings = Run.open(path).settings()
             domain = domain_of(settings.name, settings.method).name
         result.add_class_arguments(get_protocol(domain, protocols[0]), "protocol")

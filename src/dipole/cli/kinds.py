@@ -71,6 +71,28 @@ def _graph() -> Kind:
     return Kind("Graphs", "nodes", available_graphs, fits, describe)
 
 
+def _heterograph() -> Kind:
+    from dipole.data.graph import available_heterographs, load_hetero
+
+    def describe(data: str, root: str | None) -> tuple[str, Rows]:
+        graph = load_hetero(data, root)
+        rows: Rows = [[f"nodes: {kind}", count] for kind, count in graph.sizes.items()]
+        rows += [[f"attributes of {kind}", x.shape[1]] for kind, x in graph.attributes.items()]
+        rows += [[f"edges {'-'.join(pair)}", int(edges.sum())] for pair, edges in graph.relations.items()]
+        rows += [["embedded", graph.target], ["meta-paths", ", ".join("-".join(path) for path in graph.metapaths)]]
+        if graph.labels is not None:
+            rows.append(["classes", ", ".join(graph.class_names) or int(graph.labels.max()) + 1])
+        return graph.name, [*rows, *(["note", note] for note in graph.notes)]
+
+    def fits(data: str, path: Path) -> bool:
+        if not path.is_dir():
+            return False
+        heco = (path / "labels.npy").is_file() and any(path.glob("??.txt"))
+        return heco or any(name.stem.count("-") == 1 for name in path.glob("*-*.csv"))
+
+    return Kind("Graphs of several kinds of nodes", "nodes", available_heterographs, fits, describe)
+
+
 def _series() -> Kind:
     from dipole.data.timeseries import available_series, load_series, read_time_table
 
@@ -160,6 +182,7 @@ KINDS: dict[str, Callable[[], Kind]] = {
     "texts": _texts,
     "modalities": _modalities,
     "graph": _graph,
+    "heterograph": _heterograph,
     "series": _series,
     "interactions": _interactions,
 }
@@ -175,7 +198,7 @@ def kind_of(data: str, root: str | None) -> Kind:
         if data in {info.name for info in kind.available()}:
             return kind
     path = next((path for path in (Path(data).expanduser(), Path(root or ".") / data) if path.exists()), Path(data))
-    for name in ("interactions", "graph", "series", "texts"):
+    for name in ("interactions", "graph", "heterograph", "series", "texts"):
         if kinds[name].fits(data, path):
             return kinds[name]
     return kinds["images"]

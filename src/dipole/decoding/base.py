@@ -1,7 +1,7 @@
 """What every decoder is, and the baselines that transformers brings."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -22,6 +22,10 @@ class Decoder(ABC):
 
     card: ClassVar[Card]
     uses_context: ClassVar[bool] = False  # whether it reads each prompt with and without a context
+
+    def further_prompts(self, prompts: Sequence[str]) -> dict[str, list[str]]:
+        """Return other forms of the prompts that it reads beside them, by the name of the form; none by default."""
+        return {}
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:

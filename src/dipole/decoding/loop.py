@@ -106,6 +106,18 @@ class StreamDecoder(Decoder):
             check_prompt(prompt.ids, prompt.mask)
         check_window(model, prompts, call.new_tokens(prompts[0].ids.shape[1]))
 
+    def open_streams(self, model: nn.Module, prompts: Sequence[Prompt], call: "Call") -> Streams:
+        """Return what reads the prompts and every token after them."""
+        given = call.model_kwargs
+        return Streams(
+            model,
+            prompts,
+            given.get("past_key_values"),
+            options={key: given[key] for key in ("logits_to_keep",) if key in given},
+            with_positions="position_ids" in given,
+            keep_states=self.keeps_states,
+        )
+
     def decode(self, model: nn.Module, prompts: Sequence[Prompt], call: "Call") -> Any:
         """Run the loop.
 
@@ -115,15 +127,7 @@ class StreamDecoder(Decoder):
             call: what transformers has prepared.
         """
         self.check(model, prompts, call)
-        given = call.model_kwargs
-        streams = Streams(
-            model,
-            prompts,
-            given.get("past_key_values"),
-            options={key: given[key] for key in ("logits_to_keep",) if key in given},
-            with_positions="position_ids" in given,
-            keep_states=self.keeps_states,
-        )
+        streams = self.open_streams(model, prompts, call)
         config, ids = call.config, prompts[0].ids
         record = Record(config)
         unfinished = torch.ones(len(ids), dtype=torch.bool, device=ids.device)

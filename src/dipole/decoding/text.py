@@ -36,6 +36,7 @@ def complete(
     max_new_tokens: int = 64,
     batch_size: int = 8,
     seed: int | None = None,
+    stream: bool = False,
     **options: Any,
 ) -> list[Completion]:
     """Continue prompts.
@@ -52,6 +53,7 @@ def complete(
         max_new_tokens: the largest number of new tokens.
         batch_size: prompts in a batch; of no influence on a deterministic decoder but for rounding.
         seed: of sampling; batch i draws from seed + i.
+        stream: print the text of one prompt as it comes.
         **options: further arguments of `model.generate`. A text ends with the first of its `stop_strings`.
 
     Returns:
@@ -62,6 +64,12 @@ def complete(
             serve the model.
     """
     check_prompts(prompts, contexts, decoder, max_new_tokens, batch_size)
+    if stream:
+        from transformers import TextStreamer
+
+        if len(prompts) != 1:
+            raise InputError(f"{len(prompts)} prompts: the text of one is printed as it comes.")
+        options["streamer"] = TextStreamer(tokenizer, skip_special_tokens=True)
     whole = list(prompts) if contexts is None else [f"{c}\n{p}" for c, p in zip(contexts, prompts, strict=True)]
     stop_strings, criteria = _stop_strings(options), options.pop("stopping_criteria", None)
     found: list[Completion] = []
@@ -71,6 +79,9 @@ def complete(
         if decoder.uses_context:
             plain = encode(model, tokenizer, prompts[batch])
             arguments |= dict(zip(("plain_input_ids", "plain_attention_mask"), plain, strict=True))
+        for form, texts in decoder.further_prompts(whole[batch]).items():
+            further = encode(model, tokenizer, texts)
+            arguments |= dict(zip((f"{form}_input_ids", f"{form}_attention_mask"), further, strict=True))
         output = decoder.generate(
             model,
             **arguments,

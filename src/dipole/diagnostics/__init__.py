@@ -2,6 +2,7 @@
 
 from dipole.diagnostics.ajne import ajne_statistic
 from dipole.diagnostics.classes import tolerance
+from dipole.diagnostics.compactness import encoder_compactness
 from dipole.diagnostics.covariance import covariance_eigenvalues, effective_eigenvalues
 from dipole.diagnostics.geometry import Geometry, geometry
 from dipole.diagnostics.hypersphere import alignment, uniformity
@@ -52,6 +53,7 @@ __all__ = [
     "diversity",
     "effective_eigenvalues",
     "effective_rank",
+    "encoder_compactness",
     "false_negative_share",
     "geometry",
     "gradient_landscape",

@@ -24,11 +24,15 @@ from dipole.evaluation.embedding import embed_image_set, raw_pixels
 from dipole.evaluation.forecasting import Forecast, ridge_forecast
 from dipole.evaluation.knn import knn_accuracy, weighted_knn, weighted_knn_log_scores
 from dipole.evaluation.linear_probe import LinearProbeResult, linear_probe
+from dipole.evaluation.multiple_choice import multiple_choice_scores
 from dipole.evaluation.nodes import (
+    NodeScores,
     NodeSplit,
     cluster_agreement,
+    few_labels_split,
     link_scores,
     node_accuracy,
+    node_scores,
     random_node_split,
     sample_non_edges,
 )
@@ -54,6 +58,7 @@ __all__ = [
     "F1Max",
     "Forecast",
     "LinearProbeResult",
+    "NodeScores",
     "NodeSplit",
     "OnlineKNN",
     "OrderScores",
@@ -71,6 +76,7 @@ __all__ = [
     "evaluate_retrieval",
     "evaluate_sts",
     "f1_max",
+    "few_labels_split",
     "fuse_scores",
     "goal_curvature",
     "goal_order_scores",
@@ -80,7 +86,9 @@ __all__ = [
     "matching_accuracy",
     "mixed_scores",
     "multilinear_scores",
+    "multiple_choice_scores",
     "node_accuracy",
+    "node_scores",
     "pairwise_scores",
     "planning_ranks",
     "random_node_split",

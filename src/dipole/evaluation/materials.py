@@ -9,8 +9,9 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from dipole.data.graph import GraphSet
+from dipole.data.graph import GraphSet, HeteroSet
 from dipole.data.image_set import ImageSet
+from dipole.data.language.truthful import ChoiceQuestion
 from dipole.data.recommendation import SequenceSet
 from dipole.data.timeseries import SeriesData
 from dipole.evaluation.embedding import embed_image_set
@@ -118,6 +119,23 @@ class GraphMaterial(Material):
 
 
 @dataclass
+class HeteroMaterial(Material):
+    """A graph of several kinds of nodes; candidates have `nodes() -> (N, D)`, embeddings of all target nodes.
+
+    Args:
+        graph: with classes or without.
+    """
+
+    domain: ClassVar[str] = "heterograph"
+    graph: HeteroSet = field(kw_only=True)
+
+    @cached_property
+    def features(self) -> dict[str, Tensor]:
+        """Embeddings (N, D) of all target nodes, by candidate."""
+        return {name: one.nodes() for name, one in self.able("nodes").items()}
+
+
+@dataclass
 class SeriesMaterial(Material):
     """Time series; candidates have `forecast(task, horizons)` or `embed_series(series) -> (N, D)`.
 
@@ -157,6 +175,18 @@ class ModalityMaterial(Material):
     rows: int = field(kw_only=True)
     labels: list[str | None] | None = field(kw_only=True, default=None)
     templates: tuple[str, ...] = field(kw_only=True, default=("{}",))
+
+
+@dataclass
+class QuestionMaterial(Material):
+    """Questions with answers; candidates have `answer_log_probs(prompt, answers) -> (A,)`.
+
+    Args:
+        questions: with true and false answers.
+    """
+
+    domain: ClassVar[str] = "language"
+    questions: list[ChoiceQuestion] = field(kw_only=True)
 
 
 @dataclass

@@ -26,6 +26,14 @@ class NodeSplit(NamedTuple):
     test: Tensor
 
 
+class NodeScores(NamedTuple):
+    """Test scores of a classifier of nodes, 0 to 1."""
+
+    macro_f1: float
+    micro_f1: float
+    auc: float
+
+
 @public
 def random_node_split(
     labels: Int[Tensor, "n"],
@@ -122,6 +130,110 @@ def node_accuracy(
                 ]
                 best = max(best, (found[0], found[1]), key=lambda pair: pair[0])
     return best[1]
+
+
+@public
+def few_labels_split(labels: Int[Tensor, "n"], count: int, *, most: int = 1000, seed: int = 0) -> NodeSplit:
+    """Draw some labelled nodes of each class, and divide the others into validation and test, as HeCo does.
+
+    Args:
+        labels: (N,) negative where the class is unknown; such nodes are in no part.
+        count: training nodes of each class.
+        most: validation nodes, and as many test nodes; half of the rest each where there are fewer.
+        seed: of the draw.
+
+    Raises:
+        InputError: a class has too few nodes.
+
+    Example:
+        >>> [len(part) for part in few_labels_split(torch.arange(30) % 3, 2)]
+        [6, 12, 12]
+    """
+    check_at_least(count, 1, "count")
+    check_at_least(most, 1, "most")
+    known = torch.nonzero(labels >= 0).flatten()
+    order = known[torch.randperm(len(known), generator=torch.Generator().manual_seed(seed)).to(known.device)]
+    train = [order[labels[order] == value][:count] for value in labels[known].unique()]
+    if not train or min(map(len, train)) < count:
+        raise InputError(f"{count} nodes of each class were asked for, and a class has fewer: ask for fewer.")
+    chosen = torch.cat(train)
+    rest = order[~torch.isin(order, chosen)]
+    if len(rest) < 2:
+        raise InputError(f"{len(rest)} nodes are left to choose and to test a classifier: ask for fewer labels.")
+    half = min(most, len(rest) // 2)
+    return NodeSplit(chosen, rest[:half], rest[half : 2 * half])
+
+
+@public
+def node_scores(
+    embeddings: Float[Tensor, "n d"],
+    labels: Int[Tensor, "n"],
+    split: NodeSplit,
+    *,
+    steps: int = 200,
+    learning_rate: float = 0.03,
+    seed: int = 0,
+) -> NodeScores:
+    """Train logistic regression on frozen embeddings, and return test scores of the steps that validation chooses.
+
+    The protocol of HeCo (Wang et al., KDD 2021) and MEOW (Yu et al., SDM 2023): Adam without weight decay; each F1 of
+    the step with the best same F1 of the validation nodes, the area under the ROC curve, one class against the rest, of
+    the step with the best validation micro-F1. Embeddings are taken as they are.
+
+    Args:
+        embeddings: (N, D).
+        labels: (N,).
+        split: see `few_labels_split`.
+        steps: of the classifier.
+        learning_rate: of the classifier.
+        seed: of the first weights.
+
+    Raises:
+        InputError: a part of the split is empty or has one class alone, or an embedding is not finite.
+
+    Example:
+        >>> points, labels = torch.eye(2).repeat(15, 1), torch.arange(2).repeat(15)
+        >>> node_scores(points, labels, few_labels_split(labels, 3))
+        NodeScores(macro_f1=1.0, micro_f1=1.0, auc=1.0)
+    """
+    from sklearn.metrics import f1_score, roc_auc_score
+
+    check_at_least(steps, 1, "steps")
+    check_at_least(learning_rate, 0, "learning_rate")
+    parts = NodeSplit(*split)
+    if not bool(embeddings.isfinite().all()):
+        raise InputError("embeddings contain NaN or infinite values: look at the learning rate.")
+    classes = len(torch.unique(labels[parts.train]))
+    if min(map(len, parts)) == 0 or classes < 2 or len(torch.unique(labels[parts.test])) < classes:
+        raise InputError("a part of the split has no nodes, or no node of some class.")
+    known, targets = torch.unique(labels[torch.cat(list(parts))], return_inverse=True)
+    own, validation, test = targets.split([len(part) for part in parts])
+    x = [embeddings[part].float() for part in parts]
+    layer = torch.nn.Linear(embeddings.shape[1], len(known))
+    generator = torch.Generator().manual_seed(seed)
+    bound = (6 / (embeddings.shape[1] + len(known))) ** 0.5
+    torch.nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+    torch.nn.init.zeros_(layer.bias)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=learning_rate)
+    best: dict[str, tuple[float, float]] = {"macro": (-1.0, 0.0), "micro": (-1.0, 0.0)}
+    scores = torch.zeros(len(test), len(known))
+    with torch.enable_grad():
+        for _ in range(steps):
+            optimizer.zero_grad()
+            F.cross_entropy(layer(x[0]), own).backward()
+            optimizer.step()
+            with torch.no_grad():
+                found = [layer(part) for part in x[1:]]
+            for kind in best:
+                pairs = zip((validation, test), found, strict=True)
+                chosen, measured = (float(f1_score(t, z.argmax(dim=1), average=kind)) for t, z in pairs)
+                if chosen > best[kind][0]:
+                    best[kind] = chosen, measured
+                    if kind == "micro":
+                        scores = found[1].softmax(dim=1)
+    positive = scores[:, 1] if len(known) == 2 else scores
+    auc = float(roc_auc_score(test.numpy(), positive.double().numpy(), multi_class="ovr"))
+    return NodeScores(best["macro"][1], best["micro"][1], auc)
 
 
 @public

@@ -98,6 +98,13 @@ from dipole.losses.long_tail import (
     ldam_loss,
     ldam_margins,
 )
+from dipole.losses.meow import (
+    cluster_concentration,
+    cluster_contrast_loss,
+    cluster_negative_weights,
+    prototype_loss,
+    weighted_info_nce_loss,
+)
 from dipole.losses.mlcd import margin_logits, margin_softmax_loss, multilabel_cluster_loss
 from dipole.losses.modules import (
     ArbitraryPairLoss,
@@ -278,6 +285,9 @@ __all__ = [
     "class_prototypes",
     "clip_loss",
     "cloob_loss",
+    "cluster_concentration",
+    "cluster_contrast_loss",
+    "cluster_negative_weights",
     "continuous_weights",
     "contrast_direction",
     "contrastive_attraction",
@@ -367,6 +377,7 @@ __all__ = [
     "prediction_loss",
     "proto_triplet_loss",
     "prototype_logits",
+    "prototype_loss",
     "prototype_swap_loss",
     "pseudo_label_sampling_rate",
     "rank_group_probability",
@@ -409,4 +420,5 @@ __all__ = [
     "uniformity_loss",
     "vmf_negative_weights",
     "weighted_contrastive_loss",
+    "weighted_info_nce_loss",
 ]

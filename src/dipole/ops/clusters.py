@@ -23,6 +23,7 @@ def kmeans(
     iterations: int = 20,
     starts: int = 1,
     normalize: bool = True,
+    inner_product: bool = False,
 ) -> tuple[Float[Tensor, "k d"], Int64[Tensor, "n"]]:
     """Cluster rows by Euclidean distance, with FAISS; the same rows and seed give the same clusters.
 
@@ -33,6 +34,7 @@ def kmeans(
         iterations: of Lloyd's algorithm; every row is used in each.
         starts: first centres that are tried; the closest clusters are kept.
         normalize: scale rows to length 1 before.
+        inner_product: a row belongs to the centre with the largest product, not to the nearest; centres are means.
 
     Returns:
         The centres (K, D) and the nearest one of each row (N,).
@@ -54,18 +56,14 @@ def kmeans(
     check_at_least(starts, 1, "starts")
     rows = torch.nn.functional.normalize(features, dim=1) if normalize else features
     table = np.ascontiguousarray(rows.detach().float().cpu().numpy())
-    found = faiss.Kmeans(
-        table.shape[1],
-        min(clusters, len(table)),
-        niter=iterations,
-        nredo=starts,
-        seed=seed % 2**31,
-        min_points_per_centroid=1,
-        max_points_per_centroid=len(table),
-    )
-    found.train(table)
-    _, nearest = found.index.search(table, 1)
-    return torch.from_numpy(np.array(found.centroids)), torch.from_numpy(nearest[:, 0].astype(np.int64))
+    found = faiss.Clustering(table.shape[1], min(clusters, len(table)))
+    found.niter, found.nredo, found.seed = iterations, starts, seed % 2**31
+    found.min_points_per_centroid, found.max_points_per_centroid = 1, len(table)
+    index = (faiss.IndexFlatIP if inner_product else faiss.IndexFlatL2)(table.shape[1])
+    found.train(table, index)
+    centres = faiss.vector_float_to_array(found.centroids).reshape(-1, table.shape[1])
+    _, nearest = index.search(table, 1)
+    return torch.from_numpy(np.array(centres)), torch.from_numpy(nearest[:, 0].astype(np.int64))
 
 
 def exact_kmeans(

@@ -12,7 +12,9 @@ from dipole.evaluation.materials import TextMaterial
 from dipole.evaluation.protocol import Material, Protocol, measure_all
 from dipole.evaluation.protocols import get_protocol
 from dipole.evaluation.protocols import protocols as protocols_of
+from dipole.evaluation.protocols.multiple_choice import MultipleChoiceAnswers
 from dipole.files import write_json
+from dipole.runs.answers import question_material
 from dipole.runs.directory import Run
 from dipole.runs.domains import domain_of
 from dipole.runs.domains.text import MeasuredEncoder
@@ -37,7 +39,8 @@ def evaluate(
     `dipole.evaluation.baselines`.
 
     Args:
-        path: the run directory.
+        path: the run directory; for `"multiple-choice"` any language model that `load_language_model` opens, into whose
+            folder nothing is written.
         protocols: some of the domain's, such as `"knn"` of images or `"ranking"` of recommenders; those that the data
             allow, and those that they are made for, if it is None.
         options: of the one protocol that was chosen, such as `{"k": 20}`.
@@ -52,6 +55,10 @@ def evaluate(
     Raises:
         InputError: the run has no model, there is no such protocol, or the data cannot be evaluated against.
     """
+    if list(protocols or ()) == [MultipleChoiceAnswers.name]:
+        asked = MultipleChoiceAnswers(**(options or {}))
+        answers = question_material(path, asked, data=data, data_root=data_root)
+        return _measured({asked.name: asked}, answers)
     if is_foreign(path):
         return evaluate_folder(
             path, protocols=protocols, options=options, data=data, data_root=data_root, progress=progress

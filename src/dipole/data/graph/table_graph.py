@@ -32,20 +32,29 @@ def load_table_graph(edges: str | Path, nodes: str | Path | None = None, encodin
         InputError: a file cannot be read, names a node twice or not at all, or has an attribute that is no number.
     """
     edges = Path(edges)
-    table = read_table(edges, encoding).whole()
-    columns = list(table.columns)
-    if len(columns) < 2:
-        raise InputError(f"{edges} has the columns {', '.join(columns)}: expected two, source and target.")
-    ends = [_names(table, column) for column in _ends(columns)]
+    ends = read_ends(edges, encoding)
     if nodes is None:
-        names = _sorted({*ends[0], *ends[1]})
+        names = sorted_names({*ends[0], *ends[1]})
         return make_graph(edges.stem, _numbered(ends, names), num_nodes=len(names), ids=names)
     nodes = Path(nodes)
-    ids, x, y, classes = _nodes(nodes, encoding)
+    ids, x, y, classes = read_nodes(nodes, encoding)
     unknown = {*ends[0], *ends[1]} - set(ids)
     if unknown:
         raise InputError(f"{edges} names the node {min(unknown)!r}, which is not in {nodes}: add it there.")
     return make_graph(edges.stem, _numbered(ends, ids), num_nodes=len(ids), x=x, y=y, class_names=classes, ids=ids)
+
+
+def read_ends(path: Path, encoding: str) -> list[list[str]]:
+    """Return the names in the two columns of a table of edges that name nodes.
+
+    Raises:
+        InputError: the file cannot be read, or has fewer than two columns or an empty place in one of them.
+    """
+    table = read_table(path, encoding).whole()
+    columns = list(table.columns)
+    if len(columns) < 2:
+        raise InputError(f"{path} has the columns {', '.join(columns)}: expected two, source and target.")
+    return [_names(table, column) for column in _ends(columns)]
 
 
 def _ends(columns: list[str]) -> list[str]:
@@ -55,8 +64,12 @@ def _ends(columns: list[str]) -> list[str]:
     return named or columns[:2]
 
 
-def _nodes(path: Path, encoding: str) -> tuple[list[str], Tensor | None, Tensor | None, list[str]]:
-    """Names, attributes, classes and their names."""
+def read_nodes(path: Path, encoding: str) -> tuple[list[str], Tensor | None, Tensor | None, list[str]]:
+    """Return of a table of nodes their names, attributes, classes and the names of these.
+
+    Raises:
+        InputError: the file cannot be read, names a node twice or not at all, or has an attribute that is no number.
+    """
     table = read_table(path, encoding).whole()
     key = "id" if "id" in table.columns else next(iter(table.columns))
     ids = _names(table, key)
@@ -79,7 +92,7 @@ def _nodes(path: Path, encoding: str) -> tuple[list[str], Tensor | None, Tensor 
     if "label" not in table.columns:
         return ids, x, None, []
     labels = table.ids("label")
-    classes = _sorted({label for label in labels if label is not None})
+    classes = sorted_names({label for label in labels if label is not None})
     number = {name: index for index, name in enumerate(classes)}
     return ids, x, torch.tensor([-1 if label is None else number[label] for label in labels]), classes
 
@@ -98,7 +111,12 @@ def _numbered(ends: list[list[str]], names: list[str]) -> Tensor:
     return torch.tensor([[place[name] for name in end] for end in ends], dtype=torch.long)
 
 
-def _sorted(names: set[str]) -> list[str]:
-    """Numbers in their own order, other names alphabetically."""
+def sorted_names(names: set[str]) -> list[str]:
+    """Return numbers in their own order, other names alphabetically.
+
+    Example:
+        >>> sorted_names({"10", "9"}), sorted_names({"b", "a"})
+        (['9', '10'], ['a', 'b'])
+    """
     numbers = all(name.isascii() and name.isdigit() for name in names)
     return sorted(names, key=lambda name: (int(name), name)) if numbers else sorted(names)

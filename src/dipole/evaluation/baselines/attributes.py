@@ -2,9 +2,11 @@
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from dipole.evaluation.materials import GraphMaterial
+from dipole.data.graph import GraphSet
+from dipole.evaluation.materials import GraphMaterial, HeteroMaterial
 from dipole.evaluation.protocol import Baseline
 
 
@@ -12,9 +14,13 @@ class Attributes(Baseline):
     """The attributes themselves as embeddings of nodes."""
 
     name: ClassVar[str] = "attributes"
-    domains = ("graph",)
-    material: GraphMaterial
+    domains = ("graph", "heterograph")
+    material: GraphMaterial | HeteroMaterial
 
     def nodes(self) -> Tensor:
         """Return the attributes (N, F)."""
-        return self.material.graph.graph.x
+        graph = self.material.graph
+        if isinstance(graph, GraphSet):
+            return graph.graph.x
+        own = graph.attributes.get(graph.target)
+        return torch.eye(len(graph)) if own is None else own

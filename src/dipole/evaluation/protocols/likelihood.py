@@ -1,6 +1,6 @@
 """Likelihoods of judged responses."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -44,5 +44,7 @@ class Likelihood(Protocol):
         for name, one in found.items():
             parts = dict(zip(KINDS, (one.plain[blamed], one.plain[~blamed], one.satisfactory), strict=True))
             rows[name] = {kind: float(part.mean()) for kind, part in parts.items() if len(part)}
-        criticised = float(blamed.double().mean())
-        return Measured(rows, {"unit": "mean log likelihood of a token", "criticised": criticised})
+        settings: dict[str, Any] = {"unit": "mean log likelihood of a token"}
+        if len(blamed):
+            settings["criticised"] = float(blamed.double().mean())
+        return Measured(rows, settings)

@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dipole.card import Card
+from dipole.diagnostics.compactness import two_layers
 from dipole.errors import InputError
 from dipole.losses.node_compactness import Bound, message_passing_bounds, node_compactness, pot_loss
 from dipole.methods.base import Method
 from dipole.methods.graph.embedding import NodeEmbedding
 from dipole.methods.wrapping import Wrapping
-from dipole.nn.graph import GraphEncoder
 from dipole.ops.checks import check_at_least
 from dipole.views.graph import GraphViews
 
@@ -72,10 +72,7 @@ class POT(Wrapping):
             raise InputError(f"kappa is {kappa}: expected a weight from 0 to 1.")
         if nodes is not None:
             check_at_least(nodes, 2, "nodes")
-        encoder = base.encoder
-        two_layers = isinstance(encoder, GraphEncoder) and encoder.kind == "gcn" and len(encoder.layers) == 2
-        if not two_layers or not isinstance(encoder.activation, nn.ReLU | nn.PReLU):
-            raise InputError("pot bounds a GCN of two layers with ReLU or PReLU: choose such an encoder for its base.")
+        two_layers(base.encoder)
         self.kappa, self.nodes, self.bound = kappa, nodes, bound
         self._views: GraphViews | None = None
 
@@ -88,12 +85,6 @@ class POT(Wrapping):
         """Return the views of the base, and remember how probable it is that an edge falls."""
         self._views = self.base.build_views(**{**self.view_changes(type(self.base)), **options})
         return self._views
-
-    @property
-    def negative_slope(self) -> float:
-        """α of the activation; of PReLU's slopes those that keep the lines apart."""
-        activation = self.base.encoder.activation
-        return float(activation.weight.detach().clamp(0, 0.99)) if isinstance(activation, nn.PReLU) else 0.0
 
     def loss_terms(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the loss, the base's, POT's, and the mean compactness."""
@@ -120,8 +111,7 @@ class POT(Wrapping):
         chosen = None
         if self.nodes is not None and self.nodes < len(x):
             chosen = torch.randperm(len(x))[: self.nodes].to(x.device)
-        first, second = self.base.encoder.layers
-        weights = (first.lin.weight.T, first.bias, second.lin.weight.T, second.bias)
+        weights, slope = two_layers(self.base.encoder)
         found = []
         for view, keep in enumerate(self._views.keep):
             falls = torch.as_tensor(1 - keep, dtype=torch.float64, device=x.device).expand(edges.shape[1])
@@ -135,7 +125,7 @@ class POT(Wrapping):
                     message_passing_bounds(edges, len(x), expected_drops=expected),
                     batch["views"][view][1],
                     chosen,
-                    negative_slope=self.negative_slope,
+                    negative_slope=slope,
                     bound=self.bound,
                 )
             )
