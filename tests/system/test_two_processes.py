@@ -58,3 +58,11 @@ def test_stages_and_shared_classes_in_two_processes(flags: list[str], tmp_path: 
     assert result.returncode == 0, result.stderr[-3000:]
     with torch.inference_mode():
         assert load(tmp_path / "run").embed(torch.rand(2, 3, 16, 16)).isfinite().all()
+
+
+@pytest.mark.slow
+def test_losses_between_sounds_and_texts_equal_one_process() -> None:
+    script = Path(__file__).with_name("two_processes_audio.py")
+    result = run("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "audio losses agree" in result.stdout
