@@ -134,6 +134,8 @@ class ModalEncoder:
         self.method, self.rows, self.progress = method, rows, progress
         kinds = {name: facts["kind"] for name, facts in method.modalities.items()}
         self.text = next((name for name, kind in kinds.items() if kind == "text"), None)
+        if hasattr(method, "continual"):
+            self.continual: Callable[[], Any] = method.continual
 
     @cached_property
     def items(self) -> dict[str, Items]:

@@ -185,6 +185,12 @@ class ModalityEmbedding(Method):
         return self.logit_scale.temperature
 
     @property
+    def refreshed_modality(self) -> str:
+        """The modality whose embeddings `refresh` sees: the first of images, or else the first of all."""
+        kinds = {name: facts["kind"] for name, facts in self.modalities.items()}
+        return next((name for name, kind in kinds.items() if kind == "image"), next(iter(kinds)))
+
+    @property
     def tokenizers(self) -> dict[str, Any]:
         """Tokenizers of the text modalities, by name."""
         return {
