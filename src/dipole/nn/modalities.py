@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dipole.errors import InputError
 from dipole.nn.clip_towers import is_clip, open_clip_tower
 from dipole.nn.encoders import build_encoder
-from dipole.nn.sound import SoundEncoder
+from dipole.nn.sound import SoundEncoder, SoundGRU
 from dipole.nn.text import TextEncoder, build_text_encoder
 from dipole.nn.trained import open_trained_encoder
 
@@ -147,7 +147,7 @@ def build_modality_encoder(
             of images: see `build_encoder`, or the folder of a run of dipole on images, whose encoder is taken;
             of texts: `"transformer"` or `"transformer-WIDTH-LAYERS"`, `"bag"` or `"bag-WIDTH"`, whose tokenizer is
             learned from the texts; or what `build_text_encoder` takes;
-            of sounds: `"convnet"` or `"convnet-WIDTH"` on log-mel spectrograms;
+            of sounds: `"convnet"` or `"convnet-WIDTH"`, `"gru"` or `"gru-WIDTH"`, on log-mel spectrograms;
             of vectors: `"mlp"` or `"mlp-WIDTH"`, or `"identity"`;
             of categories: `"embedding"` or `"embedding-WIDTH"`.
         facts: what is known of the modality, `kind` first of all, see `ModalitySet.facts`.
@@ -181,6 +181,8 @@ def build_modality_encoder(
         return TokenEncoder(facts["vocabulary"], width=width or 128, layers=layers, max_length=max_length)
     if (kind, name) == ("sound", "convnet"):
         return SoundEncoder(facts["rate"], width=width or 32)
+    if (kind, name) == ("sound", "gru"):
+        return SoundGRU(facts["rate"], width=width or 64)
     if (kind, name) == ("category", "embedding"):
         return CategoryEncoder(max(1, len(facts["names"])), width or 256)
     if kind == "vector" and name in ("mlp", "identity"):
@@ -199,7 +201,7 @@ def learns_tokenizer(encoder: str | nn.Module) -> bool:
 
 
 _NAMES = {
-    "sound": "'convnet' or 'convnet-WIDTH'",
+    "sound": "'convnet', 'convnet-WIDTH', 'gru', 'gru-WIDTH', or the folder of a CLAP",
     "category": "'embedding' or 'embedding-WIDTH'",
     "vector": "'mlp', 'mlp-WIDTH' or 'identity'",
 }

@@ -13,6 +13,7 @@ class SoundText(ModalityEmbedding):
     settings name others.
 
     Args:
+        sound_encoder: see `build_modality_encoder`; a recurrent one tells what came first.
         temperature: τ at the start.
         **options: arguments of `ModalityEmbedding` and `Method`.
 
@@ -22,8 +23,8 @@ class SoundText(ModalityEmbedding):
 
     inherits_towers: ClassVar[bool] = True
 
-    def __init__(self, *, temperature: float = 0.07, **options: Any) -> None:
-        super().__init__(temperature=temperature, **options)
+    def __init__(self, *, sound_encoder: str = "gru", temperature: float = 0.07, **options: Any) -> None:
+        super().__init__(sound_encoder=sound_encoder, temperature=temperature, **options)
         self.sound, self.text = sound_and_text(self.modalities)
 
     @property

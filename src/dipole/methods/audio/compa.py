@@ -59,6 +59,7 @@ class CompA(SoundText):
             "Encoders are named in the settings and small by default; a CLAP of transformers can be opened from disk.",
         ),
     )
+    composes = True
     views_class = ComposedViews
 
     def __init__(self, *, temperature: float = 0.07, **options: Any) -> None:

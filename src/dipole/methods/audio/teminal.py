@@ -64,6 +64,7 @@ class TeminAL(SoundText):
             "Pairs of captions that repeat within a batch are left out.",
         ),
     )
+    composes = True
     views_class = ArrangedViews
 
     def __init__(

@@ -150,7 +150,7 @@ class ArrangedViews(SoundTextViews):
             pair = frozenset((captions[first], captions[second]))
             kept.append(pair not in seen)
             seen.add(pair)
-            parts = [self._part(sounds[place], generator) for place in (first, second)]
+            parts = [self.part(sounds[place], generator) for place in (first, second)]
             made.append(self._arranged(*parts, sounds[first], generator))
             names = captions[first], captions[second]
             texts.append([names[0], _one(BOTH, generator).format(x=names[0], y=names[1])])
@@ -170,8 +170,8 @@ class ArrangedViews(SoundTextViews):
         inverted = _one(ORDER, generator).format(x=y, y=x)
         return [forward, inverted, _one(WHILE, generator).format(x=x, y=y)][: BLOCKS[self.arrangements]]
 
-    def _part(self, sound: Tensor, generator: torch.Generator) -> Tensor:
-        """A random part of a sound, half as long as a whole one or less, at the common level."""
+    def part(self, sound: Tensor, generator: torch.Generator) -> Tensor:
+        """Return a random part of a sound, half as long as a whole one or less, at the common level."""
         half = max(2, self.samples // 2)
         shortest = SHORTEST_SHARE + (1 - SHORTEST_SHARE) * float(torch.rand((), generator=generator))
         length = min(len(sound), max(2, int(half * shortest)))
