@@ -5,15 +5,15 @@ learning rate from the same grid. Judged: Winoground's group score (margin 5 poi
 """
 
 from dipole.claims.base import Arm, Claim, Comparison
-from dipole.claims.sounds import TOWERS, InstrumentPairs
+from dipole.claims.sounds import TOWERS, SpokenPairs
 
-RATES = (1e-3, 3e-3)
+RATES = (1e-3, 2e-3)
 
 
 def _arm(name: str, negatives: int) -> Arm:
     """Post-training with some false texts."""
     views = {"pattern": "order", "most_negatives": negatives}
-    return Arm(name, "compa", InstrumentPairs(), 6, 32, RATES, dict(TOWERS), views)
+    return Arm(name, "compa", SpokenPairs(), 2, 32, RATES, dict(TOWERS), views)
 
 
 CLAIM = Claim(
@@ -30,9 +30,10 @@ CLAIM = Claim(
         Comparison("audio, hard negative − plain", "hard negative", "plain CLAP", "audio", margin=0.05),
         Comparison("text, hard negative − plain", "hard negative", "plain CLAP", "text", judged=False),
     ),
-    seeds=(0, 1, 2, 3),
+    seeds=(0, 1, 2),
     notes=(
-        "24 steps of 32 pairs each. The second stage alone; the modular stage is not tested here.",
-        "Ten instruments, all pairs of which may be drawn in training; the recordings of the test are others.",
+        "62 steps of 32 pairs each. The second stage alone; the modular stage is not tested here.",
+        "Ten spoken digits, all pairs of which may be drawn in training; the recordings of the test are others.",
+        "Recordings of ten instruments were tried first: no arm rose above chance there, so that nothing was compared.",
     ),
 )

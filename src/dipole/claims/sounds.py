@@ -1,20 +1,15 @@
-"""Experiments with recorded sounds: instruments two at a time, spoken digits task by task."""
+"""Experiments with recorded speech: digits two at a time, and task by task."""
 
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
-import numpy as np
 import torch
 
 from dipole.claims.base import Arm, Claim, Data, Metrics
 from dipole.claims.training import run_config
-from dipole.data.finding import existing_root
 from dipole.data.multimodal import ModalitySet, load_modalities
-from dipole.data.multimodal.columns import SoundArray, Texts
-from dipole.data.npz_files import read_npz
-from dipole.errors import InputError
 from dipole.evaluation import continual_scores
 from dipole.evaluation.protocols.temporal import temporal_scores
 from dipole.methods.audio.base import SoundText
@@ -23,51 +18,31 @@ from dipole.runs import RunConfig, load, train
 from dipole.runs.stages import PREVIOUS, staged
 from dipole.runs.temporal_items import temporal_items
 
-PLACE = "instruments/instruments_16k_3s.npz"
-CLIPS = (15, 5, 10)  # of each instrument: to train on, to choose learning rates by, to judge by
-SECONDS = 1.0
 BASE_EPOCHS = 20
 PAIRS = 300
 Parts = tuple[ModalitySet, ModalitySet, ModalitySet]
 
 
 @dataclass(frozen=True)
-class InstrumentPairs(Data):
-    """Recordings of ten instruments, of which a model first learns which ones sound, and not in which order.
+class SpokenPairs(Data):
+    """Recorded digits, of which a model first learns which ones are spoken, and not in which order.
 
-    Every arm goes on from the same model of its seed: TeminAL's first phase, single sounds and pairs "x and y".
+    Every arm goes on from the same model of its seed: TeminAL's first phase, single digits and pairs "x and y".
 
     Args:
         name: of the data.
+        each: recordings of a digit to train on.
     """
 
-    name: str = "instruments"
+    name: str = "digit-trios"
+    each: int = 100
 
     tuning_metric: ClassVar[str] = "group"
-    tuning: ClassVar[str] = "learning rate by Winoground's group score on a fourth of the training recordings, held out"
+    tuning: ClassVar[str] = "learning rate by Winoground's group score on other recordings of the training split"
 
     def load(self, data_root: str | Path | None = None) -> dict[str, Any]:
-        """Return the recordings, in three parts, and the models from which arms start."""
-        root = existing_root(data_root)
-        if root is None or not (root / PLACE).is_file():
-            raise InputError(f"the instruments are read from files: give --data-root, the folder that holds {PLACE}.")
-        arrays = read_npz(root / PLACE)
-        names = [str(label).replace("_", " ").lower() for label in arrays["label"]]
-        rate = int(arrays["sample_rate"])
-        parts = []
-        first = 0
-        for count in CLIPS:
-            rows = np.array(
-                [row for name in sorted(set(names)) for row in _of(names, name)[first : first + count]], dtype=np.int64
-            )
-            labels = [names[row] for row in rows]
-            columns = {
-                "sound": SoundArray(arrays["audio"], arrays["offsets"], rows, rate, round(SECONDS * rate)),
-                "caption": Texts([[label] for label in labels]),
-            }
-            parts.append(ModalitySet(self.name, columns, [str(row) for row in rows], labels))
-            first += count
-        return {"parts": tuple(parts), "folder": tempfile.TemporaryDirectory()}
+        """Return the recordings, in three parts, and where the models lie from which arms start."""
+        return {"parts": spoken_digits(self.name, self.each, data_root), "folder": tempfile.TemporaryDirectory()}
 
     def size(self, loaded: dict[str, Any]) -> int:
         """Number of training recordings."""
@@ -130,19 +105,7 @@ class DigitTasks(Data):
 
     def load(self, data_root: str | Path | None = None) -> Parts:
         """Return recordings to train on, to tune by and to judge by."""
-        rows, test = load_modalities(self.name, data_root)
-        assert test is not None
-        two = [
-            ModalitySet(part.name, {key: part.columns[key] for key in ("sound", "word")}, labels=part.labels)
-            for part in (rows, test)
-        ]
-        labels = [str(label) for label in two[0].labels or ()]
-        generator = torch.Generator().manual_seed(0)
-        shuffled = {name: torch.tensor(_of(labels, name)) for name in sorted(set(labels))}
-        shuffled = {name: own[torch.randperm(len(own), generator=generator)] for name, own in shuffled.items()}
-        kept = torch.cat([own[: self.each] for own in shuffled.values()])
-        held_out = torch.cat([own[self.each : self.each + 20] for own in shuffled.values()])
-        return two[0].select(kept), two[0].select(held_out), two[1]
+        return spoken_digits(self.name, self.each, data_root)
 
     def size(self, loaded: Parts) -> int:
         """Number of training recordings."""
@@ -167,3 +130,26 @@ class DigitTasks(Data):
             "last accuracy": scores.last,
             "forgetting": scores.forgetting,
         }
+
+
+def spoken_digits(name: str, each: int, data_root: str | Path | None) -> Parts:
+    """Return spoken digits to train on, as many of each, to tune by, and to judge by: the official test recordings.
+
+    Args:
+        name: of the data.
+        each: recordings of a digit to train on.
+        data_root: folder of named data sets.
+    """
+    rows, test = load_modalities(name, data_root)
+    assert test is not None
+    two = [
+        ModalitySet(part.name, {key: part.columns[key] for key in ("sound", "word")}, labels=part.labels)
+        for part in (rows, test)
+    ]
+    labels = [str(label) for label in two[0].labels or ()]
+    generator = torch.Generator().manual_seed(0)
+    shuffled = {name: torch.tensor(_of(labels, name)) for name in sorted(set(labels))}
+    shuffled = {name: own[torch.randperm(len(own), generator=generator)] for name, own in shuffled.items()}
+    kept = torch.cat([own[:each] for own in shuffled.values()])
+    held_out = torch.cat([own[each : each + 20] for own in shuffled.values()])
+    return two[0].select(kept), two[0].select(held_out), two[1]

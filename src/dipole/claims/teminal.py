@@ -1,19 +1,19 @@
 """TeminAL: inverted pairs teach order, overlaid ones teach "while".
 
 Every arm goes on from the same order-blind model for as many steps, on pairs of the same recordings; its learning rate
-is chosen from the same grid. Judged: order after inversion (margin 5 points), relation after overlay (5 points), and that
-single sounds are still recognised (down to 5 points less).
+is chosen from the same grid. Judged: order after inversion (margin 5 points), relation after overlay (5 points), and
+that single sounds are still recognised (down to 5 points less).
 """
 
 from dipole.claims.base import Arm, Claim, Comparison
-from dipole.claims.sounds import TOWERS, InstrumentPairs
+from dipole.claims.sounds import TOWERS, SpokenPairs
 
-RATES = (1e-3, 3e-3)
+RATES = (1e-3, 2e-3)
 
 
 def _arm(name: str, arrangements: str) -> Arm:
     """Post-training with some arrangements."""
-    return Arm(name, "teminal", InstrumentPairs(), 6, 32, RATES, {"arrangements": arrangements, **TOWERS})
+    return Arm(name, "teminal", SpokenPairs(), 2, 32, RATES, {"arrangements": arrangements, **TOWERS})
 
 
 CLAIM = Claim(
@@ -43,10 +43,11 @@ CLAIM = Claim(
             margin=0.05,
         ),
     ),
-    seeds=(0, 1, 2, 3),
+    seeds=(0, 1, 2),
     notes=(
-        "24 steps of 32 pairs each; the plain run hears a half or a third of the composed sounds of the others.",
-        "Ten instruments, all pairs of which may be drawn in training; the recordings of the test are others.",
+        "62 steps of 32 pairs each; the plain run hears a half or a third of the composed sounds of the others.",
+        "Ten spoken digits, all pairs of which may be drawn in training; the recordings of the test are others.",
+        "Recordings of ten instruments were tried first: no arm rose above chance there, so that nothing was compared.",
         "The model before has heard single sounds and pairs called 'x and y', in any order.",
     ),
 )

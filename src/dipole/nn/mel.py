@@ -75,13 +75,17 @@ class MelSpectrogram(nn.Module):
         self.register_buffer("filters", filters, persistent=False)
 
     @classmethod
-    def clap(cls, fusion: bool = False, bands: int = 64) -> "MelSpectrogram":
+    def clap(
+        cls, fusion: bool = False, bands: int = 64, lowest: float = 50, highest: float = 14000
+    ) -> "MelSpectrogram":
         """Return CLAP's for HTSAT: 48 kHz, frames of 1024 every 480, 50 to 14 000 Hz.
 
         Args:
             fusion: of checkpoints with feature fusion: HTK scale, filters of the same height; of the others Slaney
                 scale and area.
             bands: 64 in all published checkpoints.
+            lowest: 50 Hz in all of them.
+            highest: 14 kHz in all of them.
         """
         scale: Scale = "htk" if fusion else "slaney"
         return cls(48000, size=1024, hop=480, bands=bands, lowest=50, highest=14000, scale=scale, equal_area=not fusion)

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from dipole.errors import InputError
+from dipole.nn.clap_towers import is_clap, open_clap_tower
 from dipole.nn.clip_towers import is_clip, open_clip_tower
 from dipole.nn.encoders import build_encoder
 from dipole.nn.sound import SoundEncoder, SoundGRU
@@ -144,6 +145,7 @@ def build_modality_encoder(
     Args:
         encoder: a module with the attribute `width`, F; or a name:
             of images and texts: the folder of a CLIP of transformers or open_clip, whose tower is taken;
+            of sounds and texts: the folder of a CLAP of transformers, likewise;
             of images: see `build_encoder`, or the folder of a run of dipole on images, whose encoder is taken;
             of texts: `"transformer"` or `"transformer-WIDTH-LAYERS"`, `"bag"` or `"bag-WIDTH"`, whose tokenizer is
             learned from the texts; or what `build_text_encoder` takes;
@@ -168,6 +170,8 @@ def build_modality_encoder(
     kind = facts["kind"]
     if kind in ("image", "text") and is_clip(encoder):
         return open_clip_tower(encoder, kind)
+    if kind in ("sound", "text") and is_clap(encoder):
+        return open_clap_tower(encoder, kind, facts.get("rate"))
     if kind == "image":
         if Path(encoder).is_dir():
             return open_trained_encoder(encoder)

@@ -11,6 +11,7 @@ from dipole.methods.base import Method
 from dipole.methods.multimodal.base import AnyModal, ModalityEmbedding
 from dipole.methods.registry import get_method
 from dipole.methods.wrapping import Wrapping, base_of, unwrapped
+from dipole.nn.clap_towers import save_sound_tower
 from dipole.nn.clip_towers import OPEN_CLIP, ImageTower, TextTower, save_clip, save_clip_tower
 from dipole.nn.modalities import PretrainedText, TokenEncoder
 from dipole.nn.text.encoder import open_tokenizer, quiet
@@ -40,6 +41,7 @@ def save_modality_model(
     for modality in method.modalities:
         place, encoder = tower_folder(folder, modality), method.encoders[modality]
         save_clip_tower(encoder, place)
+        save_sound_tower(encoder, place)
         tokenizer: Any = method.tokenizers.get(modality)
         with quiet():
             if hasattr(tokenizer, "save_pretrained"):
