@@ -83,3 +83,11 @@ def test_two_processes_with_workers_go_on_within_an_epoch(sign: signal.Signals, 
     assert resumed.returncode == 0
     for name in ("model/model.safetensors", "metrics.csv"):
         assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_losses_between_sounds_and_texts_equal_one_process() -> None:
+    script = Path(__file__).with_name("two_processes_audio.py")
+    result = run("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "audio losses agree" in result.stdout

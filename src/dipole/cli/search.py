@@ -18,9 +18,9 @@ def run(arguments: Sequence[str]) -> None:
 
     if arguments and search_index.is_index(arguments[0]):
         return search_index.run(arguments)
-    parser_ = parser("search", "Find the texts of a corpus that are nearest to each query, with the encoder of a run.")
-    parser_.add_argument("run", type=str, help="run directory or model folder of a text method")
-    parser_.add_argument("corpus", type=str, help="file of texts, or the name of a set")
+    parser_ = parser("search", "Find the texts, sounds or images nearest to each query, with the encoder of a run.")
+    parser_.add_argument("run", type=str, help="run or model folder of a method of texts, or of several modalities")
+    parser_.add_argument("corpus", type=str, help="file of texts, table of sounds or images, or the name of a set")
     parser_.add_argument("query", type=str, nargs="*", help="one or more texts")
     parser_.add_argument("--queries", type=str | None, default=None, help="file of queries, in place of texts here")
     parser_.add_argument("--hybrid", type=bool, default=False, help="put embeddings and BM25 together by their ranks")

@@ -57,6 +57,33 @@ class Shuffled(Order):
         return torch.randperm(self.size, generator=generator)
 
 
+class Subset(Order):
+    """Some samples, each once, in any order.
+
+    Args:
+        rows: which; a sample that is named twice is drawn twice.
+
+    Raises:
+        InputError: there is none.
+
+    Example:
+        >>> sorted(Subset(torch.tensor([5, 2])).draw(torch.Generator().manual_seed(0)).tolist())
+        [2, 5]
+    """
+
+    def __init__(self, rows: Int64[Tensor, "n"]) -> None:
+        if not len(rows):
+            raise InputError("no sample was chosen to train on.")
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def draw(self, generator: torch.Generator) -> Int64[Tensor, "n"]:
+        """Return a permutation of the rows."""
+        return self.rows[torch.randperm(len(self.rows), generator=generator)]
+
+
 class OneLabel(Order):
     """Batches whose samples share a label; batches of all labels in any order.
 

@@ -2,6 +2,7 @@
 
 from dipole.evaluation.bm25 import bm25_run
 from dipole.evaluation.comparison import Evaluation, evaluate_embeddings
+from dipole.evaluation.continual import ContinualScores, continual_scores
 from dipole.evaluation.cross_modal import recall_at, related, retrieval_ranks
 from dipole.evaluation.detection import (
     Detections,
@@ -41,6 +42,8 @@ from dipole.evaluation.pair_classification import F1Max, f1_max, roc_auc, simila
 from dipole.evaluation.retrieval import RetrievalScores, dense_search, evaluate_retrieval, retrieval_metrics
 from dipole.evaluation.sts import Correlation, STSScores, evaluate_sts, sts_scores
 from dipole.evaluation.svm import SVMResult, svm_classification
+from dipole.evaluation.temporal import both_sounds_accuracy, relation_accuracy, single_sound_accuracy
+from dipole.evaluation.winoground import WinogroundScores, winoground_correct, winoground_scores
 from dipole.evaluation.zero_shot import (
     class_embeddings,
     matching_accuracy,
@@ -52,6 +55,7 @@ from dipole.evaluation.zero_shot import (
 )
 
 __all__ = [
+    "ContinualScores",
     "Correlation",
     "Detections",
     "Evaluation",
@@ -66,9 +70,12 @@ __all__ = [
     "RetrievalScores",
     "STSScores",
     "SVMResult",
+    "WinogroundScores",
     "bm25_run",
+    "both_sounds_accuracy",
     "class_embeddings",
     "cluster_agreement",
+    "continual_scores",
     "dense_search",
     "embed_image_set",
     "ensemble_probabilities",
@@ -97,6 +104,7 @@ __all__ = [
     "recall_at",
     "region_text_logits",
     "related",
+    "relation_accuracy",
     "reply_scores",
     "retrieval_metrics",
     "retrieval_ranks",
@@ -106,10 +114,13 @@ __all__ = [
     "select_detections",
     "sequence_scores",
     "similarity_ratio",
+    "single_sound_accuracy",
     "sts_scores",
     "svm_classification",
     "top_k_accuracy",
     "weighted_knn",
     "weighted_knn_log_scores",
+    "winoground_correct",
+    "winoground_scores",
     "zero_shot_scores",
 ]

@@ -59,6 +59,7 @@ from dipole.losses.co_citation import (
     mnr_plus_loss,
     similarity_targets,
 )
+from dipole.losses.coconut import coconut_loss, sup_con_distillation_loss, supervised_multimodal_loss
 from dipole.losses.curved import curved_loss, margin_contrastive_loss
 from dipole.losses.cut import cut_loss, inappropriate_tokens
 from dipole.losses.cwcl import continuous_weights, cwcl_loss, weighted_contrastive_loss
@@ -106,6 +107,7 @@ from dipole.losses.meow import (
     weighted_info_nce_loss,
 )
 from dipole.losses.mlcd import margin_logits, margin_softmax_loss, multilabel_cluster_loss
+from dipole.losses.modular_clap import hard_negative_clap_loss, modular_clap_loss
 from dipole.losses.modules import (
     ArbitraryPairLoss,
     CACRLoss,
@@ -209,6 +211,7 @@ from dipole.losses.symile import (
     symile_loss,
 )
 from dipole.losses.team_up import node_contrast, team_up_gamma, team_up_loss
+from dipole.losses.tnce import tnce_loss
 from dipole.losses.tuples import tuple_info_nce_loss
 from dipole.losses.vision_language import (
     cross_modal_barlow_loss,
@@ -288,6 +291,7 @@ __all__ = [
     "cluster_concentration",
     "cluster_contrast_loss",
     "cluster_negative_weights",
+    "coconut_loss",
     "continuous_weights",
     "contrast_direction",
     "contrastive_attraction",
@@ -323,6 +327,7 @@ __all__ = [
     "groco_loss",
     "group_ordering_loss",
     "hard_contrastive_loss",
+    "hard_negative_clap_loss",
     "hard_negatives_info_nce_loss",
     "hardest_negatives",
     "hydra_moco_loss",
@@ -351,6 +356,7 @@ __all__ = [
     "mix_negatives",
     "mix_positive_index",
     "mnr_plus_loss",
+    "modular_clap_loss",
     "momentum_query_weights",
     "multi_kernel_mmd",
     "multi_positive_info_nce_loss",
@@ -404,8 +410,10 @@ __all__ = [
     "subclass_contrastive_loss",
     "subclass_contrastive_queue_loss",
     "subclass_log_probabilities",
+    "sup_con_distillation_loss",
     "sup_con_loss",
     "supervised_alignment_loss",
+    "supervised_multimodal_loss",
     "supremix_loss",
     "swalip_loss",
     "swapped_targets",
@@ -414,6 +422,7 @@ __all__ = [
     "team_up_loss",
     "temperature_regulariser",
     "temporal_consistency",
+    "tnce_loss",
     "token_contrastive_loss",
     "transform_features",
     "tuple_info_nce_loss",

@@ -9,9 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from dipole.errors import InputError
+from dipole.nn.clap_towers import is_clap, open_clap_tower
 from dipole.nn.clip_towers import is_clip, open_clip_tower
 from dipole.nn.encoders import build_encoder
-from dipole.nn.sound import SoundEncoder
+from dipole.nn.sound import SoundEncoder, SoundGRU
 from dipole.nn.text import TextEncoder, build_text_encoder
 from dipole.nn.trained import open_trained_encoder
 
@@ -144,10 +145,11 @@ def build_modality_encoder(
     Args:
         encoder: a module with the attribute `width`, F; or a name:
             of images and texts: the folder of a CLIP of transformers or open_clip, whose tower is taken;
+            of sounds and texts: the folder of a CLAP of transformers, likewise;
             of images: see `build_encoder`, or the folder of a run of dipole on images, whose encoder is taken;
             of texts: `"transformer"` or `"transformer-WIDTH-LAYERS"`, `"bag"` or `"bag-WIDTH"`, whose tokenizer is
             learned from the texts; or what `build_text_encoder` takes;
-            of sounds: `"convnet"` or `"convnet-WIDTH"` on log-mel spectrograms;
+            of sounds: `"convnet"` or `"convnet-WIDTH"`, `"gru"` or `"gru-WIDTH"`, on log-mel spectrograms;
             of vectors: `"mlp"` or `"mlp-WIDTH"`, or `"identity"`;
             of categories: `"embedding"` or `"embedding-WIDTH"`.
         facts: what is known of the modality, `kind` first of all, see `ModalitySet.facts`.
@@ -168,6 +170,8 @@ def build_modality_encoder(
     kind = facts["kind"]
     if kind in ("image", "text") and is_clip(encoder):
         return open_clip_tower(encoder, kind)
+    if kind in ("sound", "text") and is_clap(encoder):
+        return open_clap_tower(encoder, kind, facts.get("rate"))
     if kind == "image":
         if Path(encoder).is_dir():
             return open_trained_encoder(encoder)
@@ -181,6 +185,8 @@ def build_modality_encoder(
         return TokenEncoder(facts["vocabulary"], width=width or 128, layers=layers, max_length=max_length)
     if (kind, name) == ("sound", "convnet"):
         return SoundEncoder(facts["rate"], width=width or 32)
+    if (kind, name) == ("sound", "gru"):
+        return SoundGRU(facts["rate"], width=width or 64)
     if (kind, name) == ("category", "embedding"):
         return CategoryEncoder(max(1, len(facts["names"])), width or 256)
     if kind == "vector" and name in ("mlp", "identity"):
@@ -199,7 +205,7 @@ def learns_tokenizer(encoder: str | nn.Module) -> bool:
 
 
 _NAMES = {
-    "sound": "'convnet' or 'convnet-WIDTH'",
+    "sound": "'convnet', 'convnet-WIDTH', 'gru', 'gru-WIDTH', or the folder of a CLAP",
     "category": "'embedding' or 'embedding-WIDTH'",
     "vector": "'mlp', 'mlp-WIDTH' or 'identity'",
 }

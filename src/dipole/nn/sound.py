@@ -98,3 +98,39 @@ class SoundEncoder(nn.Module):
         mean, std = levels.mean(dim=(1, 2), keepdim=True), levels.std(dim=(1, 2), keepdim=True)
         features: Tensor = self.network(((levels - mean) / (std + 1e-3))[:, None])
         return features
+
+
+class SoundGRU(nn.Module):
+    """A log-mel spectrogram through two strided convolutions along time and a recurrent network in both directions.
+
+    Its features are the last states of both directions: unlike a mean over time they tell what came first.
+
+    Args:
+        rate: samples a second.
+        width: of the states of each direction.
+
+    Example:
+        >>> SoundGRU(8000, width=4)(torch.rand(2, 4000)).shape
+        torch.Size([2, 8])
+    """
+
+    def __init__(self, rate: int, width: int = 64) -> None:
+        super().__init__()
+        self.spectrogram = LogMel(rate)
+        bands = len(self.spectrogram.filters)
+        self.convolutions = nn.Sequential(
+            nn.Conv1d(bands, width, 5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.Conv1d(width, width, 5, stride=2, padding=2),
+            nn.ReLU(),
+        )
+        self.recurrent = nn.GRU(width, width, batch_first=True, bidirectional=True)
+        self.width = 2 * width
+
+    def forward(self, sounds: Float[Tensor, "n samples"]) -> Float[Tensor, "n f"]:
+        """Return features (N, F)."""
+        levels = self.spectrogram(sounds)
+        mean, std = levels.mean(dim=(1, 2), keepdim=True), levels.std(dim=(1, 2), keepdim=True)
+        frames = self.convolutions((levels - mean) / (std + 1e-3)).mT
+        last = self.recurrent(frames)[1]
+        return last.transpose(0, 1).flatten(1)

@@ -2,9 +2,10 @@
 
 import base64
 import io
+import wave
 from dataclasses import dataclass
 
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from dipole.report.thumbnails import LARGEST
@@ -19,12 +20,31 @@ class Shown:
         image: (3, H, W), if it is one.
         score: of the search that found it.
         belongs: whether it belongs to what was searched for.
+        sound: samples (n,), if it is one.
+        rate: samples a second of it.
     """
 
     text: str
     image: UInt8[Tensor, "3 h w"] | None = None
     score: float | None = None
     belongs: bool | None = None
+    sound: Float[Tensor, "n"] | None = None
+    rate: int = 0
+
+    @property
+    def player(self) -> str | None:
+        """The sound as a data URI of a WAV file, so that a browser plays it; silence at its end is left out."""
+        if self.sound is None:
+            return None
+        heard = self.sound.nonzero()
+        samples = self.sound[: int(heard[-1]) + 1 if len(heard) else 1].clamp(-1, 1)
+        buffer = io.BytesIO()
+        with wave.open(buffer, "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(self.rate)
+            file.writeframes((samples * (2**15 - 1)).short().cpu().numpy().astype("<i2").tobytes())
+        return f"data:audio/wav;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
     @property
     def uri(self) -> str | None:

@@ -11,6 +11,8 @@ from dipole.data.multimodal import ModalitySet
 from dipole.evaluation.modal import Items
 from dipole.evaluation.zero_shot import class_embeddings
 from dipole.methods.multimodal.base import AnyModal
+from dipole.methods.wrapping import Wrapping
+from dipole.runs.temporal_items import temporal_items
 from dipole.views.modalities import ModalityViews
 
 
@@ -134,6 +136,11 @@ class ModalEncoder:
         self.method, self.rows, self.progress = method, rows, progress
         kinds = {name: facts["kind"] for name, facts in method.modalities.items()}
         self.text = next((name for name, kind in kinds.items() if kind == "text"), None)
+        if sorted(kinds.values()) == ["sound", "text"] and not isinstance(method, Wrapping):
+            self.temporal = lambda pairs, seed: temporal_items(method, rows, pairs, seed)
+            self.composes = getattr(method, "composes", False)
+        if hasattr(method, "continual"):
+            self.continual: Callable[[], Any] = method.continual
 
     @cached_property
     def items(self) -> dict[str, Items]:

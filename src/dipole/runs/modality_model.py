@@ -11,12 +11,15 @@ from dipole.methods.base import Method
 from dipole.methods.multimodal.base import AnyModal, ModalityEmbedding
 from dipole.methods.registry import get_method
 from dipole.methods.wrapping import Wrapping, base_of, unwrapped
+from dipole.nn.clap_towers import save_sound_tower
 from dipole.nn.clip_towers import OPEN_CLIP, ImageTower, TextTower, save_clip, save_clip_tower
 from dipole.nn.modalities import PretrainedText, TokenEncoder
 from dipole.nn.text.encoder import open_tokenizer, quiet
-from dipole.runs.model import load_model, save_model
+from dipole.runs.model import load_model, model_config, model_folder, save_model
 
 TOWERS, CLIP = "towers", "clip"
+# Arguments that a method which goes on from a run takes over.
+TOWERS_OF_RUN = ("image_encoder", "text_encoder", "sound_encoder", "text_length", "embedding_dim")
 
 
 def save_modality_model(
@@ -38,6 +41,7 @@ def save_modality_model(
     for modality in method.modalities:
         place, encoder = tower_folder(folder, modality), method.encoders[modality]
         save_clip_tower(encoder, place)
+        save_sound_tower(encoder, place)
         tokenizer: Any = method.tokenizers.get(modality)
         with quiet():
             if hasattr(tokenizer, "save_pretrained"):
@@ -92,6 +96,37 @@ def load_modality_model(folder: Path, config: dict[str, Any], encoder: nn.Module
     set_tokenizers(method, {name: open_tokenizer(str(tower_folder(folder, name))) for name in learned})
     loaded: Method = method
     return loaded
+
+
+def learned_tokenizers(source: str | Path) -> dict[str, Any]:
+    """Return the tokenizers that a trained model of several modalities has learned; none of anything else.
+
+    A method that starts from it must read texts as it did: the same number of another tokenizer is another word.
+
+    Args:
+        source: a run or a model folder; one that is not there yet has none.
+    """
+    places = {name: tower_folder(model_folder(source), name) for name in given_towers(source).get("modalities") or {}}
+    return {
+        name: open_tokenizer(str(place))
+        for name, place in places.items()
+        if (place / "tokenizer.json").is_file() and not (place / "config.json").is_file()
+    }
+
+
+def given_towers(source: str | Path) -> dict[str, Any]:
+    """Return the modalities, encoders and sizes of a trained model of several modalities; nothing of anything else.
+
+    Args:
+        source: a run or a model folder; one that is not there yet has none.
+    """
+    try:
+        config = model_config(source)
+        base = base_of(get_method(config["name"]), config["method"])
+    except InputError:
+        return {}
+    arguments = config["method"] if base is None else base[1]
+    return {name: arguments[name] for name in ("modalities", *TOWERS_OF_RUN) if arguments.get(name) is not None}
 
 
 def set_tokenizers(method: AnyModal, tokenizers: dict[str, Any]) -> None:

@@ -41,12 +41,22 @@ def searches(method: AnyModal, items: Mapping[str, Items], seed: int = 0) -> lis
         rows = []
         for query, places, scores in zip(chosen.tolist(), best.indices.tolist(), best.values.tolist(), strict=True):
             found = (
-                Shown(other.shown[place], _image(other.read[place]()), score, place in pairs[query])
+                _shown(method, second, other, place, score, place in pairs[query])
                 for place, score in zip(places, scores, strict=True)
             )
-            rows.append((Shown(own.shown[query], _image(own.read[query]())), tuple(found)))
+            rows.append((_shown(method, first, own, query), tuple(found)))
         made.append(Search(f"{first} → {second}", tuple(rows)))
     return made
+
+
+def _shown(
+    method: AnyModal, name: str, items: Items, place: int, score: float | None = None, belongs: bool | None = None
+) -> Shown:
+    """A content as a reader sees or hears it."""
+    cell, facts = items.read[place](), method.modalities[name]
+    if facts["kind"] == "sound" and isinstance(cell, Tensor):
+        return Shown(items.shown[place], None, score, belongs, cell, int(facts["rate"]))
+    return Shown(items.shown[place], _image(cell), score, belongs)
 
 
 def _image(cell: object) -> Tensor | None:

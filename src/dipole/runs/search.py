@@ -19,6 +19,7 @@ from dipole.nn.text import encode_texts
 from dipole.runs.directory import Run
 from dipole.runs.model import model_folder
 from dipole.runs.ranking import Reranker, reciprocal_rank_fusion
+from dipole.runs.search_modalities import is_multimodal, search_modalities
 from dipole.runs.text_encoders import OpenedEncoder, is_foreign, open_text_encoder
 
 BLOCK = 8192  # texts embedded between two writes to the index
@@ -59,13 +60,14 @@ def search(
     batch_size: int = 32,
     progress: bool = False,
 ) -> list[list[Hit]]:
-    """Find the texts of a corpus that are nearest to each query, exactly.
+    """Find the texts of a corpus that are nearest to each query, exactly; or the sounds or images of a table.
 
     The embeddings of the corpus are computed once and kept in an index folder; it is made anew if the corpus or the
     model has changed. Texts stay where they are: the index refers to them.
 
     Args:
-        run: a run directory or a model folder of a text method, or a folder of sentence-transformers or transformers.
+        run: a run directory or a model folder of a method of texts or of several modalities,
+            or a folder of sentence-transformers or transformers.
         corpus: a file of texts or the name of a set, as `load_texts` takes it.
         queries: texts.
         k: texts found for each query.
@@ -86,6 +88,13 @@ def search(
     """
     if k < 1 or not queries or not all(query.strip() for query in queries):
         raise InputError(f"k={k} and {len(queries)} queries: expected k of 1 or more, and queries that are not empty.")
+    if is_multimodal(run):
+        if hybrid or rerank is not None or index is not None:
+            raise InputError(f"{run} knows several modalities: leave out hybrid, rerank and index, which are of texts.")
+        found_rows = search_modalities(
+            run, corpus, queries, k=k, data_root=data_root, loading=loading, progress=progress
+        )
+        return [[Hit(rank, *hit) for rank, hit in enumerate(hits, 1)] for hits in found_rows]
     opened = open_text_encoder(run)
     reranker = None if rerank is None else Reranker(rerank)
     own = Run.open(run).settings().loading if (Path(run) / "config.yaml").is_file() else {}

@@ -1,6 +1,6 @@
 """Rows of several modalities -> batches with views, for Lightning."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ class ModalityDataModule(RecordDataModule):
         reading: how a table is read.
         test_fraction: share of the rows of a table that are drawn to test on.
         vocabulary: word pieces that are learned from the texts of a modality.
+        given_tokenizers: by modality, in place of those that would be learned: of a model that training starts from.
         learns_tokenizer: says of a text modality whether its tokenizer is learned; it is if None.
         **options: batch size and further arguments of `RecordDataModule`.
 
@@ -41,12 +42,14 @@ class ModalityDataModule(RecordDataModule):
         test_fraction: float = 0.1,
         vocabulary: int = 4000,
         learns_tokenizer: Callable[[str], bool] | None = None,
+        given_tokenizers: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.data, self.data_root, self.reading, self.test_fraction = data, data_root, reading, test_fraction
         self.vocabulary = vocabulary
         self.learns_tokenizer = learns_tokenizer
+        self.given_tokenizers = dict(given_tokenizers or {})
 
     @cached_property
     def _sets(self) -> tuple[ModalitySet, ModalitySet | None]:
@@ -72,12 +75,15 @@ class ModalityDataModule(RecordDataModule):
 
     @cached_property
     def tokenizers(self) -> dict[str, Any]:
-        """Tokenizers that are learned from the training texts, by modality."""
+        """Tokenizers that are learned from the training texts, or that a model brings along, by modality."""
         from dipole.nn.text import learn_tokenizer
 
         found = {}
         for name, column in self.train_set.columns.items():
             if isinstance(column, Texts) and (self.learns_tokenizer is None or self.learns_tokenizer(name)):
+                if name in self.given_tokenizers:
+                    found[name] = self.given_tokenizers[name]
+                    continue
                 texts = sorted({text for cell in self.train_set.keys(name) if cell is not None for text in cell})
                 found[name] = learn_tokenizer(texts, self.vocabulary, MAX_LENGTH)
         return found

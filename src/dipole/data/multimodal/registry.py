@@ -7,6 +7,7 @@ import torch
 
 from dipole.data.finding import existing_path, existing_root, leads_nowhere
 from dipole.data.multimodal.built_in import load_digit_trios, load_emoji_captions, load_shape_captions, load_xor
+from dipole.data.multimodal.made_sounds import load_sound_captions
 from dipole.data.multimodal.modality_set import ModalitySet
 from dipole.data.multimodal.table import TEST, TRAIN, Reading, load_table
 from dipole.data.multimodal.table_files import EXTENSIONS
@@ -156,6 +157,10 @@ _ROWS: list[tuple[DataSetInfo, Callable[[Path | None], tuple[ModalitySet, Modali
     (
         DataSetInfo("xor", "bits a, b and a xor b (Symile)", "2000 + 1000", None, "built in"),
         lambda root: load_xor(),
+    ),
+    (
+        DataSetInfo("sound-captions", "synthetic sounds of twelve kinds with captions", "480 + 120", 12, "built in"),
+        lambda root: load_sound_captions(),
     ),
     (
         DataSetInfo(

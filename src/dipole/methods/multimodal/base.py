@@ -17,6 +17,7 @@ from dipole.methods.base import Method
 from dipole.methods.optimization import OptimizerName, ScheduleName
 from dipole.methods.wrapping import Wrapping
 from dipole.nn import LogitScale
+from dipole.nn.clap_towers import SoundTower
 from dipole.nn.clip_towers import ImageTower, TextTower
 from dipole.nn.modalities import build_modality_encoder
 from dipole.ops import GradCache, gather, world_size
@@ -42,6 +43,7 @@ class Encoded(NamedTuple):
 
 
 EMBEDDING_DIM = 128
+TOWERS = (ImageTower, TextTower, SoundTower)
 
 
 class ModalityEmbedding(Method):
@@ -147,7 +149,7 @@ class ModalityEmbedding(Method):
         )
         for name in self.locked:
             self.encoders[name].requires_grad_(False).eval()
-        shared = {tower.width for tower in self.encoders.values() if isinstance(tower, ImageTower | TextTower)}
+        shared = {tower.width for tower in self.encoders.values() if isinstance(tower, TOWERS)}
         self.embedding_dim = embedding_dim or (shared.pop() if len(shared) == 1 else EMBEDDING_DIM)
         self.projections = ByName(
             {name: self._projection(name, name not in self.locked or locked_projection) for name in modalities}
@@ -169,7 +171,7 @@ class ModalityEmbedding(Method):
     def _projection(self, name: str, projected: bool) -> nn.Module:
         """From features of a modality to embeddings."""
         width = int(self.encoders[name].width)  # type: ignore[arg-type]
-        if isinstance(self.encoders[name], ImageTower | TextTower) and width == self.embedding_dim:
+        if isinstance(self.encoders[name], TOWERS) and width == self.embedding_dim:
             return nn.Identity()
         if projected:
             return nn.Linear(width, self.embedding_dim, bias=self.projection_bias)
@@ -183,6 +185,12 @@ class ModalityEmbedding(Method):
     def temperature(self) -> Float[Tensor, ""]:
         """τ."""
         return self.logit_scale.temperature
+
+    @property
+    def refreshed_modality(self) -> str:
+        """The modality whose embeddings `refresh` sees: the first of images, or else the first of all."""
+        kinds = {name: facts["kind"] for name, facts in self.modalities.items()}
+        return next((name for name, kind in kinds.items() if kind == "image"), next(iter(kinds)))
 
     @property
     def tokenizers(self) -> dict[str, Any]:

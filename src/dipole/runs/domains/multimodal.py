@@ -1,6 +1,7 @@
 """Several modalities: retrieval between them, zero-shot classes, one modality from the others."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +24,7 @@ from dipole.errors import InputError
 from dipole.evaluation.materials import ModalityMaterial
 from dipole.evaluation.modal import Items
 from dipole.methods.base import Method
-from dipole.methods.multimodal.base import AnyModal
+from dipole.methods.multimodal.base import AnyModal, ModalityEmbedding
 from dipole.methods.registry import get_method
 from dipole.methods.wrapping import base_of, unwrapped
 from dipole.nn.modalities import learns_tokenizer
@@ -31,7 +32,13 @@ from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
 from dipole.runs.modality_items import ModalEncoder, embed_items
-from dipole.runs.modality_model import load_modality_model, save_modality_model, set_tokenizers
+from dipole.runs.modality_model import (
+    given_towers,
+    learned_tokenizers,
+    load_modality_model,
+    save_modality_model,
+    set_tokenizers,
+)
 from dipole.runs.modality_searches import searches
 
 MONITORED = 256  # rows
@@ -44,8 +51,8 @@ class Multimodal(Domain):
 
     name = "multimodal"
     default_data = "shape-captions"
-    derived_view_options = ("modalities", "max_lengths")
-    derived_method_options = ("modalities", "encoders", "stage")
+    derived_view_options = ("modalities", "max_lengths", "phase", "arrangements")
+    derived_method_options = ("modalities", "encoders", "stage", "classes")
 
     @staticmethod
     def named_sets() -> Sequence[str]:
@@ -84,6 +91,7 @@ class Multimodal(Domain):
         read_templates(loading["templates"])
         _, arguments = base_of(get_method(config.name), config.method) or (config.name, config.method)
         by_name = arguments.get("encoders") or {}
+        given = {} if config.init_from is None else learned_tokenizers(config.init_from)
         default = arguments.get("text_encoder", "transformer")
         return ModalityDataModule(
             (config.data or self.default_data) if sets is None else sets,
@@ -92,21 +100,45 @@ class Multimodal(Domain):
             test_fraction=loading["test_fraction"],
             vocabulary=loading["vocabulary"],
             learns_tokenizer=lambda name: learns_tokenizer(by_name.get(name, default)),
+            given_tokenizers=given,
             batch_size=config.batch_size,
             num_workers=config.num_workers,
             seed=config.seed,
         )
 
+    def resolve(
+        self, config: RunConfig, cls: type[Method], data: lightning.LightningDataModule, *, encoder_given: bool
+    ) -> RunConfig:
+        """Fill in every default; encoders that a method takes over from the run it starts from are among them.
+
+        Raises:
+            InputError: as of `Domain.resolve`; or that run heard sounds at another rate.
+        """
+        given = {} if config.init_from is None else given_towers(config.init_from)
+        for name, facts in (self.facts(data)["modalities"] if given.get("modalities") else {}).items():
+            before = given["modalities"].get(name, {})
+            if facts["kind"] == "sound" and before.get("rate", facts["rate"]) != facts["rate"]:
+                raise InputError(
+                    f"{config.init_from} heard {name!r} at {before['rate']} samples a second, these data come at "
+                    f"{facts['rate']}: use --loading.sample_rate {before['rate']}."
+                )
+        given.pop("modalities", None)
+        if getattr(cls, "inherits_towers", False):
+            config = replace(config, method={**given, **config.method})
+        return super().resolve(config, cls, data, encoder_given=encoder_given)
+
     def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:
         """What the data say of each modality."""
         assert isinstance(data, ModalityDataModule)
-        return {"modalities": data.facts()}
+        labels = {str(label) for label in data.train_set.labels or () if label is not None}
+        return {"modalities": data.facts(), "classes": sorted(labels)}
 
     def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
         """Views need the facts of the modalities and the tokenizers of their texts."""
         assert isinstance(data, ModalityDataModule)
         method = cast(AnyModal, method)
         set_tokenizers(method, data.tokenizers)
+        method.before_training(data.train_set)
         data.views = cast(Any, method.build_views(**self.view_options(type(unwrapped(method)), config)))
         data.tokenizer = method.tokenizers
 
@@ -128,11 +160,10 @@ class Multimodal(Domain):
     def embed_training(
         self, method: Method, data: lightning.LightningDataModule, index: Tensor, progress: bool = False
     ) -> Tensor:
-        """Embeddings of one modality of training rows, of the first that is of images, or else of the first of all."""
+        """Embeddings of training rows in the modality that the method refreshes by."""
         assert isinstance(data, ModalityDataModule)
         embedding = cast(AnyModal, method)
-        kinds = {name: facts["kind"] for name, facts in embedding.modalities.items()}
-        name = next((name for name, kind in kinds.items() if kind == "image"), next(iter(kinds)))
+        name = cast(ModalityEmbedding, unwrapped(embedding)).refreshed_modality
         one, rows, parts = embedding.build_views().only(name), data.train_set.select(index), []
         for part in torch.arange(len(rows)).split(AT_ONCE):
             batch = one(rows.fetch(part), embedding.tokenizers)

@@ -1,0 +1,1 @@
+"""Methods that learn from sounds and the texts that tell of them."""
