@@ -55,7 +55,17 @@ def paper(card: Any) -> str:
 def entries() -> dict[str, type[Method] | type[Decoder]]:
     """Methods and decoders by name, field by field."""
     found: dict[str, type[Method] | type[Decoder]] = {**methods(), **decoders()}
-    order = ("vision", "recognition", "text", "multimodal", "graph", "timeseries", "recommendation", "language")
+    order = [
+        "vision",
+        "recognition",
+        "text",
+        "multimodal",
+        "audio",
+        "graph",
+        "timeseries",
+        "recommendation",
+        "language",
+    ]
     return dict(sorted(found.items(), key=lambda entry: (order.index(entry[1].card.field), entry[0])))
 
 

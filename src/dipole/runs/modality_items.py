@@ -140,7 +140,7 @@ class ModalEncoder:
             self.temporal = lambda pairs, seed: temporal_items(method, rows, pairs, seed)
             self.composes = getattr(method, "composes", False)
         if hasattr(method, "continual"):
-            self.continual: Callable[[], Any] = method.continual
+            self.continual: Any = method.continual
 
     @cached_property
     def items(self) -> dict[str, Items]:

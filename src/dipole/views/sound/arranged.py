@@ -150,8 +150,8 @@ class ArrangedViews(SoundTextViews):
             pair = frozenset((captions[first], captions[second]))
             kept.append(pair not in seen)
             seen.add(pair)
-            parts = [self.part(sounds[place], generator) for place in (first, second)]
-            made.append(self._arranged(*parts, sounds[first], generator))
+            one, other = (self.part(sounds[place], generator) for place in (first, second))
+            made.append(self._arranged(one, other, sounds[first], generator))
             names = captions[first], captions[second]
             texts.append([names[0], _one(BOTH, generator).format(x=names[0], y=names[1])])
             if self.phase == "time":
