@@ -71,7 +71,7 @@ def test_the_teacher_is_the_model_before(learned: Run) -> None:
 
 def test_the_report_and_the_table_of_tasks(learned: Run) -> None:
     found = evaluate(learned.path)
-    assert {"average accuracy", "last accuracy", "forgetting"} <= set(found.columns)
+    assert {"average accuracy", "last accuracy", "forgetting"} <= set(found.protocols)
     assert "Accuracy on each task after each task" in [picture.title for picture in found.pictures]
     assert main(["report", str(learned.path)]) == 0
     page = (learned.path / "report.html").read_text()
