@@ -196,7 +196,7 @@ def test_training_on_graphs(arguments: str, message: str, capsys: pytest.Capture
         ("--resume --out empty", "it has no config.yaml"),
         ("--resume --out bad", "is not valid YAML"),
         ("--resume --out pickled", "is a pickle"),
-        ("--resume --out out --epochs 3", "unrecognized arguments: --epochs 3"),
+        ("--resume --out out --seed 3", "unrecognized arguments: --seed 3"),
         ("hard-contrastive --out out --method.top-k 2 --method.alpha 0.5", "at most one of them"),
         ("hard-contrastive --out out --method.bank-size 10", "has no entry: bank_size is 10"),
         ("cacr --out out --method.num-positives 0", "num_positives is 0"),

@@ -30,7 +30,8 @@ def test_a_recipe_says_what_it_is_and_can_be_built(recipe):
         assert method.views_class(**domain.view_options(type(method), config)).columns
     elif domain.name == "multimodal":
         facts = domain.facts(domain.data_module(config))
-        method = build_method(config.name, {**config.method, **facts})
+        own = {key: value for key, value in facts.items() if key in get_method(config.name).arguments()}
+        method = build_method(config.name, {**config.method, **own})
         assert method.build_views(**domain.view_options(type(method), config)).columns == tuple(facts["modalities"])
     elif domain.name == "timeseries":
         method = build_method(config.name, {**config.method, "channels": 8})

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-import dipole.runs.callbacks
 import dipole.runs.domains.graph
+import dipole.runs.saving
 from dipole.cli import main
 from dipole.data.graph import GraphSet, load_graph, make_graph
 from dipole.diagnostics import GraphGeometryMonitor
@@ -112,7 +112,7 @@ def test_a_resumed_run_is_one_that_was_not_interrupted(
     method = {"anchors": 20, **({"team_up_start": 1, "team_up_ramp": 2} if name == "csgcl" else {})}
     config = settings(name, epochs=4, method=method)
     whole = train(config, tmp_path / "whole", progress=False)
-    save = dipole.runs.callbacks.LastCheckpoint.on_train_epoch_end
+    save = dipole.runs.saving.LastCheckpoint.on_train_epoch_end
 
     def stop(self: Any, trainer: Any, *arguments: Any) -> None:
         save(self, trainer, *arguments)
@@ -120,7 +120,7 @@ def test_a_resumed_run_is_one_that_was_not_interrupted(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(dipole.runs.callbacks.LastCheckpoint, "on_train_epoch_end", stop)
+        patch.setattr(dipole.runs.saving.LastCheckpoint, "on_train_epoch_end", stop)
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path / "stopped", progress=False)
     train(config, tmp_path / "stopped", resume=True, progress=False)

@@ -18,8 +18,9 @@ from dipole.evaluation import few_labels_split, node_scores
 from dipole.losses import cluster_contrast_loss
 from dipole.methods.graph.meow import MEOW, AdaMEOW
 from dipole.nn.graph import torch_geometric
-from dipole.runs import Run, RunConfig, evaluate, load, train
+from dipole.runs import Run, RunConfig, load, train
 from dipole.runs.domains.heterograph import embed_targets
+from dipole.runs.evaluate import evaluate
 
 SMALL: dict[str, Any] = {"clusters": [5, 9], "neighbours": 20, "hidden": 8, "width": 8}
 
@@ -42,7 +43,7 @@ def test_every_verb_works_on_a_run(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "papers.parquet"
     assert main(["embed", str(run.path), "toy-papers", "--out", str(out)]) == 0
     table = pq.read_table(out)
-    assert {"id", "label", "embedding"} <= set(table.column_names)
+    assert {"id", "label", "vector"} <= set(table.column_names)
     assert table.num_rows == 300
     expected = embed_targets(load(run.path), normalized(load_hetero("toy-papers")))
     torch.testing.assert_close(torch.tensor(table["embedding"].to_pylist()), expected)

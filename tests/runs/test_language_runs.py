@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import dipole.runs.callbacks
+import dipole.runs.saving
 from dipole.claims.small_language_model import VIEWS, copying_model
 from dipole.cli import main
 from dipole.data.language import load_judgments
@@ -129,14 +129,14 @@ def test_the_command_line(base: str, tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_a_stopped_run_ends_as_an_uninterrupted_one(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = settings(base, epochs=2)
     whole = train(config, tmp_path / "whole", sets=few(), progress=False)
-    save = dipole.runs.callbacks.LastCheckpoint.on_train_epoch_end
+    save = dipole.runs.saving.LastCheckpoint.on_train_epoch_end
 
     def stop(self: Any, trainer: Any, *rest: Any) -> None:
         save(self, trainer, *rest)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(dipole.runs.callbacks.LastCheckpoint, "on_train_epoch_end", stop)
+        patch.setattr(dipole.runs.saving.LastCheckpoint, "on_train_epoch_end", stop)
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path / "stopped", sets=few(), progress=False)
     stopped = train(config, tmp_path / "stopped", sets=few(), resume=True, progress=False)

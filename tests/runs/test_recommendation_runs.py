@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-import dipole.runs.callbacks
+import dipole.runs.saving
 from dipole.cli import main
 from dipole.data.recommendation import interactions_of, toy_interactions
 from dipole.errors import InputError
@@ -110,7 +110,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     config = settings(epochs=3, batch_size=128, method=method)
     few = toy_interactions(users=40)
     whole = train(config, tmp_path / "whole", sets=few, progress=False)
-    saved = dipole.runs.callbacks.LastCheckpoint.on_train_epoch_end
+    saved = dipole.runs.saving.LastCheckpoint.on_train_epoch_end
 
     def stop(self: Any, trainer: Any, *rest: Any) -> None:
         saved(self, trainer, *rest)
@@ -118,7 +118,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(dipole.runs.callbacks.LastCheckpoint, "on_train_epoch_end", stop)
+        patch.setattr(dipole.runs.saving.LastCheckpoint, "on_train_epoch_end", stop)
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path / "part", sets=few, progress=False)
     resumed = train(config, tmp_path / "part", sets=few, resume=True, progress=False)

@@ -59,9 +59,9 @@ def test_same_seed_same_bits_and_a_resumed_run_is_an_uninterrupted_one(name: str
     class StopError(Exception):
         pass
 
-    from dipole.runs import callbacks
+    from dipole.runs import saving
 
-    save = callbacks.LastCheckpoint.on_train_epoch_end
+    save = saving.LastCheckpoint.on_train_epoch_end
 
     def stop(self: Any, trainer: Any, *rest: Any) -> None:
         save(self, trainer, *rest)
@@ -69,7 +69,7 @@ def test_same_seed_same_bits_and_a_resumed_run_is_an_uninterrupted_one(name: str
             raise StopError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(callbacks.LastCheckpoint, "on_train_epoch_end", stop)
+        patch.setattr(saving.LastCheckpoint, "on_train_epoch_end", stop)
         with pytest.raises(StopError):
             trained(stopped, **changes)
     resumed = train(settings(**changes), stopped, resume=True, progress=False)

@@ -158,21 +158,21 @@ def test_a_run_without_texts_cannot_be_searched(tmp_path):
 
 @pytest.mark.parametrize("name", ["simcse", "mirror-bert", "whitenedcse", "contriever", "contriever-in-batch"])
 def test_a_stopped_run_ends_as_an_uninterrupted_one(encoder, name, tmp_path, monkeypatch):
-    import dipole.runs.callbacks
+    import dipole.runs.saving
 
     options = {"num_groups": 4} if name == "whitenedcse" else {}
     options |= {"queue_size": 128} if name == "contriever" else {}
     config = settings(encoder, name, epochs=2, method=options)
     texts = MemoryTextSet([record["text"] for record in load_texts("toy-sentences").sample(200)])
     whole = train(config, tmp_path / "whole", sets=texts, progress=False)
-    save = dipole.runs.callbacks.LastCheckpoint.on_train_epoch_end
+    save = dipole.runs.saving.LastCheckpoint.on_train_epoch_end
 
     def stop(self, trainer, *rest):
         save(self, trainer, *rest)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(dipole.runs.callbacks.LastCheckpoint, "on_train_epoch_end", stop)
+        patch.setattr(dipole.runs.saving.LastCheckpoint, "on_train_epoch_end", stop)
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path / "stopped", sets=texts, progress=False)
     train(config, tmp_path / "stopped", sets=texts, resume=True, progress=False)

@@ -36,7 +36,7 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert (
         error.strip().splitlines()[-1]
-        == "dipole: interrupted; with --resume a training run goes on from its latest whole epoch."
+        == "dipole: interrupted; with --resume a training run goes on from its latest checkpoint."
     )
     assert "Traceback" not in error
     assert not (out / "model").exists()

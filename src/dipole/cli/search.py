@@ -9,6 +9,10 @@ from dipole.cli.loading import add_loading, loading_of, renamed
 from dipole.cli.parsing import parse, parser
 from dipole.cli.tables import show
 
+DESCRIPTION = (
+    "Find the texts, sounds or images nearest to each query, with the encoder of a run. `dipole search INDEX --help` lists "
+    "the flags (--vectors, --lists, --rescore, --where) for an index that `dipole index` has made."
+)
 LONGEST = 100  # characters of a text that a table shows
 
 
@@ -18,7 +22,7 @@ def run(arguments: Sequence[str]) -> None:
 
     if arguments and search_index.is_index(arguments[0]):
         return search_index.run(arguments)
-    parser_ = parser("search", "Find the texts, sounds or images nearest to each query, with the encoder of a run.")
+    parser_ = parser("search", DESCRIPTION)
     parser_.add_argument("run", type=str, help="run or model folder of a method of texts, or of several modalities")
     parser_.add_argument("corpus", type=str, help="file of texts, table of sounds or images, or the name of a set")
     parser_.add_argument("query", type=str, nargs="*", help="one or more texts")

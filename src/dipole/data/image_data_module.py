@@ -205,6 +205,8 @@ class ImageDataModule(LightningDataModule):
         if hasattr(images, "fetch_crops") and hasattr(self._views, "draw_crops"):
             sampler = PlaceSampler(images, self.seed, order=self._order())
             images = CroppedImages(images, self._views, self.batch_size, self.seed, ops.rank())
+        if self.trainer is not None:
+            sampler.go_on(self.trainer, self.batch_size)
         if len(sampler) < 2:
             raise InputError(
                 f"{self.train_set.name} has {len(self.train_set)} training images for {ops.world_size()} processes: "

@@ -106,6 +106,8 @@ class RecordDataModule(LightningDataModule):
         records = self.train_set
         order = None if self.sampling is None else self.sampling(records, self.batch_size * ops.world_size())
         sampler = PlaceSampler(records, self.seed, order=order)
+        if self.trainer is not None:
+            sampler.go_on(self.trainer, self.batch_size)
         if len(sampler) < 2:
             raise InputError(
                 f"{records.name} has {len(records)} records for {ops.world_size()} processes: each needs 2 or more."

@@ -44,6 +44,7 @@ def boxes_precision(
         InputError: there is no box to find, an unknown name, or pycocotools is not installed.
 
     Example:
+        >>> import torch
         >>> box = {"boxes": torch.tensor([[0.0, 0.0, 9.0, 9.0]]), "labels": torch.tensor([0])}
         >>> boxes_precision([{**box, "scores": torch.ones(1)}], [box], ["cat"], ["cat"])
         PrecisionOfBoxes(names={'cat': 1.0}, base=1.0, novel=None, all=1.0, coco=1.0)

@@ -247,7 +247,7 @@ def task_metrics(task: RetrievalSet, run: Run, metrics: Sequence[str] = METRICS)
         >>> from dipole.evaluation.bm25 import bm25_run
         >>> task = load_retrieval("toy-retrieval")
         >>> sorted(task_metrics(task, bm25_run(task)).mean)
-        ['mrr@10', 'ndcg@10', 'recall@100']
+        ['map', 'mrr@10', 'ndcg@10', 'recall@100']
     """
     return retrieval_metrics(task.judgements, run, metrics, ignore_identical_ids=task.queries_among_documents)
 

@@ -1,6 +1,6 @@
 """Write embeddings to a Parquet file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ def embed_to_parquet(
         for columns, vectors in found.batches:
             names = [readable(name) for name in columns["id"]]
             named = {"id": pa.array(names, pa.string()), "vector": _vectors(vectors.float().cpu())}
-            others = {name: pa.array(values, pa.string()) for name, values in columns.items() if name != "id"}
+            others = {name: _column(values) for name, values in columns.items() if name != "id"}
             table = pa.table(named | others)
             writer = writer or pq.ParquetWriter(temporary, table.schema)
             writer.write_table(table)
@@ -99,6 +99,14 @@ def embed_to_parquet(
             raise InputError(found.empty)
         writer.close()
     return Embedded(out, rows, dimensions, tuple(found.skipped))
+
+
+def _column(values: Sequence[Any]) -> Any:
+    """A column of numbers, or of texts."""
+    import pyarrow as pa
+
+    numbers = any(isinstance(value, float) for value in values)
+    return pa.array(values, pa.float64() if numbers else pa.string())
 
 
 def _vectors(vectors: Tensor) -> Any:

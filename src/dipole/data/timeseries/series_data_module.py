@@ -91,6 +91,8 @@ class SeriesDataModule(LightningDataModule):
             InputError: there are fewer windows than processes.
         """
         sampler = EpochSampler(self.train_set, self.seed)
+        if self.trainer is not None:
+            sampler.go_on(self.trainer, self.batch_size)
         if len(sampler) < 1:
             raise InputError(
                 f"{self.data.name} has {len(self.train_set)} windows for {ops.world_size()} processes: choose a "

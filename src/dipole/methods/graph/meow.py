@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dipole.card import Card
 from dipole.data.graph.hetero_set import HeteroSet
+from dipole.data.graph.hetero_views import prepare_views
 from dipole.errors import InputError
 from dipole.losses import cluster_concentration, cluster_contrast_loss, prototype_loss
 from dipole.losses.common import accumulate, unit_rows
@@ -18,7 +19,6 @@ from dipole.methods.optimization import OptimizerName, ScheduleName
 from dipole.nn.graph.meta_paths import AdaptiveNegativeWeight, Embedded, MetaPathEncoder, MetaPathViews
 from dipole.ops.checks import check_at_least, check_choice, check_temperature
 from dipole.ops.clusters import kmeans
-from dipole.views.graph.heterographs import prepare_views
 
 TITLE = "Heterogeneous Graph Contrastive Learning with Meta-path Contexts and Adaptively Weighted Negative Samples"
 

@@ -20,8 +20,11 @@ class Amateur(CUT):
         lora_alpha: their scale is lora_alpha / lora_rank.
         lora_dropout: of their inputs.
         lora_targets: `"mlp"`: the linear layers of the feed-forward blocks, or `"all"`: those of attention too.
-        learning_rate: after warm-up.
-        **optimization: further arguments of `CUT`'s optimisation.
+        learning_rate: after warm-up; see `Method`, as for the next four.
+        optimizer: name.
+        weight_decay: of matrices.
+        schedule: of the learning rate.
+        warmup_epochs: until it is reached.
     """
 
     card = Card(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dipole.data.graph import HeteroDataModule, available_heterographs
+from dipole.data.graph.hetero_views import attributes_of
 from dipole.errors import InputError
 from dipole.evaluation.materials import HeteroMaterial
 from dipole.methods.base import Method
@@ -17,7 +18,6 @@ from dipole.methods.graph.meow import MetaPathMethod
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
-from dipole.views.graph.heterographs import attributes_of
 
 MOST_NODES = 3000  # of a report
 

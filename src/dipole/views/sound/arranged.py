@@ -107,7 +107,7 @@ class ArrangedViews(SoundTextViews):
     Example:
         >>> facts = {"sound": {"kind": "sound", "rate": 8000, "samples": 8000}, "caption": {"kind": "text"}}
         >>> ArrangedViews(facts, {"caption": 8}).captions_of("a", "b", torch.Generator().manual_seed(0))
-        ['b after a', 'b before a', 'a while b']
+        ['a before b', 'a after b', 'b while a']
     """
 
     def __init__(
