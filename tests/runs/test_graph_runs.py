@@ -163,7 +163,7 @@ def test_a_graph_of_ones_own_without_classes(tmp_path: Path, capsys: pytest.Capt
     assert main(["train", "csgcl", *flags]) == 0
     run = str(tmp_path / "run")
     assert main(["embed", run, str(tmp_path / "mine.npz"), "--out", str(tmp_path / "e.parquet")]) == 0
-    assert pq.read_table(tmp_path / "e.parquet").column_names == ["id", "vector"]
+    assert pq.read_table(tmp_path / "e.parquet").column_names == ["id", "vector", "compactness"]
     assert main(["report", run]) == 0
     capsys.readouterr()
     assert main(["evaluate", run]) == 2

@@ -46,7 +46,7 @@ def test_every_verb_works_on_a_run(run: Run, tmp_path: Path) -> None:
     assert {"id", "label", "vector"} <= set(table.column_names)
     assert table.num_rows == 300
     expected = embed_targets(load(run.path), normalized(load_hetero("toy-papers")))
-    torch.testing.assert_close(torch.tensor(table["embedding"].to_pylist()), expected)
+    torch.testing.assert_close(torch.tensor(table["vector"].to_pylist()), expected)
     assert main(["report", str(run.path)]) == 0
     assert "by paper-author-paper" in (run.path / "report.html").read_text(encoding="utf-8")
 

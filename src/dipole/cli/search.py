@@ -10,8 +10,8 @@ from dipole.cli.parsing import parse, parser
 from dipole.cli.tables import show
 
 DESCRIPTION = (
-    "Find the texts, sounds or images nearest to each query, with the encoder of a run. `dipole search INDEX --help` lists "
-    "the flags (--vectors, --lists, --rescore, --where) for an index that `dipole index` has made."
+    "Find the texts, sounds or images nearest to each query, with the encoder of a run. `dipole search INDEX --help` "
+    "lists the flags (--vectors, --lists, --rescore, --where) for an index that `dipole index` has made."
 )
 LONGEST = 100  # characters of a text that a table shows
 
