@@ -18,7 +18,7 @@ def shortened(slug, **changes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("slug", TESTED)
+@pytest.mark.parametrize("slug", [slug for slug in TESTED if claims()[slug].arms[0].data.name != "digit-trios"])
 def test_a_short_run_has_the_metrics_that_are_compared(slug):
     claim = claims()[slug]
     if slug == "laclip":

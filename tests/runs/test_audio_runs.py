@@ -10,9 +10,12 @@ import soundfile
 import torch
 
 from dipole.cli import main
+from dipole.data.multimodal import ModalityDataModule, ModalitySet
+from dipole.data.multimodal.columns import Texts
 from dipole.data.multimodal.made_sounds import KINDS, RATE, load_sound_captions, made_sound
 from dipole.errors import InputError
 from dipole.methods.audio.coconut import Coconut
+from dipole.nn.text import learn_tokenizer
 from dipole.runs import Run, RunConfig, load, train
 from dipole.runs.evaluate import evaluate
 from dipole.runs.stages import staged, train_stages
@@ -157,3 +160,15 @@ def test_a_folder_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     wrong = ["--loading.sample_rate", "16000", "--data", str(table), "--init_from", out]
     assert main(["train", "compa", *wrong, "--out", str(tmp_path / "x")]) == 2
     assert "8000" in capsys.readouterr().err
+
+
+def test_a_learned_tokenizer_spells_what_stands_between_captions() -> None:
+    rows = ModalitySet("digits", {"word": Texts([["zero"], ["one"], ["six"]])})
+    bare = learn_tokenizer(["zero", "one", "six"], 100, 16)
+    assert bare.unk_token_id in bare("zero before one")["input_ids"]
+    knowing = ModalityDataModule((rows, None)).tokenizers["word"]
+    assert knowing.unk_token_id not in knowing("zero before one while six")["input_ids"]
+    whole = ModalityDataModule((rows, None), phrases=["before"]).tokenizers["word"]
+    assert "before" in whole.tokenize("zero before one")
+    with pytest.raises(InputError, match="lacks letters of 'before'"):
+        _ = ModalityDataModule((rows, None), phrases=["before"], given_tokenizers={"word": bare}).tokenizers

@@ -3,6 +3,9 @@
 Every arm goes on from the same order-blind model for as many steps, on pairs of the same recordings; its learning rate
 is chosen from the same grid. Judged: order after inversion (margin 5 points), relation after overlay (5 points), and
 that single sounds are still recognised (down to 5 points less).
+
+Read in the stored result, after the run: single sounds are still recognised; inversion moves order by 1.6 points
+(interval −2.2 to 5.3) and overlay the relation by 3.4 (−1.1 to 7.9), neither of which is shown by three seeds.
 """
 
 from dipole.claims.base import Arm, Claim, Comparison
@@ -47,7 +50,8 @@ CLAIM = Claim(
     notes=(
         "62 steps of 32 pairs each; the plain run hears a half or a third of the composed sounds of the others.",
         "Ten spoken digits, all pairs of which may be drawn in training; the recordings of the test are others.",
-        "Recordings of ten instruments were tried first: no arm rose above chance there, so that nothing was compared.",
+        "Recordings of ten instruments were tried first, and that was stopped before its end. A first run on digits "
+        "had a tokenizer that could not spell 'before', 'after' and 'while', and was thrown away.",
         "The model before has heard single sounds and pairs called 'x and y', in any order.",
     ),
 )

@@ -1,8 +1,9 @@
 """Rows of several modalities -> batches with views, for Lightning."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 from dipole.data.multimodal.columns import Texts
@@ -10,6 +11,7 @@ from dipole.data.multimodal.modality_set import ModalitySet
 from dipole.data.multimodal.registry import load_modalities
 from dipole.data.multimodal.table import Reading
 from dipole.data.record_data_module import RecordDataModule
+from dipole.errors import InputError
 
 MAX_LENGTH = 512  # tokens that a learned tokenizer would keep; encoders read fewer
 
@@ -25,6 +27,7 @@ class ModalityDataModule(RecordDataModule):
         vocabulary: word pieces that are learned from the texts of a modality.
         given_tokenizers: by modality, in place of those that would be learned: of a model that training starts from.
         learns_tokenizer: says of a text modality whether its tokenizer is learned; it is if None.
+        phrases: texts that captions will hold besides, whose words tokenizers must know.
         **options: batch size and further arguments of `RecordDataModule`.
 
     Example:
@@ -43,13 +46,14 @@ class ModalityDataModule(RecordDataModule):
         vocabulary: int = 4000,
         learns_tokenizer: Callable[[str], bool] | None = None,
         given_tokenizers: Mapping[str, Any] | None = None,
+        phrases: Sequence[str] = (),
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.data, self.data_root, self.reading, self.test_fraction = data, data_root, reading, test_fraction
         self.vocabulary = vocabulary
         self.learns_tokenizer = learns_tokenizer
-        self.given_tokenizers = dict(given_tokenizers or {})
+        self.given_tokenizers, self.phrases = dict(given_tokenizers or {}), tuple(phrases)
 
     @cached_property
     def _sets(self) -> tuple[ModalitySet, ModalitySet | None]:
@@ -82,11 +86,28 @@ class ModalityDataModule(RecordDataModule):
         for name, column in self.train_set.columns.items():
             if isinstance(column, Texts) and (self.learns_tokenizer is None or self.learns_tokenizer(name)):
                 if name in self.given_tokenizers:
-                    found[name] = self.given_tokenizers[name]
+                    found[name] = self._knowing(name)
                     continue
-                texts = sorted({text for cell in self.train_set.keys(name) if cell is not None for text in cell})
+                cells = [cell for cell in self.train_set.keys(name) if cell is not None]
+                # All letters: templates and queries hold words that no caption has.
+                texts = sorted({" ".join(ascii_lowercase), *self.phrases, *(text for cell in cells for text in cell)})
                 found[name] = learn_tokenizer(texts, self.vocabulary, MAX_LENGTH)
         return found
+
+    def _knowing(self, name: str) -> Any:
+        """The tokenizer that a model brings along.
+
+        Raises:
+            InputError: it cannot spell the phrases.
+        """
+        tokenizer = self.given_tokenizers[name]
+        unknown = [phrase for phrase in self.phrases if tokenizer.unk_token_id in tokenizer(phrase)["input_ids"]]
+        if tokenizer.unk_token_id is not None and unknown:
+            raise InputError(
+                f"the tokenizer of {name!r} that the run starts from lacks letters of {unknown[0]!r}, so that captions "
+                "of arrangements would read alike: start from a model whose captions hold more letters, or anew."
+            )
+        return tokenizer
 
     def facts(self) -> dict[str, dict[str, Any]]:
         """Return what encoders must know of each modality, the number of word pieces of learned tokenizers included."""

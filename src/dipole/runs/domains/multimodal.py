@@ -101,6 +101,7 @@ class Multimodal(Domain):
             vocabulary=loading["vocabulary"],
             learns_tokenizer=lambda name: learns_tokenizer(by_name.get(name, default)),
             given_tokenizers=given,
+            phrases=getattr(getattr(get_method(config.name), "views_class", None), "phrases", ()),
             batch_size=config.batch_size,
             num_workers=config.num_workers,
             seed=config.seed,

@@ -1,7 +1,7 @@
 """Rows of sounds and captions -> pairs of sounds in several arrangements in time, with their captions (TeminAL)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from dipole.errors import InputError
 from dipole.ops.checks import check_at_least, check_choice
 from dipole.views.modalities import ModalityViews
 from dipole.views.sound.composition import concatenated, level, overlaid, peak_normalised
+from dipole.views.sound.expressions import ORDER_PHRASES, OVERLAP_PHRASES
 
 Phase = Literal["several", "time"]
 Arrangements = Literal["forward", "inverted", "overlaid"]
@@ -23,6 +24,8 @@ SHORTEST_SHARE = 0.6  # of half a clip, to which a part is cut at most
 class SoundTextViews(ModalityViews):
     """Views of rows that have a sound and a text.
 
+    `phrases` are what they put between captions; a learned tokenizer must know these words.
+
     Args:
         modalities: facts of each modality: one of sounds, one of texts.
         max_lengths: see `ModalityViews`.
@@ -35,6 +38,8 @@ class SoundTextViews(ModalityViews):
         >>> SoundTextViews(facts, {"caption": 8}).names
         ('sound', 'caption')
     """
+
+    phrases: ClassVar[tuple[str, ...]] = (*ORDER_PHRASES, *OVERLAP_PHRASES, "after", "while", "preceded by")
 
     def __init__(
         self, modalities: Mapping[str, Mapping[str, Any]], max_lengths: Mapping[str, int] | None = None
