@@ -60,9 +60,8 @@ def test_what_an_index_finds(factory: str, similarity: Any, folder: Path, tmp_pa
     shared = [len(set(own.rows) & set(true)) / 5 for own, true in zip(found, exact.tolist(), strict=True)]
     assert np.mean(shared) > 0.97, "neighbours of 16 bits"
     rows = recall(index, folder, k=5, queries=30)
-    assert [row["recall"] for row in rows] == sorted((row["recall"] for row in rows), reverse=False) or rows[0][
-        "recall"
-    ] == 1
+    assert rows[0]["recall"] == 1, "exact search"
+    assert rows[-1]["recall"] >= rows[1]["recall"], "more lists find no less"
     assert rows[-1]["recall"] > (0.3 if "PQ" in factory else 0.9)
     only = index.search(queries, 5, lists=8, where={"label": "3"})
     labels = {index.rows["label"][row].as_py() for each in only for row in each.rows}

@@ -7,13 +7,12 @@ from typing import Any
 
 from dipole.cli.loading import add_loading, loading_of, renamed
 from dipole.cli.parsing import parse, parser
-from dipole.cli.tables import show
+from dipole.cli.tables import shortened, show
 
 DESCRIPTION = (
     "Find the texts, sounds or images nearest to each query, with the encoder of a run. `dipole search INDEX --help` "
     "lists the flags (--vectors, --lists, --rescore, --where) for an index that `dipole index` has made."
 )
-LONGEST = 100  # characters of a text that a table shows
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -75,7 +74,7 @@ def run(arguments: Sequence[str]) -> None:
         return
     columns = {"": "right", "score": "right", "id": "left", "text": "left"}
     for query, hits in zip(queries, results, strict=True):
-        rows = [[hit.rank, f"{hit.score:.4f}", hit.id, _shortened(hit.text)] for hit in hits]
+        rows = [[hit.rank, f"{hit.score:.4f}", hit.id, shortened(hit.text)] for hit in hits]
         show(query, columns, rows)
 
 
@@ -94,9 +93,3 @@ def _queries(options: Any) -> tuple[list[str], list[str]]:
     named = next((name for name in ("_id", "id") if name in texts.columns), None)
     ids = [texts.id(row) if named is None else str(record[named]) for row, record in enumerate(records)]
     return ids, [str(record["text"]) for record in records]
-
-
-def _shortened(text: str) -> str:
-    """The beginning of a text, on one line."""
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST else line[: LONGEST - 2].rstrip() + " …"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dipole.cli.parsing import parse, parser
-from dipole.cli.tables import show
+from dipole.cli.tables import shortened, show
 from dipole.errors import InputError
 
 
@@ -67,7 +67,8 @@ def run(arguments: Sequence[str]) -> None:
     for name, hits in zip(names, tables, strict=True):
         columns = {"": "right", "score": "right", **dict.fromkeys(index.rows.column_names, "left")}
         rows = [
-            [hit["rank"], f"{hit['score']:.4f}", *(_short(hit[key]) for key in index.rows.column_names)] for hit in hits
+            [hit["rank"], f"{hit['score']:.4f}", *(shortened(hit[key]) for key in index.rows.column_names)]
+            for hit in hits
         ]
         show(name, columns, rows)
 
@@ -100,9 +101,3 @@ def _queries(options: Any, index: Any) -> tuple[list[str], np.ndarray]:
     from dipole.runs.queries import embed_queries
 
     return list(options.query), embed_queries(source, options.query)
-
-
-def _short(value: Any) -> str:
-    """The beginning of a value, on one line."""
-    line = " ".join(str(value).split())
-    return line if len(line) <= 100 else line[:98].rstrip() + " …"

@@ -51,3 +51,18 @@ def _cell(value: Any) -> Text:
     if value is None:
         return Text("–")
     return as_text(f"{value:.4f}" if isinstance(value, float) else str(value))
+
+
+def shortened(value: Any, longest: int = 100) -> str:
+    """Return the beginning of a value, on one line.
+
+    Args:
+        value: of a cell.
+        longest: characters.
+
+    Example:
+        >>> shortened("a text\\non two lines", longest=10)
+        'a text o …'
+    """
+    line = " ".join(str(value).split())
+    return line if len(line) <= longest else line[: longest - 2].rstrip() + " …"

@@ -205,7 +205,7 @@ class ImageDataModule(LightningDataModule):
         if hasattr(images, "fetch_crops") and hasattr(self._views, "draw_crops"):
             sampler = PlaceSampler(images, self.seed, order=self._order())
             images = CroppedImages(images, self._views, self.batch_size, self.seed, ops.rank())
-        if self.trainer is not None:
+        if self.trainer is not None:  # one that has read how far it was; runs tell the sampler when theirs has
             sampler.go_on(self.trainer, self.batch_size)
         if len(sampler) < 2:
             raise InputError(

@@ -106,7 +106,7 @@ class RecordDataModule(LightningDataModule):
         records = self.train_set
         order = None if self.sampling is None else self.sampling(records, self.batch_size * ops.world_size())
         sampler = PlaceSampler(records, self.seed, order=order)
-        if self.trainer is not None:
+        if self.trainer is not None:  # one that has read how far it was; runs tell the sampler when theirs has
             sampler.go_on(self.trainer, self.batch_size)
         if len(sampler) < 2:
             raise InputError(

@@ -32,7 +32,7 @@ Report = Callable[[str], None]
 
 def build_index(
     embeddings: str | Path, out: str | Path, settings: IndexSettings | None = None, report: Report = lambda text: None
-) -> "VectorIndex":
+) -> VectorIndex:
     """Make an index of a Parquet file of embeddings, or of a folder of such files.
 
     An index with inverted lists (`IVF`) is made of a part for each file: a build that was interrupted goes on with

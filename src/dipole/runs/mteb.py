@@ -48,10 +48,14 @@ class MTEBEncoder:
         self.batch_size, self.progress = batch_size, progress
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.encoder, self.compared_by = open_text_encoder(path)
-        named = {"cosine": "cosine", "dot": "dot"}[self.compared_by]
         known = {"name": f"dipole/{Path(path).resolve().name}", "embed_dim": self.encoder.width, "revision": "local"}
         self.mteb_model_meta = ModelMeta.create_empty(
-            {**known, "max_tokens": self.encoder.max_length, "similarity_fn_name": named, "framework": ["PyTorch"]}
+            {
+                **known,
+                "max_tokens": self.encoder.max_length,
+                "similarity_fn_name": self.compared_by,
+                "framework": ["PyTorch"],
+            }
         )
 
     def encode(

@@ -2,12 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float32
 
 from dipole.errors import InputError
+from dipole.methods.text.embedding import SentenceEmbedding
+from dipole.nn.text import encode_texts
+from dipole.runs.loading import load
+from dipole.runs.model import model_config
+from dipole.runs.opened import OpenedEncoder
 from dipole.runs.text_encoders import is_foreign, open_text_encoder
 
 
@@ -23,22 +29,14 @@ def embed_queries(source: str | Path, queries: Sequence[str]) -> Float32[np.ndar
     """
     from dipole.data.image_folder import load_images
     from dipole.evaluation import embed_image_set
-    from dipole.methods.base import Method
-    from dipole.nn.text import encode_texts
-    from dipole.runs.loading import load
-    from dipole.runs.model import model_config
 
-    method = None if is_foreign(source) else load(source)
-    if method is None or method.domain == "text":
+    method: Any = open_text_encoder(source) if is_foreign(source) else load(source)
+    if isinstance(method, SentenceEmbedding | OpenedEncoder):
         if not all(query.strip() for query in queries):
             raise InputError("a query is empty: give a text.")
-        opened = open_text_encoder(source)
-        return encode_texts(opened.encoder, list(queries), prompt="query").float().numpy()
+        return encode_texts(method.encoder, list(queries), prompt="query").float().numpy()
     if method.domain != "images":
         raise InputError(f"{source} embeds neither texts nor images: give the queries as vectors, by --vectors.")
-    assert isinstance(method, Method)
     size = int(model_config(source)["image_size"])
-    method.eval()
-    with torch.inference_mode():
-        rows = [embed_image_set(method.embed, load_images(query, size), size) for query in queries]
-    return torch.cat([row[:1] for row in rows]).float().numpy()
+    rows = [embed_image_set(method.embed, load_images(query, size), size)[:1] for query in queries]
+    return torch.cat(rows).float().numpy()

@@ -91,7 +91,7 @@ class SeriesDataModule(LightningDataModule):
             InputError: there are fewer windows than processes.
         """
         sampler = EpochSampler(self.train_set, self.seed)
-        if self.trainer is not None:
+        if self.trainer is not None:  # one that has read how far it was; runs tell the sampler when theirs has
             sampler.go_on(self.trainer, self.batch_size)
         if len(sampler) < 1:
             raise InputError(
