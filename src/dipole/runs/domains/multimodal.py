@@ -235,10 +235,10 @@ class Multimodal(Domain):
         found = Embeddings(iter(()), list(rows.skipped))
         found.empty = f"{source} holds nothing to embed."
 
-        def batches() -> Iterator[tuple[dict[str, list[Any]], Tensor]]:
+        def batches(start: int, end: int) -> Iterator[tuple[dict[str, list[Any]], Tensor]]:
             for name in rows.columns:
                 one, views = rows.only(name), method.build_views().only(name)
-                for indices in rows.present(name).nonzero().flatten().split(batch_size):
+                for indices in (start + rows.present(name)[start:end].nonzero().flatten()).split(batch_size):
                     indices, cells = _readable(one, indices, found.skipped)
                     if not cells:
                         continue
@@ -250,7 +250,8 @@ class Multimodal(Domain):
                     ids = [rows.id(index) for index in indices[kept].tolist()]
                     yield {"id": ids, "modality": [name] * len(ids)}, vectors
 
-        found.batches = batches()
+        found.count, found.part = len(rows), batches
+        found.batches = batches(0, len(rows))
         return found
 
     def report_arguments(
