@@ -134,3 +134,28 @@ def test_divided_weights_equal_whole_ones(flags: list[str], tmp_path: Path) -> N
 
 def _rows(out: Path) -> list[str]:
     return Run(out).metrics.read_text().splitlines()[1:]
+
+
+@pytest.mark.slow
+def test_torchrun_and_slurm_give_the_weights_of_lightnings_own_processes(tmp_path: Path) -> None:
+    flags = ["--epochs", "1", "--batch-size", "256", "--method.encoder", "convnet4-4", "--monitor.every", "off"]
+    flags += ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
+    flags += ["--precision", "32-true"]
+    command = ["-m", "dipole", "train", "simclr", *flags, "--out"]
+    assert run(*command, tmp_path / "own").returncode == 0
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *command]
+    assert run(*torchrun, tmp_path / "torchrun").returncode == 0
+
+    # As `srun` sets it for its tasks.
+    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}
+    job |= {"SLURM_NODEID": "0", "SLURM_NODELIST": "localhost", "MASTER_ADDR": "localhost", "OMP_NUM_THREADS": "1"}
+    tasks = [
+        subprocess.Popen(
+            [sys.executable, *command, str(tmp_path / "slurm")],
+            env={**os.environ, **job, "SLURM_PROCID": str(task), "SLURM_LOCALID": str(task)},
+        )
+        for task in range(2)
+    ]
+    assert [task.wait(300) for task in tasks] == [0, 0]
+    weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("own", "torchrun", "slurm")]
+    assert weights[0] == weights[1] == weights[2]

@@ -23,7 +23,7 @@ def named_loggers(names: str | Sequence[str] | None, folder: Path) -> list[Any]:
         folder: of the run.
 
     Raises:
-        InputError: there is no such logger, or its package is not installed.
+        InputError: there is no such logger, its package is not installed, or it does not start.
 
     Example:
         >>> named_loggers(None, Path("runs/x"))
@@ -49,6 +49,8 @@ def _logger(name: str, folder: Path) -> Any:
         return makers[name]()
     except ModuleNotFoundError as error:
         raise InputError(f"the logger {name!r} needs a package that is not installed ({error}).") from error
+    except Exception as error:  # of its package, whatever that raises
+        raise InputError(f"the logger {name!r} does not start: {str(error) or type(error).__name__}") from error
 
 
 def named_callbacks(given: Sequence[Any] | None) -> list[lightning.Callback]:
