@@ -15,9 +15,9 @@ from dipole.runs.evaluate import evaluate
 @pytest.mark.parametrize("frozen", [True, False])
 def test_classifier_keeps_a_frozen_encoder_as_it_is(frozen: bool, tmp_path: Path) -> None:
     small = {"encoder": "convnet4-4"}
-    start = train(RunConfig("simclr", epochs=1, batch_size=512, method=small), tmp_path / "start", monitor=False)
+    start = train(RunConfig("simclr", epochs=2, batch_size=64, method=small), tmp_path / "start", monitor=False)
     own = {**small, "frozen": frozen, "optimizer": "adam", "learning_rate": 0.01}
-    settings = RunConfig("classify", epochs=12, batch_size=128, init_from=str(start.path), method=own)
+    settings = RunConfig("classify", epochs=4, batch_size=64, init_from=str(start.path), method=own)
     run = train(settings, tmp_path / "run", monitor=True, progress=False)
     method: Any = load(run.path)
     assert method.num_classes == 10

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from dipole.errors import InputError
 
 LOGGERS = ("csv", "tensorboard", "wandb", "mlflow")
+MLFLOW = "mlflow.db"  # in the folder of a run
 
 
 def named_loggers(names: str | Sequence[str] | None, folder: Path) -> list[Any]:
@@ -40,7 +41,7 @@ def _logger(name: str, folder: Path) -> Any:
         "tensorboard": lambda: known_loggers.TensorBoardLogger(folder, name="", version="tensorboard"),
         "wandb": lambda: known_loggers.WandbLogger(name=folder.name, save_dir=folder),
         "mlflow": lambda: known_loggers.MLFlowLogger(
-            folder.name, tracking_uri=f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+            folder.name, tracking_uri=f"sqlite:///{(folder / MLFLOW).resolve()}"
         ),
     }
     if name not in makers:

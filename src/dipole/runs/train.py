@@ -22,7 +22,7 @@ from dipole.runs.checkpoint import SafeCheckpointIO, default_precision
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run, locked
 from dipole.runs.domains import domain_of
-from dipole.runs.extras import named_callbacks, named_loggers
+from dipole.runs.extras import MLFLOW, named_callbacks, named_loggers
 from dipole.runs.initialise import initialise
 from dipole.runs.memory import keep_freed_memory
 from dipole.runs.model import build_method
@@ -217,8 +217,10 @@ def _check(run: Run, config: RunConfig, resume: bool) -> RunConfig | None:
     """
     if not resume:
         # The last of several stages is trained beside those before it.
-        staged = {"stages", "stages.yaml"} if (run.path / "stages.yaml").is_file() else set()
-        if run.path.exists() and (not run.path.is_dir() or {path.name for path in run.path.iterdir()} - staged):
+        own = {"stages", "stages.yaml"} if (run.path / "stages.yaml").is_file() else set()
+        if "mlflow" in (config.trainer.get("logger") or ""):
+            own.add(MLFLOW)  # which its logger makes at its start
+        if run.path.exists() and (not run.path.is_dir() or {path.name for path in run.path.iterdir()} - own):
             raise InputError(f"{run.path} exists already: add --resume to continue it, or choose another --out.")
         return None
     saved = Run.open(run.path).settings()
