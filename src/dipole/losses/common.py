@@ -10,7 +10,7 @@ from dipole.errors import InputError
 from dipole.ops import gather as gather_rows
 from dipole.ops import pairwise_logsumexp_both, rank, world_size
 from dipole.ops.derivatives import second_derivatives
-from dipole.ops.door import traced
+from dipole.ops.door import looking, traced
 
 SHORTEST = 1e-12  # below this the norm of gated keys has no gradient
 Reduction = Literal["mean", "sum", "none"]
@@ -58,7 +58,7 @@ class _UnitRows(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         # Where a look costs little, rows of usual lengths save a second pass.
-        ctx.usual = x.device.type == "cpu" and _usual(length)
+        ctx.usual = x.device.type == "cpu" and looking() and _usual(length)
         if ctx.usual:
             unit = x / length
         else:
@@ -133,8 +133,8 @@ def two_views(z1: Tensor, z2: Tensor, gather: bool, normalize: bool) -> TwoViews
     Raises:
         InputError: one sample in all, so that there is nothing to contrast with.
     """
-    z1, z2 = unit_rows(z1, normalize), unit_rows(z2, normalize)
-    anchors = torch.cat([z1, z2])
+    anchors = unit_rows(torch.cat([z1, z2]), normalize)
+    z1, z2 = anchors.chunk(2)
     rows = len(z1)
     candidates, total, first = anchors, rows, 0
     if gather:

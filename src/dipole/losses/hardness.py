@@ -271,6 +271,6 @@ def negative_similarities(
         return inner_products(accumulate(queries), unit_rows(negatives, normalize))
     keys, own = gathered_keys(positives, gather)
     check_has_negatives(len(keys))
-    others = torch.ones(len(queries), len(keys), dtype=torch.bool, device=keys.device)
-    others[torch.arange(len(queries), device=keys.device), own] = False
-    return inner_products(accumulate(queries), accumulate(keys))[others].view(len(queries), -1)
+    others = torch.arange(len(keys) - 1, device=keys.device).expand(len(queries), -1)
+    others = others + (others >= own[:, None])  # all columns but the own one
+    return inner_products(accumulate(queries), accumulate(keys)).gather(1, others)

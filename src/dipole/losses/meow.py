@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from dipole.errors import InputError
 from dipole.losses.common import Reduction, accumulate, inner_products, reduce, unit_rows
 from dipole.ops.checks import check_at_least, check_choice, check_embeddings, check_temperature
-from dipole.ops.door import public, traced
+from dipole.ops.door import looking, public, traced
 
 ENTRIES_AT_ONCE = 2**22  # of anchors and candidates
 Concentration = Literal["l2", "ip"]
@@ -133,7 +133,7 @@ def weighted_info_nce_loss(
             f"weight has shape {tuple(weight.shape)}: expected one for every anchor and candidate, "
             f"{(len(anchors), len(candidates))}."
         )
-    if not traced() and bool((weight < 0).any()):
+    if looking() and bool((weight < 0).any()):
         raise InputError("weight has negative entries: expected 0 or more.")
     own = _own(anchors, candidates, own)
     weight = accumulate(weight)
@@ -194,11 +194,11 @@ def cluster_concentration(
     total = x.new_zeros(len(centroids)).index_add(0, assignment, distance.sqrt())
     wide = total / size.clamp_min(1) / (size + smoothing).log()
     several = size > 1
-    if not bool(several.any()):
+    if looking() and not bool(several.any()):
         raise InputError(f"none of {len(centroids)} clusters has two nodes: ask for fewer clusters.")
-    wide = torch.where(several, wide, wide[several].max())
+    wide = torch.where(several, wide, wide.masked_fill(~several, 0).max())
     wide = wide.clamp(wide.quantile(0.1), wide.quantile(0.9))
-    if not bool(wide.min() > 0) or not bool(wide.isfinite().all()):
+    if looking() and not bool(((wide > 0) & wide.isfinite()).all()):
         raise InputError("clusters have no width: nodes lie on their centroids, or too far away. Ask for fewer.")
     return temperature * wide / wide.mean()
 
@@ -233,7 +233,7 @@ def prototype_loss(
     """
     check_embeddings(anchors=anchors, prototypes=prototypes)
     _check_clusters(assignment, len(anchors), len(prototypes))
-    if concentration.shape != (len(prototypes),) or not bool((concentration > 0).all()):
+    if concentration.shape != (len(prototypes),) or (looking() and not bool((concentration > 0).all())):
         raise InputError("concentration holds a number above 0 for each prototype: see cluster_concentration.")
     own, unit = unit_rows(anchors), unit_rows(prototypes.detach())
     logits = inner_products(own, unit.to(own.dtype)) / accumulate(concentration.detach()).to(own.dtype)
@@ -274,7 +274,7 @@ def contrast_in_tiles(
     positive = (first * second[own]).sum(dim=1) / temperature
     alone = denominator.isnan()
     losses = torch.where(alone, 0, torch.where(alone, 0, denominator) - torch.where(alone, 0, positive))
-    if traced() or not bool(alone.any()):
+    if not looking() or not bool(alone.any()):
         return reduce(losses, reduction)
     warnings.warn(
         f"{int(alone.sum())} of {len(alone)} anchors have no negatives, as all weights are 0: they are left out.",
@@ -299,7 +299,8 @@ def _own(anchors: Tensor, candidates: Tensor, own: Tensor | None) -> Tensor:
                 f"{len(anchors)} anchors and {len(candidates)} candidates: say in own which candidate is whose."
             )
         return torch.arange(len(anchors), device=anchors.device)
-    if own.shape != (len(anchors),) or (own.numel() and not 0 <= int(own.min()) <= int(own.max()) < len(candidates)):
+    outside = own.numel() and looking() and not 0 <= int(own.min()) <= int(own.max()) < len(candidates)
+    if own.shape != (len(anchors),) or outside:
         raise InputError(f"own has shape {tuple(own.shape)}: expected the place of a candidate for each anchor.")
     return own.long()
 
@@ -316,5 +317,5 @@ def _check_clusters(assignment: Tensor, rows: int, clusters: int) -> None:
     """Require the number of a cluster for each row."""
     if assignment.shape != (rows,):
         raise InputError(f"assignment has shape {tuple(assignment.shape)}: expected a cluster for each of {rows} rows.")
-    if not 0 <= int(assignment.min()) <= int(assignment.max()) < clusters:
+    if looking() and not 0 <= int(assignment.min()) <= int(assignment.max()) < clusters:
         raise InputError(f"assignment names clusters up to {int(assignment.max())}: expected 0 to {clusters - 1}.")

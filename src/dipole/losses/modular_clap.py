@@ -16,7 +16,7 @@ from dipole.losses.common import gathered_keys, unit_rows
 from dipole.ops import gather as gather_rows
 from dipole.ops import pairwise_logsumexp, world_size
 from dipole.ops.checks import check_at_least, check_choice, check_embeddings, check_temperature
-from dipole.ops.door import public
+from dipole.ops.door import looking, public
 
 Direction = Literal["both", "audio_to_text", "text_to_audio"]
 
@@ -137,17 +137,17 @@ def hard_negative_clap_loss(
 def _blocks(sounds: int, texts: int, positives: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
     """Of every text, its sound and its place in the block of that sound."""
     for name, counts in (("num_positives", positives), ("num_negatives", negatives)):
-        if counts.shape != (sounds,) or counts.is_floating_point() or (sounds and int(counts.min()) < 0):
+        if counts.shape != (sounds,) or counts.is_floating_point() or (looking() and sounds and int(counts.min()) < 0):
             raise InputError(
                 f"{name} has shape {tuple(counts.shape)} and type {counts.dtype}: expected a whole number of at least "
                 f"0 for each of {sounds} sounds."
             )
     sizes = 1 + positives + negatives
-    if int(sizes.sum()) != texts:
+    if looking() and int(sizes.sum()) != texts:
         raise InputError(
             f"{texts} texts came, but the counts add up to {int(sizes.sum())}: expected 1 + P + N texts of each sound."
         )
-    owner = torch.arange(sounds, device=sizes.device).repeat_interleave(sizes)
+    owner = torch.arange(sounds, device=sizes.device).repeat_interleave(sizes, output_size=texts)
     return owner, torch.arange(texts, device=sizes.device) - (sizes.cumsum(0) - sizes)[owner]
 
 
@@ -162,13 +162,12 @@ def _audio_to_text(
     gather: bool,
 ) -> Tensor:
     """Mean over the sounds of finding one of their true texts."""
-    captions, _ = gathered_keys(texts[place == 0], gather)
+    first = torch.searchsorted(owner, torch.arange(len(audio), device=owner.device))
+    captions, _ = gathered_keys(texts[first], gather)
     shared = pairwise_logsumexp(audio, captions, 1 / temperature)
-    extra = place > 0
-    widest = int(place.max())
-    block = own.new_full((len(audio), widest), -math.inf)
-    block = block.index_put((owner[extra], place[extra] - 1), own[extra])
-    denominator = torch.cat([shared[:, None], block], dim=1).logsumexp(dim=1)
+    widest = int(place.max()) if looking() else len(texts) - len(audio)
+    block = own.new_full((len(audio), 1 + widest), -math.inf).index_put((owner, place), own)
+    denominator = torch.cat([shared[:, None], block[:, 1:]], dim=1).logsumexp(dim=1)
     counts = torch.bincount(owner[true], minlength=len(audio))
     true_mean = own.new_zeros(len(audio)).index_add(0, owner[true], own[true]) / counts
     return (denominator - true_mean).mean()

@@ -1,6 +1,5 @@
 """InfoNCE with several positives of one anchor."""
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -13,7 +12,7 @@ from dipole.losses.common import Reduction, gathered_keys, reduce, unit_rows
 from dipole.losses.info_nce import check_has_negatives
 from dipole.ops import pairwise_logsumexp
 from dipole.ops.checks import check_choice, check_embeddings, check_temperature, check_views
-from dipole.ops.door import public
+from dipole.ops.door import looking, public
 
 
 @public
@@ -86,8 +85,8 @@ def multi_positive_info_nce_loss(
 def _weights(weights: Sequence[float] | Tensor | None, positives: Tensor) -> Tensor:
     """λ as a tensor (V, 1)."""
     values = torch.ones(len(positives)) if weights is None else torch.as_tensor(weights, dtype=torch.float64)
-    listed = values.detach().tolist() if values.ndim else []
-    if len(listed) != len(positives) or not all(math.isfinite(w) and w >= 0 for w in listed) or not sum(listed):
+    usable = (values.isfinite() & (values >= 0)).all() & (values.sum() > 0)
+    if values.shape != positives.shape[:1] or (looking() and not bool(usable)):
         raise InputError(
             f"weights are {weights}: expected {len(positives)} numbers of at least 0, one a positive, not all 0."
         )

@@ -9,7 +9,7 @@ from dipole.losses.common import Reduction, gathered_keys, reduce, two_views, un
 from dipole.ops import gather as gather_rows
 from dipole.ops import pairwise_logsumexp
 from dipole.ops.checks import check_embeddings, check_same_rows, check_temperature
-from dipole.ops.door import public
+from dipole.ops.door import looking, public
 
 
 @public
@@ -163,8 +163,7 @@ def same_index_nt_xent_loss(
     z = unit_rows(z, normalize)
     keys, own = gathered_keys(z, gather)
     everywhere = gather_rows(index) if gather else index
-    alone = everywhere.unique(return_counts=True)[1].min()
-    if int(alone) < 2:
+    if looking() and int(everywhere.unique(return_counts=True)[1].min()) < 2:
         raise InputError("an index stands for one row alone: give two views or more of each sample.")
     positives = within_labels(z, keys, index, everywhere, 1 / temperature, own)
     return reduce(pairwise_logsumexp(z, keys, 1 / temperature, exclude=own) - positives, reduction)
@@ -188,6 +187,11 @@ def within_labels(
     own: Tensor | None = None,
 ) -> Tensor:
     """`log Σ_j exp(scale · s_ij)` of each query over the keys of its label, the column `own` left out."""
+    if not looking():  # which rows share a label is not known: all pairs are compared
+        apart = query_labels[:, None] != key_labels
+        if own is not None:
+            apart = apart.scatter(1, own[:, None], True)
+        return pairwise_logsumexp(queries, keys, scale, exclude=apart)
     rows, parts = [], []
     for label in query_labels.unique().tolist():
         members = (query_labels == label).nonzero().flatten()

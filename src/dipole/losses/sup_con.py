@@ -11,6 +11,7 @@ from dipole.ops import gather as gather_rows
 from dipole.ops import pairwise_logsumexp
 from dipole.ops.checks import check_embeddings, check_temperature
 from dipole.ops.door import public
+from dipole.ops.groups import sums_of_label
 
 
 @public
@@ -63,12 +64,10 @@ def sup_con_loss(
     keys, own = gathered_keys(anchors, gather)
     check_has_negatives(len(keys))
     every_label = gather_rows(labels) if gather else labels
-    classes, members = torch.unique(every_label, return_inverse=True)
-    sums = torch.zeros(len(classes), keys.shape[1], dtype=keys.dtype, device=keys.device).index_add(0, members, keys)
-    counts = torch.bincount(members, minlength=len(classes))
-    mine = members[own]
-    positives = (counts[mine] - 1).to(anchors.dtype)
-    similarity = (anchors * sums[mine]).sum(dim=1) - (anchors * anchors).sum(dim=1)
+    lowest = every_label.min()  # negative labels are classes like any other here
+    sums, counts = sums_of_label(keys, every_label - lowest, labels - lowest)
+    positives = counts - 1
+    similarity = (anchors * sums).sum(dim=1) - (anchors * anchors).sum(dim=1)
     denominator = pairwise_logsumexp(anchors, keys, 1 / temperature, exclude=own)
     values = denominator - similarity / positives.clamp_min(1) / temperature
     return reduce(torch.where(positives > 0, values, torch.zeros_like(values)), reduction)

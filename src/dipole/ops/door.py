@@ -28,6 +28,42 @@ class _State(threading.local):
 
 
 _STATE = _State()
+_looking = True
+
+
+class check_values:  # noqa: N801 - used as torch.set_grad_enabled is
+    """Switch on or off, from here on or within a `with` block, that functions look at the values of their arguments.
+
+    A look at a value makes the processor wait for the accelerator. Without it shapes and types are checked as ever, but
+    NaN, indices out of range and numbers that cannot be right are not refused, and statistics of rows are shifted by
+    their largest logit whether or not it is needed. Results are the same to rounding.
+
+    Args:
+        enabled: whether values are looked at.
+
+    Example:
+        >>> with check_values(False):
+        ...     looking()
+        False
+        >>> looking()
+        True
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        global _looking
+        self._before, _looking = _looking, bool(enabled)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: Any) -> None:
+        global _looking
+        _looking = self._before
+
+
+def looking() -> bool:
+    """Whether values of tensors are known and may be looked at; see `traced` and `check_values`."""
+    return _looking and not traced()
 
 
 def traced() -> bool:
@@ -112,7 +148,7 @@ def public(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]
         for name, value in (*zip(names, args, strict=False), *kwargs.items()):
             if isinstance(value, float) and not math.isfinite(value):
                 raise InputError(f"{name} is {value}: expected a finite number.")
-        if not traced():
+        if looking():
             try:
                 _check_result(result, name_of)
             except InputError:
@@ -130,7 +166,7 @@ def check_finite(arguments: Iterable[tuple[str, Any]]) -> None:
     Raises:
         InputError: one does; the message names it.
     """
-    for name, value in arguments:
+    for name, value in arguments if looking() else ():
         if isinstance(value, Tensor) and value.is_floating_point() and not bool(value.isfinite().all()):
             raise InputError(
                 f"{name} contains NaN or infinite values: look at the encoder's output and the learning rate."

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.ops.derivatives import second_derivatives
-from dipole.ops.door import public, traced
+from dipole.ops.door import looking, public, traced
 from dipole.ops.plain import logits_of, logsumexp, softmax_mean
 from dipole.ops.rows import RowSums, as_columns, normaliser_of, prepare
 from dipole.ops.tiles import Tiles, bounded
@@ -120,8 +120,14 @@ def _is_symmetric(exclude: Tensor | None, rows: int) -> bool:
     """Whether j is excluded from row i exactly when i is excluded from row j."""
     if exclude is None:
         return True
+    if not looking():
+        return False  # it is not known
     if exclude.dtype == torch.bool:
         return bool(torch.equal(exclude, exclude.T))
+    if exclude.shape[1] == 1:
+        other = exclude[:, 0]
+        back = other[other.clamp_min(0)]
+        return bool(((other < 0) | (back == torch.arange(rows, device=other.device))).all())
     row = torch.arange(rows, device=exclude.device)[:, None].expand_as(exclude)[exclude >= 0]
     column = exclude[exclude >= 0]
     return torch.equal(torch.unique(row * rows + column), torch.unique(column * rows + row))

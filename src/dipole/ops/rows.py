@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dipole.errors import InputError
-from dipole.ops.door import traced
+from dipole.ops.door import looking
 
 
 def prepare(queries: Tensor, keys: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -33,7 +33,7 @@ def as_columns(exclude: Tensor | None, queries: Tensor, keys: Tensor) -> Tensor 
         return exclude
     if exclude.is_floating_point():
         raise InputError(f"exclude has type {exclude.dtype}: expected whole numbers or a mask of booleans.")
-    if not traced() and exclude.numel() and int(exclude.max()) >= len(keys):
+    if looking() and exclude.numel() and int(exclude.max()) >= len(keys):
         raise InputError(f"exclude names column {int(exclude.max())}: there are {len(keys)} keys, counted from 0.")
     return exclude[:, None] if exclude.ndim == 1 else exclude
 

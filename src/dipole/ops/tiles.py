@@ -6,10 +6,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from dipole.ops.door import looking
+
 # One float32 tile of 2²⁰ entries is 4 MiB: it is written by the product and read by the exponential from the cache.
 TILE_ENTRIES = {"cpu": 1 << 20}
 DEFAULT_TILE_ENTRIES = 1 << 24  # accelerators want work enough for all their units
 TILE_COLUMNS = 1024
+LEAST_SIDE = 256  # of the tiles of a triangle: smaller ones cost more than the pairs that they spare
 # Exponentials that are kept for the gradient; 2²⁴ in float32 are 64 MiB, the whole matrix of usual batches.
 KEPT_ENTRIES = {"cpu": 1 << 24}
 DEFAULT_KEPT_ENTRIES = 1 << 26
@@ -28,7 +31,11 @@ class Tiles:
     def __init__(
         self, queries: Tensor, keys: Tensor, scale: Tensor, exclude: Tensor | None, log_weight: Tensor | None
     ) -> None:
-        self.queries, self.keys, self.scale = queries, keys, float(scale.detach())
+        self.queries, self.keys, self.scale = queries, keys, 1.0
+        if scale.device.type == "cpu" and looking():
+            self.scale = float(scale.detach())
+        else:  # whose value would have to be waited for
+            self.queries = queries * scale.detach()
         self.exclude, self.log_weight = exclude, log_weight
         entries = TILE_ENTRIES.get(queries.device.type, DEFAULT_TILE_ENTRIES)
         self.width = min(len(keys), max(TILE_COLUMNS, math.isqrt(entries)))
@@ -74,7 +81,7 @@ class Tiles:
         height, width = self.height, self.width
         if triangle:
             # Smaller ones, since a tile on the diagonal computes every pair twice.
-            height = width = max(1, min(height, width) // 2)
+            height = width = max(1, min(height, width, LEAST_SIDE), min(height, width) // 2)
         # Products would be rounded to half precision, here and where the caller uses the tile.
         with torch.autocast(self.queries.device.type, enabled=False):
             for top in range(0, len(self.queries), height):
@@ -98,9 +105,12 @@ class Tiles:
         if exclude.dtype == torch.bool:
             return tile.masked_fill_(exclude[rows, columns], -math.inf)
         local = exclude[rows] - columns.start
-        # An index that stands for no column is negative here too.
-        row, slot = torch.nonzero((local >= 0) & (local < tile.shape[1]), as_tuple=True)
-        tile[row, local[row, slot]] = -math.inf
+        # An index that stands for no column is negative here too; it is written over with what is there.
+        inside = (local >= 0) & (local < tile.shape[1])
+        safe = local.clamp(0, tile.shape[1] - 1)
+        for slot in range(local.shape[1]):
+            place = safe[:, slot, None]
+            tile.scatter_(1, place, tile.gather(1, place).masked_fill_(inside[:, slot, None], -math.inf))
         return tile
 
 
@@ -113,8 +123,11 @@ def _size(part: slice) -> int:
 @torch.no_grad()
 def bounded(queries: Tensor, keys: Tensor, scale: Tensor, log_weight: Tensor | None) -> bool:
     """Whether Cauchy–Schwarz proves that no sum of `exp(logit)` can overflow or vanish, so that no shift is needed."""
+    if not looking():
+        return False
     limit = 0.6 * math.log(torch.finfo(queries.dtype).max)
-    largest = queries.norm(dim=1).max() * keys.norm(dim=1).max() * scale.abs()
+    longest = queries.norm(dim=1).max()
+    largest = longest * (longest if keys is queries else keys.norm(dim=1).max()) * scale.abs()
     if log_weight is not None:
         largest = largest + torch.where(log_weight.isfinite(), log_weight.abs(), 0.0).max()
     return bool(largest < limit)  # False for NaN, as of products that overflow
