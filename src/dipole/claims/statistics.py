@@ -58,9 +58,9 @@ def verdict(effect: Effect, expected: str, margin: float) -> str:
     """Judge a comparison.
 
     `reproduced`: the interval lies beyond 0 in the expected direction, and the mean reaches the margin, the smallest
-    difference that would matter. `not reproduced`: the interval lies below the margin, so that the effect is absent, too
-    small, or of the other sign. `inconclusive`: neither. With `"not lower"` a difference down to minus the margin is as good as none: `reproduced`
-    if the interval lies above it, `not reproduced` if below.
+    difference that would matter. `not reproduced`: the interval lies below the margin, so that the effect is absent,
+    too small, or of the other sign. `inconclusive`: neither. With `"not lower"` a difference down to minus the margin
+    is as good as none: `reproduced` if the interval lies above it, `not reproduced` if below.
 
     Args:
         effect: of the comparison.
