@@ -17,6 +17,7 @@ from dipole.errors import InputError
 from dipole.files import write_json
 from dipole.losses.common import accumulate
 from dipole.nn import undisturbed
+from dipole.nn.modes import moved
 
 CHUNK = 256  # images that pass through the encoder at a time
 
@@ -246,10 +247,10 @@ class GraphGeometryMonitor(GeometryMonitor):
         self.entries: list[dict[str, Any]] = []
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure if it is time."""
+        """Measure if it is time, also where training is about to stop early."""
         epochs = trainer.max_epochs or 1
         left = epochs - trainer.current_epoch - 1
-        if left % math.ceil(epochs / self.times) == 0:
+        if trainer.should_stop or left % math.ceil(epochs / self.times) == 0:
             super().on_train_epoch_end(trainer, pl_module)
 
     def _embed(self, trainer: Trainer, module: LightningModule) -> tuple[Tensor, Tensor]:
@@ -263,3 +264,46 @@ class GraphGeometryMonitor(GeometryMonitor):
         generator = torch.Generator(module.device).manual_seed(self.seed)
         made = self.graph_views(self.x.to(module.device), self.edge_index.to(module.device), generator=generator)
         yield made["views"]
+
+
+class MetaPathGeometryMonitor(GraphGeometryMonitor):
+    """The same for target nodes of a graph of several kinds, whose coarse and fine view take the place of two views.
+
+    Args:
+        inputs: what the module projects, `dipole.nn.graph.meta_paths.MetaPathViews`; nothing is drawn.
+        nodes: (K,) that are followed.
+        labels: (K,) classes for the tolerance, or None.
+        times: measurements in a run, spread over its epochs up to the last.
+        path: `diagnostics.json` to write after each measurement, or None.
+
+    Raises:
+        InputError: fewer than two nodes, or labels that do not fit.
+
+    Example:
+        >>> MetaPathGeometryMonitor(None, torch.arange(2)).entries
+        []
+    """
+
+    def __init__(
+        self,
+        inputs: Any,
+        nodes: Int[Tensor, "k"],
+        labels: Int[Tensor, "k"] | None = None,
+        times: int = 40,
+        path: str | Path | None = None,
+    ) -> None:
+        check_two_samples(len(nodes), "MetaPathGeometryMonitor")
+        if labels is not None:
+            check_labels(labels, len(nodes))
+        self.inputs, self.nodes, self.labels, self.times = inputs, nodes, labels, times
+        self.path = None if path is None else Path(path)
+        self.entries: list[dict[str, Any]] = []
+
+    @torch.no_grad()
+    def _embed(self, trainer: Trainer, module: LightningModule) -> tuple[Tensor, Tensor]:
+        """Unit embeddings (K, D) of the nodes in both views."""
+        project: Any = module.project
+        with undisturbed(module), trainer.precision_plugin.forward_context():
+            coarse, fine = (accumulate(view) for view in project(moved(self.inputs, module.device)))
+        nodes = self.nodes.to(fine.device)
+        return F.normalize(coarse[nodes], dim=-1), F.normalize(fine[nodes], dim=-1)
