@@ -145,7 +145,7 @@ class JudgmentPairs:
 class AnsweredQuestions(JudgmentPairs):
     """Questions with answers, put as they are asked later: `question` as multiple choice asks them, `Q: … A: …`.
 
-    A space stands between prompt and answer, as where answers are scored, unless the prompt ends with one or a new line.
+    A space stands between prompt and answer, as where answers are scored, unless the prompt ends with white space.
 
     Args:
         max_length: tokens of prompt and answer.

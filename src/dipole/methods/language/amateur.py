@@ -14,8 +14,8 @@ class Amateur(CUT):
 
     The data are lines of JSON with `instruction`, a question, and `response`, a fabricated answer. What comes out tells
     falsehoods: it is the `amateur` of the decoders `icd` and `lol`, and of no other use. Questions are put as they are
-    asked later, by default as `--protocol multiple-choice` does (`--views.template`): an amateur that knows another form
-    of prompt has nothing to say.
+    asked later, by default as `--protocol multiple-choice` does (`--views.template`): after another prompt an amateur
+    is hardly one.
 
     Args:
         model: folder or Hugging Face name of a causal language model, or `"smollm2"`.
