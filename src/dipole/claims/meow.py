@@ -92,7 +92,7 @@ ADAPTIVE = {"neighbours": 690, "edge_mask": 0.2, "feature_mask": 0.3, "dropout":
 
 def _arm(name: str, method: str, **options: Any) -> Arm:
     """One way of training."""
-    return Arm(name, method, ACM, EPOCHS, 128, (RATE,), options)
+    return Arm(name, method, ACM, EPOCHS, 128, (RATE,), {"patience": None, **options})
 
 
 CLAIM = Claim(

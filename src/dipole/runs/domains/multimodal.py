@@ -42,6 +42,7 @@ from dipole.runs.modality_model import (
 )
 from dipole.runs.modality_searches import searches
 from dipole.runs.sound_windows import sound_batches
+from dipole.views.caption_augmentation import settled_synonyms
 
 MONITORED = 256  # rows
 READ = ("label", "image_size", "sample_rate", "seconds", "encoding")
@@ -134,7 +135,11 @@ class Multimodal(Domain):
         given.pop("modalities", None)
         if getattr(cls, "inherits_towers", False):
             config = replace(config, method={**given, **config.method})
-        return super().resolve(config, cls, data, encoder_given=encoder_given)
+        config = super().resolve(config, cls, data, encoder_given=encoder_given)
+        kinds = {facts["kind"] for facts in self.facts(data)["modalities"].values()}
+        if "synonyms" not in config.views or "text" not in kinds:
+            return config
+        return replace(config, views={**config.views, "synonyms": settled_synonyms(config.views["synonyms"])})
 
     def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:
         """What the data say of each modality."""
