@@ -6,7 +6,7 @@ Importing the package is cheap: torch is imported when a part that needs it is f
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["ContrastiveTransformer", "__version__", "load"]
+__all__ = ["ContrastiveTransformer", "Embedder", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -14,6 +14,10 @@ def __getattr__(name: str) -> Any:
         from dipole.runs import load
 
         return load
+    if name == "Embedder":
+        from dipole.runs.embedder import Embedder
+
+        return Embedder
     if name == "ContrastiveTransformer":
         from dipole.runs.estimator import ContrastiveTransformer
 

@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from dipole.cli.train import _config
+from dipole.cli.train import _config, _settings
 from dipole.methods.registry import get_method, methods
 from dipole.methods.wrapping import base_of
 from dipole.runs import RunConfig, build_method, recipes
@@ -41,6 +41,18 @@ def test_a_recipe_says_what_it_is_and_can_be_built(recipe):
         assert domain.loading(config)["window"] >= method.segments
         assert isinstance(domain.view_options(type(method), config), dict)
     assert recipe.startswith(config.name)
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_the_command_line_takes_every_recipe(recipe):
+    settings = _settings(recipe, [])
+    settings.pop("stages", None)
+    config, (out, resume) = _config(settings, ["--out", "somewhere"])
+    assert (config.name, out, resume) == (settings["name"], "somewhere", False)
+    assert (
+        config.method.items()
+        >= {key: value for key, value in settings.get("method", {}).items() if key != "base"}.items()
+    )
 
 
 def test_every_method_has_a_recipe_of_its_name():

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from dipole.runs import Run, load
+from text_models import bert_folder
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -91,3 +92,70 @@ def test_losses_between_sounds_and_texts_equal_one_process() -> None:
     result = run("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script)
     assert result.returncode == 0, result.stderr[-3000:]
     assert "audio losses agree" in result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["cacr-moco-v3", "--method.encoder", "convnet4", "--batch-size", "128"],  # a momentum encoder
+        ["simcse", "--data", "toy-sentences", "--batch-size", "64"],  # blocks of a transformer
+    ],
+    ids=["images", "texts"],
+)
+def test_divided_weights_equal_whole_ones(flags: list[str], tmp_path: Path) -> None:
+    if flags[0] == "simcse":
+        flags = [*flags, "--method.encoder", str(bert_folder(width=128))]
+    flags = [*flags, "--epochs", "2", "--monitor.every", "off", "--precision", "32-true"]
+    flags += ["--trainer.devices", "2", "--trainer.accelerator", "cpu", "--checkpoint.every_steps", "2"]
+    whole, divided, resumed = (tmp_path / name for name in ("whole", "divided", "resumed"))
+    assert run("-m", "dipole", "train", *flags, "--out", whole, "--trainer.strategy", "ddp").returncode == 0
+    command = ["-m", "dipole", "train", *flags, "--trainer.strategy", "fsdp2", "--out"]
+    result = run(*command, divided)
+    assert result.returncode == 0, result.stderr[-3000:]
+    curves = [torch.tensor([float(row.split(",")[2]) for row in _rows(out)]) for out in (whole, divided)]
+    torch.testing.assert_close(curves[0], curves[1], rtol=0, atol=1e-5)
+    for name, weight in load(whole).state_dict().items():
+        torch.testing.assert_close(weight, load(divided).state_dict()[name], rtol=1e-3, atol=1e-4, msg=name)
+
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [sys.executable, *map(str, command), str(resumed)], env=environment, start_new_session=True
+    ) as process:
+        while process.poll() is None and not Run(resumed).checkpoint.is_file():
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(120)
+    assert not Run(resumed).finished
+    assert run(*command, resumed, "--resume").returncode == 0
+    for name in ("model/model.safetensors", "metrics.csv"):
+        assert (resumed / name).read_bytes() == (divided / name).read_bytes(), name
+
+
+def _rows(out: Path) -> list[str]:
+    return Run(out).metrics.read_text().splitlines()[1:]
+
+
+@pytest.mark.slow
+def test_torchrun_and_slurm_give_the_weights_of_lightnings_own_processes(tmp_path: Path) -> None:
+    flags = ["--epochs", "1", "--batch-size", "256", "--method.encoder", "convnet4-4", "--monitor.every", "off"]
+    flags += ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
+    flags += ["--precision", "32-true"]
+    command = ["-m", "dipole", "train", "simclr", *flags, "--out"]
+    assert run(*command, tmp_path / "own").returncode == 0
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *command]
+    assert run(*torchrun, tmp_path / "torchrun").returncode == 0
+
+    # As `srun` sets it for its tasks.
+    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}
+    job |= {"SLURM_NODEID": "0", "SLURM_NODELIST": "localhost", "MASTER_ADDR": "localhost", "OMP_NUM_THREADS": "1"}
+    tasks = [
+        subprocess.Popen(
+            [sys.executable, *command, str(tmp_path / "slurm")],
+            env={**os.environ, **job, "SLURM_PROCID": str(task), "SLURM_LOCALID": str(task)},
+        )
+        for task in range(2)
+    ]
+    assert [task.wait(300) for task in tasks] == [0, 0]
+    weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("own", "torchrun", "slurm")]
+    assert weights[0] == weights[1] == weights[2]

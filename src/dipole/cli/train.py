@@ -36,7 +36,7 @@ def trainer_options(
     Args:
         accelerator: `cpu`, `gpu`, `mps`, or `auto`.
         devices: number of devices, or `auto`.
-        strategy: `ddp`, or `auto`; a strategy that writes checkpoints of its own (`fsdp`) cannot be resumed.
+        strategy: `ddp`, or `auto`; `fsdp2` divides weights, gradients and the optimiser's state between the devices.
         num_nodes: number of machines.
         accumulate_grad_batches: batches per optimiser step.
         gradient_clip_val: largest norm of the gradient.

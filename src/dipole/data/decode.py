@@ -46,6 +46,13 @@ def decode_image(source: Source, size: int) -> UInt8[np.ndarray, "3 size size"]:
             image = _rgb(ImageOps.exif_transpose(opened))
     except Exception as error:  # PIL's plugins raise whatever the damaged bytes led them to
         raise UnreadableImageError(_reason(source, error)) from error
+    return square_of(image, size)
+
+
+def square_of(image: "Image", size: int) -> UInt8[np.ndarray, "3 size size"]:
+    """Return the centre square of an image in RGB at `size` x `size`; down-sizing is antialiased (bicubic)."""
+    from PIL import Image
+
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     # Cropped first: `resize(box=...)` lets pixels from beyond the square in.

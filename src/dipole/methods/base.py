@@ -187,6 +187,14 @@ class Method(lightning.LightningModule):
             batch_size=len(batch["index"]),
         )
 
+    def configure_model(self) -> None:
+        """Divide the weights between the processes if the strategy wants it; Lightning calls it before training."""
+        mesh = getattr(self, "_device_mesh", None)
+        if mesh is not None:
+            from dipole.nn.sharding import shard
+
+            shard(self, mesh["data_parallel"])
+
     def configure_optimizers(self) -> Any:
         """Build the optimiser and its schedule, stepped after every batch."""
         return self.optimization(self.named_parameters(), self.learning_rate)

@@ -67,17 +67,18 @@ def gather_mean(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 class _Gather(torch.autograd.Function):
-    """All-gather whose adjoint sums the gradients of all processes."""
+    """All-gather, whose adjoint gives each process the sum of the gradients of its own rows."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        parts = [torch.empty_like(x) for _ in range(world_size())]
-        dist.all_gather(parts, x.contiguous())
-        return torch.cat(parts)
+        rows = x.new_empty(world_size() * len(x), *x.shape[1:])
+        dist.all_gather(list(rows.chunk(world_size())), x.contiguous())
+        return rows
 
     @staticmethod
     @first_derivative_only
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        gradient = gradient.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(gradient)
-        return gradient.chunk(world_size())[rank()]
+        gradient = gradient.contiguous()
+        own = torch.empty_like(gradient.chunk(world_size())[rank()])
+        dist.reduce_scatter(own, list(gradient.chunk(world_size())))
+        return own

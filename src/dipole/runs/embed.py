@@ -1,20 +1,15 @@
 """Write embeddings to a Parquet file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from dipole.errors import InputError
-from dipole.files import atomic_write, readable
-from dipole.runs.directory import Run
-from dipole.runs.domains import get_domain
-from dipole.runs.loading import load
-from dipole.runs.model import model_config
-from dipole.runs.text_encoders import is_foreign, open_text_encoder
+from dipole.files import atomic_write
+from dipole.runs.embedding import Precision, computing, open_source, table_of
 
 
 @dataclass(frozen=True)
@@ -42,6 +37,7 @@ def embed_to_parquet(
     data_root: str | Path | None = None,
     batch_size: int = 256,
     loading: Mapping[str, Any] | None = None,
+    precision: Precision = "32-true",
     progress: bool = False,
 ) -> Embedded:
     """Embed a source and write a table with the columns `id` and `vector`, a batch at a time.
@@ -57,6 +53,7 @@ def embed_to_parquet(
         data_root: folder of named data sets.
         batch_size: how many are embedded at once.
         loading: how the source is read, where it differs from the run.
+        precision: `"bf16"` multiplies matrices in bfloat16, for processors that are fast at it.
         progress: show a progress bar.
 
     Returns:
@@ -65,33 +62,17 @@ def embed_to_parquet(
     Raises:
         InputError: the run has no model, the source holds nothing to embed, or `out` is a folder.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     out = Path(out)
     if out.is_dir():
         raise InputError(f"--out {out} is a folder: name a file, e.g. {out / 'embeddings.parquet'}.")
-    if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}: expected 1 or more at a time.")
-    foreign = is_foreign(run)
-    method: Any = open_text_encoder(run) if foreign else load(run)
-    moved = method.encoder if foreign else method
-    moved.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    config: dict[str, Any] = {} if foreign else model_config(run)
-    if (Path(run) / "config.yaml").is_file():  # a run says more than the model in it
-        config = config | {"loading": {**config.get("loading", {}), **Run.open(run).settings().loading}}
-    config = config | {"loading": {**config.get("loading", {}), **(loading or {})}}
-    found = get_domain("text" if foreign else method.domain).embeddings(
-        method, config, source, data_root=data_root, batch_size=batch_size, progress=progress
-    )
+    found = open_source(run, source, data_root=data_root, batch_size=batch_size, loading=loading, progress=progress)
     rows = dimensions = 0
-    with atomic_write(out) as temporary, torch.inference_mode():
+    with atomic_write(out) as temporary, torch.inference_mode(), computing(precision):
         writer = None
         for columns, vectors in found.batches:
-            names = [readable(name) for name in columns["id"]]
-            named = {"id": pa.array(names, pa.string()), "vector": _vectors(vectors.float().cpu())}
-            others = {name: _column(values) for name, values in columns.items() if name != "id"}
-            table = pa.table(named | others)
+            table = table_of(columns, vectors)
             writer = writer or pq.ParquetWriter(temporary, table.schema)
             writer.write_table(table)
             rows, dimensions = rows + len(vectors), vectors.shape[1]
@@ -99,18 +80,3 @@ def embed_to_parquet(
             raise InputError(found.empty)
         writer.close()
     return Embedded(out, rows, dimensions, tuple(found.skipped))
-
-
-def _column(values: Sequence[Any]) -> Any:
-    """A column of numbers, or of texts."""
-    import pyarrow as pa
-
-    numbers = any(isinstance(value, float) for value in values)
-    return pa.array(values, pa.float64() if numbers else pa.string())
-
-
-def _vectors(vectors: Tensor) -> Any:
-    """A column of fixed-size lists of float32."""
-    import pyarrow as pa
-
-    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.flatten().numpy()), vectors.shape[1])

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from dipole.errors import InputError
 
 LOGGERS = ("csv", "tensorboard", "wandb", "mlflow")
+MLFLOW = "mlflow.db"  # in the folder of a run
 
 
 def named_loggers(names: str | Sequence[str] | None, folder: Path) -> list[Any]:
@@ -23,7 +24,7 @@ def named_loggers(names: str | Sequence[str] | None, folder: Path) -> list[Any]:
         folder: of the run.
 
     Raises:
-        InputError: there is no such logger, or its package is not installed.
+        InputError: there is no such logger, its package is not installed, or it does not start.
 
     Example:
         >>> named_loggers(None, Path("runs/x"))
@@ -40,7 +41,7 @@ def _logger(name: str, folder: Path) -> Any:
         "tensorboard": lambda: known_loggers.TensorBoardLogger(folder, name="", version="tensorboard"),
         "wandb": lambda: known_loggers.WandbLogger(name=folder.name, save_dir=folder),
         "mlflow": lambda: known_loggers.MLFlowLogger(
-            folder.name, tracking_uri=f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+            folder.name, tracking_uri=f"sqlite:///{(folder / MLFLOW).resolve()}"
         ),
     }
     if name not in makers:
@@ -49,6 +50,8 @@ def _logger(name: str, folder: Path) -> Any:
         return makers[name]()
     except ModuleNotFoundError as error:
         raise InputError(f"the logger {name!r} needs a package that is not installed ({error}).") from error
+    except Exception as error:  # of its package, whatever that raises
+        raise InputError(f"the logger {name!r} does not start: {str(error) or type(error).__name__}") from error
 
 
 def named_callbacks(given: Sequence[Any] | None) -> list[lightning.Callback]:

@@ -175,14 +175,14 @@ class EpochMeans(lightning.Callback):
         self.kept: dict[str, list[Tensor]] = {}
 
     def on_save_checkpoint(self, trainer: lightning.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Write sums and counts; those of several processes as their mean."""
+        """Write sums and counts, those of every process."""
         progress: Any = trainer.fit_loop.epoch_progress.current
         sums = {}
         if progress.started > progress.processed:
             for name, metric in trainer.fit_loop.epoch_loop._results.items():
                 if metric.meta.is_mean_reduction:
                     pair = torch.stack([metric.value.double(), metric.cumulated_batch_size.double()])
-                    sums[name] = trainer.strategy.reduce(pair, reduce_op="mean").cpu()
+                    sums[name] = trainer.strategy.all_gather(pair).reshape(-1, 2).cpu()
         checkpoint["epoch_means"] = sums
 
     def on_load_checkpoint(self, trainer: lightning.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
@@ -195,7 +195,7 @@ class EpochMeans(lightning.Callback):
             return
         for name, metric in trainer.fit_loop.epoch_loop._results.items():
             if name in self.kept:
-                total, count = self.kept[name]
+                total, count = self.kept[name][trainer.global_rank]
                 metric.value = metric.value + total.to(metric.value)
                 metric.cumulated_batch_size = metric.cumulated_batch_size + count.to(metric.cumulated_batch_size)
         self.kept = {}

@@ -15,7 +15,13 @@ Batch = tuple[dict[str, list[Any]], Tensor]
 
 
 def sound_batches(
-    method: Any, rows: ModalitySet, name: str, how: SoundWindows, batch_size: int, skipped: list[tuple[str, str]]
+    method: Any,
+    rows: ModalitySet,
+    name: str,
+    how: SoundWindows,
+    batch_size: int,
+    skipped: list[tuple[str, str]],
+    within: range,
 ) -> Iterator[Batch]:
     """Embed a modality of sounds, a few parts at a time; no file is decoded whole.
 
@@ -27,9 +33,10 @@ def sound_batches(
             `"mean"` over the parts, each as heavy as it is long.
         batch_size: parts at a time.
         skipped: gets what cannot be decoded, and how many sounds are heard in part alone.
+        within: places of the rows.
     """
     views = method.build_views().only(name)
-    parts = _parts(rows, name, how, skipped)
+    parts = _parts(rows, name, how, skipped, within)
     sums: dict[int, Tensor] = {}
     weights: dict[int, float] = {}
     while chunk := list(islice(parts, batch_size)):
@@ -60,11 +67,12 @@ def _means(rows: ModalitySet, name: str, sums: dict[int, Tensor], weights: dict[
 
 
 def _parts(
-    rows: ModalitySet, name: str, how: SoundWindows, skipped: list[tuple[str, str]]
+    rows: ModalitySet, name: str, how: SoundWindows, skipped: list[tuple[str, str]], within: range
 ) -> Iterator[tuple[int, float, float, Tensor]]:
     """Row, begin and end of each part, and its samples; a sound that breaks off is left out from there on."""
     longer = 0
-    for index in rows.present(name).nonzero().flatten().tolist():
+    present = rows.present(name)
+    for index in (place for place in within if bool(present[place])):
         try:
             windows = rows.windows(name, index)
             longer += len(windows) > 1

@@ -15,18 +15,20 @@ from torch import nn
 from dipole.errors import InputError, Terminated
 from dipole.methods.base import Method
 from dipole.methods.registry import get_method
+from dipole.nn.sharding import unshard
 from dipole.ops.checks import check_at_least
 from dipole.runs.callbacks import EveryFew, MetricsFile, ProgressBar, Restated, StepRandomness
 from dipole.runs.checkpoint import SafeCheckpointIO, default_precision
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run, locked
 from dipole.runs.domains import domain_of
-from dipole.runs.extras import named_callbacks, named_loggers
+from dipole.runs.extras import MLFLOW, named_callbacks, named_loggers
 from dipole.runs.initialise import initialise
 from dipole.runs.memory import keep_freed_memory
 from dipole.runs.model import build_method
 from dipole.runs.refresh import Refresh
 from dipole.runs.saving import CheckpointSettings
+from dipole.runs.sharded import ShardedStrategy
 
 
 def train(
@@ -86,7 +88,9 @@ def train(
     domain.attach_views(method, data, config)
     if hasattr(data, "sampling"):
         data.sampling = method.sampling
-    looks: list[lightning.Callback] = domain.monitors(method, data, run) if monitor else []
+    sharded = config.trainer.get("strategy") == "fsdp2"
+    # The first process alone looks at embeddings, which takes weights of all.
+    looks: list[lightning.Callback] = domain.monitors(method, data, run) if monitor and not sharded else []
     looks = looks if monitor is True else [EveryFew(look, monitor) for look in looks]
     if method.refresh_every:
         embed = partial(domain.embed_training, data=data)
@@ -105,6 +109,8 @@ def train(
             if before is None or before.epochs < config.epochs:
                 _begin(run, config, before)
         _fit(trainer, method, data, run, resume)
+        if sharded:
+            unshard(method, keep=trainer.is_global_zero)
         if trainer.is_global_zero:
             domain.save(method, config, run.model)
             run.extended.unlink(missing_ok=True)
@@ -150,6 +156,8 @@ def _trainer(
     check_at_least(config.trainer.get("accumulate_grad_batches", 1), 1, "accumulate_grad_batches")
     check_at_least(config.trainer.get("gradient_clip_val") or 0, 0, "gradient_clip_val")
     given = dict(config.trainer)
+    if given.get("strategy") == "fsdp2":
+        given["strategy"] = ShardedStrategy()
     named = [*named_loggers(given.pop("logger", None), run.path), *loggers]
     try:
         saving = CheckpointSettings(**config.checkpoint).callbacks(run.checkpoint)
@@ -209,8 +217,10 @@ def _check(run: Run, config: RunConfig, resume: bool) -> RunConfig | None:
     """
     if not resume:
         # The last of several stages is trained beside those before it.
-        staged = {"stages", "stages.yaml"} if (run.path / "stages.yaml").is_file() else set()
-        if run.path.exists() and (not run.path.is_dir() or {path.name for path in run.path.iterdir()} - staged):
+        own = {"stages", "stages.yaml"} if (run.path / "stages.yaml").is_file() else set()
+        if "mlflow" in (config.trainer.get("logger") or ""):
+            own.add(MLFLOW)  # which its logger makes at its start
+        if run.path.exists() and (not run.path.is_dir() or {path.name for path in run.path.iterdir()} - own):
             raise InputError(f"{run.path} exists already: add --resume to continue it, or choose another --out.")
         return None
     saved = Run.open(run.path).settings()

@@ -52,7 +52,8 @@ class Regression(JointEmbedding):
     scale: Tensor
 
     def __init__(self, *, loss: Literal["l1", "l2"] = "l1", **options: Any) -> None:
-        super().__init__(**{**options, "projector_layers": 1, "projection_dim": 1})
+        options |= {"projector_layers": 1, "projection_dim": 1}
+        super().__init__(**options)
         check_choice(loss, ("l1", "l2"), "loss")
         self.loss = loss
         self.register_buffer("centre", torch.zeros(()))

@@ -2,7 +2,7 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,11 +29,15 @@ class Embeddings:
         batches: `(columns, vectors)`: lists of N values by the name of a column, and (N, D). Read once.
         skipped: `(name, reason)` of what has no row; complete once the batches are read.
         empty: what to say if there is no row.
+        count: number of entries of the source, if it can be embedded in parts.
+        part: the batches of entries from one place to another.
     """
 
     batches: Iterator[tuple[dict[str, list[Any]], Tensor]]
     skipped: list[tuple[str, str]] = field(default_factory=list)
     empty: str = "there is nothing to embed."
+    count: int | None = None
+    part: Callable[[int, int], Iterator[tuple[dict[str, list[Any]], Tensor]]] | None = None
 
 
 class Domain(ABC):

@@ -257,9 +257,11 @@ class Images(Domain):
         paths = [path for split, images in parts if split is None for path in images.ids]
         classes = dict(zip(paths, class_folders(source, paths), strict=True))
 
-        def batches() -> Iterator[tuple[dict[str, list[Any]], Tensor]]:
+        def batches(start: int, end: int) -> Iterator[tuple[dict[str, list[Any]], Tensor]]:
             for split, images in parts:
-                for ids, batch, labels in _batches(images, batch_size, found.skipped, progress):
+                inside = torch.arange(len(images))[max(0, start) : max(0, end)]
+                start, end = start - len(images), end - len(images)
+                for ids, batch, labels in _batches(images, inside, batch_size, found.skipped, progress):
                     vectors = method.embed(resize(batch.to(method.device), size))
                     columns: dict[str, list[Any]] = {"id": ids}
                     if split is None and any(classes.values()):
@@ -268,7 +270,8 @@ class Images(Domain):
                         columns |= {"split": [split] * len(ids), "label": labels}
                     yield columns, vectors
 
-        found.batches = batches()
+        found.count, found.part = sum(len(images) for _, images in parts), batches
+        found.batches = batches(0, found.count)
         return found
 
     def report_arguments(
@@ -313,11 +316,11 @@ def _image_sets(source: str, data_root: str | Path | None, size: int) -> list[tu
 
 
 def _batches(
-    images: ImageSet, batch_size: int, skipped: list[tuple[str, str]], progress: bool
+    images: ImageSet, inside: Tensor, batch_size: int, skipped: list[tuple[str, str]], progress: bool
 ) -> Iterator[tuple[list[str], Tensor, list[str | None]]]:
     """Ids, images and class names, batch by batch; images that cannot be decoded are added to `skipped`."""
     label, names = images.labels.get("label"), images.class_names.get("label", ())
-    batches = torch.arange(len(images)).split(batch_size)
+    batches = inside.split(batch_size) if len(inside) else ()
     for indices in (
         track(batches, description=f"embedding {images.name}", console=Console(stderr=True)) if progress else batches
     ):

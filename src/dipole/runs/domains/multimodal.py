@@ -250,13 +250,14 @@ class Multimodal(Domain):
         found = Embeddings(iter(()), list(rows.skipped))
         found.empty = f"{source} holds nothing to embed."
 
-        def batches() -> Iterator[tuple[dict[str, list[Any]], Tensor]]:
+        def batches(start: int, end: int) -> Iterator[tuple[dict[str, list[Any]], Tensor]]:
             for name, column in rows.columns.items():
                 if column.kind == "sound":
-                    yield from sound_batches(method, rows, name, windows, batch_size, found.skipped)
+                    within = range(start, end)
+                    yield from sound_batches(method, rows, name, windows, batch_size, found.skipped, within)
                     continue
                 one, views = rows.only(name), method.build_views().only(name)
-                for indices in rows.present(name).nonzero().flatten().split(batch_size):
+                for indices in (start + rows.present(name)[start:end].nonzero().flatten()).split(batch_size):
                     indices, cells = _readable(one, indices, found.skipped)
                     if not cells:
                         continue
@@ -269,7 +270,8 @@ class Multimodal(Domain):
                     nothing = dict.fromkeys(("start", "end"), [nan] * len(ids)) if windows == "each" else {}
                     yield {"id": ids, "modality": [name] * len(ids), **nothing}, vectors
 
-        found.batches = batches()
+        found.count, found.part = len(rows), batches
+        found.batches = batches(0, len(rows))
         return found
 
     def report_arguments(

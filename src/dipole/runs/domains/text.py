@@ -146,8 +146,8 @@ class Text(Domain):
         found = Embeddings(iter(()), [(texts.name, str(note)) for note in (*texts.skipped, *texts.repaired)])
         found.empty = f"{source} holds no text."
 
-        def batches() -> Iterator[tuple[dict[str, list[Any]], Tensor]]:
-            parts: Any = torch.arange(len(texts)).split(SORTED_TOGETHER * batch_size)
+        def batches(start: int, end: int) -> Iterator[tuple[dict[str, list[Any]], Tensor]]:
+            parts: Any = torch.arange(start, end).split(SORTED_TOGETHER * batch_size)
             if progress:
                 from rich.console import Console
                 from rich.progress import track
@@ -158,7 +158,8 @@ class Text(Domain):
                 ids = [texts.id(index) for index in indices.tolist()]
                 yield {"id": ids, "text": lines}, encode_texts(encoder, lines, batch_size=batch_size)
 
-        found.batches = batches()
+        found.count, found.part = len(texts), batches
+        found.batches = batches(0, len(texts))
         return found
 
     def report_arguments(
