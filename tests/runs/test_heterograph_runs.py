@@ -217,7 +217,8 @@ def losses(run: Run) -> list[float]:
 @pytest.mark.parametrize("patience", [1, 2])
 def test_training_ends_when_the_loss_has_not_improved_for_some_epochs(patience: int, tmp_path: Path) -> None:
     config = RunConfig(**{**vars(settings(patience=patience, learning_rate=3.0)), "epochs": 60})
-    ended = losses(train(config, tmp_path / "ended", progress=False))
+    run = train(config, tmp_path / "ended", monitor=7, progress=False)
+    ended = losses(run)
     free = RunConfig(**{**vars(settings(patience=None, learning_rate=3.0)), "epochs": len(ended) + 2})
     whole = losses(train(free, tmp_path / "whole", progress=False))
     waited, expected = 0, 0
@@ -228,6 +229,9 @@ def test_training_ends_when_the_loss_has_not_improved_for_some_epochs(patience: 
             break
     assert len(ended) == expected < 60
     assert ended == whole[:expected]
+    entries = [entry["epoch"] for entry in json.loads(run.diagnostics.read_text())["epochs"]]
+    assert entries[-1] == expected - 1, "also the last weights are looked at"
+    assert len(set(entries)) == len(entries)
 
 
 def test_meow_has_its_authors_patience_and_adameow_none() -> None:

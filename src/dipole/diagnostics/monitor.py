@@ -71,10 +71,7 @@ class GeometryMonitor(Callback):
         """Measure, log and write, on the first process."""
         if not trainer.is_global_zero:
             return
-        x, y = self._embed(trainer, pl_module)
-        labels = None if self.labels is None else self.labels.to(x.device)
-        found = geometry(x, y, labels)
-        self.entries.append({"epoch": trainer.current_epoch, **found})
+        found = self._look(trainer, pl_module, trainer.current_epoch)
         scalars = {
             "alignment": found["alignment"],
             "uniformity": found["uniformity"],
@@ -89,8 +86,21 @@ class GeometryMonitor(Callback):
             scalars["tolerance"] = found["tolerance"]
         for name, value in scalars.items():
             pl_module.log(name, value, rank_zero_only=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure once more where training has ended between two measurements, as early stopping may end it."""
+        last = trainer.fit_loop.epoch_progress.current.completed - 1
+        if trainer.is_global_zero and last >= 0 and [entry["epoch"] for entry in self.entries[-1:]] != [last]:
+            self._look(trainer, pl_module, last)
+
+    def _look(self, trainer: Trainer, module: LightningModule, epoch: int) -> Any:
+        """Measure and write."""
+        x, y = self._embed(trainer, module)
+        found = geometry(x, y, None if self.labels is None else self.labels.to(x.device))
+        self.entries.append({"epoch": epoch, **found})
         if self.path is not None:
             write_json(self.path, {"epochs": self.entries})
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """Return the entries so far, for the checkpoint."""
@@ -247,10 +257,10 @@ class GraphGeometryMonitor(GeometryMonitor):
         self.entries: list[dict[str, Any]] = []
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure if it is time, also where training is about to stop early."""
+        """Measure if it is time."""
         epochs = trainer.max_epochs or 1
         left = epochs - trainer.current_epoch - 1
-        if trainer.should_stop or left % math.ceil(epochs / self.times) == 0:
+        if left % math.ceil(epochs / self.times) == 0:
             super().on_train_epoch_end(trainer, pl_module)
 
     def _embed(self, trainer: Trainer, module: LightningModule) -> tuple[Tensor, Tensor]:
