@@ -49,3 +49,13 @@ def test_dito_from_captions_to_average_precision(tmp_path: Path, capsys: pytest.
         assert measured[side] is None or 0 <= measured[side] <= 1
     assert "base names" in capsys.readouterr().out
     assert main(["evaluate", str(out), "--data", str(test / "scenes.csv"), "--protocol", "retrieval"]) == 0
+    boxes = ["--protocol.boxes", str(test / "boxes.json"), "--protocol.base", base]
+    flags = ["--data", str(test / "scenes.csv"), "--protocol", "detection", *boxes]
+    assert main(["evaluate", str(out), *flags]) == 0
+    trained, untrained = json.loads((out / "evaluation.json").read_text())["rows"]
+    assert (trained["encoder"], untrained["encoder"]) == ("trained", "untrained")
+    assert trained["AP50"] == pytest.approx(measured["all"])
+    for column, side in (("AP50 base", "base"), ("AP50 novel", "novel")):
+        assert trained.get(column) == (None if measured[side] is None else pytest.approx(measured[side]))
+    assert main(["evaluate", str(out), "--data", str(test / "scenes.csv"), "--protocol", "detection"]) == 2
+    assert "needs --protocol.boxes" in capsys.readouterr().err

@@ -32,7 +32,7 @@ from dipole.nn.modalities import learns_tokenizer
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
-from dipole.runs.modality_items import ModalEncoder, embed_items
+from dipole.runs.modality_items import embed_items, encoder_of
 from dipole.runs.modality_model import (
     given_towers,
     learned_tokenizers,
@@ -224,7 +224,7 @@ class Multimodal(Domain):
         rows = self._test_rows(settings, data, data_root, cast(AnyModal, methods["trained"]))
         return ModalityMaterial(
             rows.name,
-            {name: ModalEncoder(cast(AnyModal, each), rows, progress) for name, each in methods.items()},
+            {name: encoder_of(cast(AnyModal, each), rows, progress) for name, each in methods.items()},
             settings.seed,
             progress,
             rows=len(rows),
