@@ -271,3 +271,12 @@ def test_both_views_are_watched_without_a_trace(run: Run, tmp_path: Path) -> Non
     expected = geometry(coarse[nodes], fine[nodes], graph.labels[nodes])
     assert entries[-1]["alignment"] == pytest.approx(expected["alignment"], rel=1e-5)
     assert entries[-1]["effective_rank"] == pytest.approx(expected["effective_rank"], rel=1e-4)
+
+
+@pytest.mark.parametrize("recipe", ["meow", "adameow"])
+def test_a_recipe_trains_on_the_graph_that_is_built_in(recipe: str, tmp_path: Path) -> None:
+    flags = ["--epochs", "2", "--out", str(tmp_path / "run")]
+    flags += ["--method.patience", "null"] if recipe == "meow" else []
+    assert main(["train", recipe, *flags]) == 0
+    assert Run(tmp_path / "run").settings().method["patience"] is None
+    assert len(losses(Run(tmp_path / "run"))) == 2

@@ -157,7 +157,7 @@ class MEOW(MetaPathMethod):
         5. minimise L_con + λ L_pro
 
     Args:
-        clusters: numbers of clusters, each a clustering of its own; more than nodes are as many as nodes.
+        clusters: numbers of clusters, each a clustering of its own; at most one for every two nodes.
         prototype_weight: λ; 0 for none.
         weighted: if not, every other node is a negative of weight 1, whatever its cluster.
         share: divide γ by the number of clusterings, which changes no gradient.
@@ -219,8 +219,9 @@ class MEOW(MetaPathMethod):
         """Return the loss, its two parts, and the share of pairs that all clusterings separate."""
         coarse, fine = self.project(batch["views"])
         rows, nodes = self.draw_anchors(len(fine)), len(fine)
+        most = max(2, nodes // 2)  # so that clusters have members, of which prototypes need two
         found = [
-            kmeans(fine.detach(), min(count, nodes), seed=seed, starts=5, normalize=False, inner_product=True)
+            kmeans(fine.detach(), min(count, most), seed=seed, starts=5, normalize=False, inner_product=True)
             for seed, count in enumerate(self.clusters)
         ]
         assignments = torch.stack([assignment for _, assignment in found]).to(fine.device)
