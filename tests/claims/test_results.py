@@ -4,6 +4,7 @@ import pytest
 
 from dipole.claims import claims, load_results
 from dipole.claims.results import check_result
+from dipole.claims.runner import judge_again
 from dipole.claims.statistics import Effect, overall, paired_effect, verdict
 from dipole.errors import InputError
 from dipole.files import write_json
@@ -41,6 +42,23 @@ def test_stored_results_are_of_the_claim_as_it_stands(slug):
     keys = ("name", "metric", "expected", "margin", "judged")
     assert expected == [tuple(entry[key] for key in keys) for entry in result["comparisons"]]
     assert result["seeds"] == list(claim.seeds)
+
+
+@pytest.mark.parametrize("slug", STORED)
+def test_stored_results_are_judged_by_the_rule_of_today(slug):
+    judged, stored = judge_again(STORED[slug]), STORED[slug]
+    for key in ("verdict", "summary"):
+        assert judged[key] == stored[key]
+    assert [entry["verdict"] for entry in judged["comparisons"]] == [e["verdict"] for e in stored["comparisons"]]
+
+
+def test_an_effect_that_misses_its_margin_is_not_reproduced_when_judged_again():
+    result = copy.deepcopy(next(each for each in STORED.values() if each["verdict"] == "reproduced"))
+    entry = next(each for each in result["comparisons"] if each["judged"] and each["expected"] == "higher")
+    entry["margin"] = 2 * abs(entry["effect"]) + entry["interval"][1]
+    judged = judge_again(result)
+    assert judged["verdict"] == "not reproduced"
+    assert judged["summary"] != result["summary"]
 
 
 def test_what_is_no_result_is_refused(tmp_path):

@@ -34,7 +34,10 @@ def test_swapping_the_arms_mirrors_the_interval(pairs):
 @pytest.mark.parametrize(
     ("interval", "margin", "expected"),
     [
-        ((0.001, 0.004), 0.005, REPRODUCED),  # beyond 0, however small
+        ((0.001, 0.019), 0.005, REPRODUCED),  # beyond 0, and its middle reaches the margin
+        ((0.001, 0.008), 0.005, INCONCLUSIVE),  # beyond 0, but perhaps too small to matter
+        ((0.001, 0.004), 0.005, NOT_REPRODUCED),  # beyond 0, and certainly too small to matter
+        ((0.001, 0.004), 0.0, REPRODUCED),
         ((-0.002, 0.004), 0.005, NOT_REPRODUCED),  # too small to matter
         ((-0.03, -0.01), 0.005, NOT_REPRODUCED),
         ((-0.002, 0.006), 0.005, INCONCLUSIVE),

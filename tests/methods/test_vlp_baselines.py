@@ -1,6 +1,7 @@
 """CLIP-rocket and its baselines: weak and strong views, objectives, the space that is embedded in."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dipole.data.multimodal import load_modalities
 from dipole.errors import InputError
 from dipole.losses import clip_loss
 from dipole.methods.multimodal.siglip import SigLIP
 from dipole.methods.multimodal.vlp_baselines import AUXILIARY, VLPBaselines
 from dipole.nn.block_dropout import block_dropout
 from dipole.nn.modalities import TokenEncoder
+from dipole.runs import RunConfig, train
 from dipole.views.caption_augmentation import open_synonyms, strong_caption, weak_caption
 from dipole.views.weak_and_strong import WeakAndStrongViews
 
@@ -158,3 +161,52 @@ def test_siglip_learns_its_bias() -> None:
     assert float(method.logit_bias.grad) < 0  # few pairs belong together, but −10 says that none does
     inputs = F.normalize(torch.ones(1, 3))
     assert method.embed({"left": inputs}).shape == (1, 128)
+
+
+def without_wordnet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nltk", None)
+    monkeypatch.setitem(sys.modules, "nltk.corpus", None)
+
+
+def test_missing_wordnet_is_said_and_what_stands_in_for_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    without_wordnet(monkeypatch)
+    assert open_synonyms("auto") is None
+    [said] = caplog.messages
+    assert "WordNet is not installed" in said
+    assert "nltk.downloader wordnet" in said
+    assert "--views.synonyms none" in said
+    caplog.clear()
+    assert open_synonyms("none") is None
+    assert open_synonyms("deletion") is None
+    assert not caplog.messages
+    with pytest.raises(InputError, match=r"nltk.downloader wordnet.*none or deletion"):
+        open_synonyms("wordnet")
+
+
+def test_words_are_deleted_in_place_of_synonyms() -> None:
+    facts = {"a": {"kind": "text"}, "b": VECTOR}
+    text = "dogs cats birds fish"
+
+    def changed(synonyms: str) -> float:
+        weights = WeakAndStrongViews(facts, {"a": 8}, synonyms=synonyms).weights
+        options: dict[str, Any] = {"weights": weights, "deletion": 1.0 - 1e-9}
+        return sum(strong_caption(text, generator=seeded(seed), **options) != text for seed in range(600)) / 600
+
+    # Where all words are deleted, all stay: only a swap changes the text.
+    assert changed("none") == pytest.approx(2 / 3, abs=0.08)
+    assert changed("deletion") == pytest.approx(0.4, abs=0.08)
+
+
+def test_a_run_says_which_synonyms_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    without_wordnet(monkeypatch)
+    method = {"text_encoder": "bag-8", "image_encoder": "convnet4-4", "embedding_dim": 8}
+    config = RunConfig("vlp-baselines", epochs=1, batch_size=512, method=method, precision="32-true")
+    rows, _ = load_modalities("shape-captions")
+    sets = (rows.select(torch.arange(32)), None)
+    done = train(config, tmp_path / "run", sets=sets, monitor=False, progress=False)
+    assert done.settings().views["synonyms"] == "none"
+    assert sum("WordNet" in message for message in caplog.messages) == 1

@@ -1,10 +1,12 @@
 import pytest
+import yaml
 
 from dipole.cli.train import _config, _settings
 from dipole.methods.registry import get_method, methods
 from dipole.methods.wrapping import base_of
 from dipole.runs import RunConfig, build_method, recipes
 from dipole.runs.domains import domain_of
+from dipole.runs.stages import stages_of
 from text_models import bert_folder, llama_folder
 
 
@@ -55,3 +57,37 @@ def test_the_command_line_takes_every_recipe(recipe):
 
 def test_every_method_has_a_recipe_of_its_name():
     assert set(methods()) <= set(recipes())
+
+
+STAGED = [name for name, path in recipes().items() if "\nstages:" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("recipe", STAGED)
+def test_every_setting_of_every_stage_reaches_its_run(recipe):
+    settings = yaml.safe_load(recipes()[recipe].read_text(encoding="utf-8"))
+    stages = stages_of(settings)
+    configs = [_config(stage, ["--out", "x"])[0] for stage in stages]
+    assert len(configs) == len(settings["stages"]) > 1
+    shared = {key: value for key, value in settings.items() if key != "stages"}
+    for own, config in zip(settings["stages"], configs, strict=True):
+        for key, value in {**shared, **own}.items():
+            if isinstance(value, dict):
+                wanted = {**shared.get(key, {}), **own.get(key, {})}
+                found = getattr(config, key)
+                assert {name: found[name] for name in wanted} == wanted
+            else:
+                assert getattr(config, key) == value
+    assert [config.init_from for config in configs[1:]] == ["previous"] * (len(configs) - 1)
+
+
+def test_the_stages_of_dito_train_whole_images_then_regions():
+    settings = yaml.safe_load(recipes()["dito"].read_text(encoding="utf-8"))
+    for stage, objective in zip(stages_of(settings), ("image", "regions"), strict=True):
+        config = _config(stage, ["--out", "x"])[0]
+        facts = domain_of("dito", config.method).facts(domain_of("dito", config.method).data_module(config))
+        method = build_method("dito", {**config.method, "modalities": facts["modalities"]})
+        assert method.objective == objective
+        assert method.boxes == settings["method"]["boxes"]
+        trained = {name.split(".")[0] for name, value in method.named_parameters() if value.requires_grad}
+        assert ("encoders" in trained) == (objective == "image")
+        assert ("pyramid" in trained) == (objective == "regions")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 import torch
@@ -172,3 +173,48 @@ def test_a_learned_tokenizer_spells_what_stands_between_captions() -> None:
     assert "before" in whole.tokenize("zero before one")
     with pytest.raises(InputError, match="lacks letters of 'before'"):
         _ = ModalityDataModule((rows, None), phrases=["before"], given_tokenizers={"word": bare}).tokenizers
+
+
+def test_long_sounds_are_embedded_part_by_part(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    table, out = own_folder(tmp_path), str(tmp_path / "run")
+    draw = np.random.default_rng(1)
+    long = np.resize(np.concatenate([made_sound(kind, draw) for kind in KINDS[:3]]), round(2.5 * RATE))
+    soundfile.write(tmp_path / "clips" / "long.flac", long, RATE)
+    with table.open("a", newline="") as file:
+        csv.writer(file).writerow(["clips/long.flac", "all of them", "all"])
+    loading = ["--loading.sample_rate", str(RATE), "--loading.seconds", "1", "--loading.sound_crop", "random"]
+    sizes = ["--method.sound_encoder", "gru-4", "--method.text_encoder", "bag-8", "--epochs", "1", "--batch-size", "8"]
+    assert main(["train", "clip", "--data", str(table), *loading, *sizes, "--out", out]) == 0
+
+    def embedded(how: str) -> dict[str, list[Any]]:
+        file = tmp_path / f"{how}.parquet"
+        flags = ["--loading.sound_windows", how, "--batch-size", "2", "--out", str(file)]
+        assert main(["embed", out, str(table), *flags]) == 0
+        found = pq.read_table(file).to_pydict()
+        kept = [n for n, (row, name) in enumerate(zip(found["id"], found["modality"], strict=True)) if name == "file"]
+        return {name: [values[n] for n in kept] for name, values in found.items()}
+
+    first = embedded("first")
+    assert "1 sounds are longer than the model hears at a time" in capsys.readouterr().out
+    each, mean = embedded("each"), embedded("mean")
+    assert "longer than" not in capsys.readouterr().out
+    last = first["id"][-1]
+    assert each["id"][-3:] == [last] * 3
+    assert each["id"][-4] != last
+    assert list(zip(each["start"][-3:], each["end"][-3:], strict=True)) == [(0.0, 1.0), (1.0, 2.0), (2.0, 2.5)]
+    parts = torch.zeros(3, RATE)
+    for number, part in enumerate(parts):
+        heard = torch.from_numpy(soundfile.read(tmp_path / "clips" / "long.flac", dtype="float32")[0])[number * RATE :]
+        part[: min(RATE, len(heard))] = heard[:RATE]
+    expected = load(out).embed({"file": parts}).detach()
+    torch.testing.assert_close(torch.tensor(each["vector"][-3:]), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(torch.tensor(first["vector"][-1]), expected[0], rtol=1e-4, atol=1e-5)
+    weight = torch.tensor([1.0, 1.0, 0.5]) / 2.5
+    assert mean["id"] == first["id"]
+    torch.testing.assert_close(torch.tensor(mean["vector"][-1]), weight @ expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        torch.tensor(mean["vector"][:-1]), torch.tensor(first["vector"][:-1]), rtol=1e-4, atol=1e-5
+    )

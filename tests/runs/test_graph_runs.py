@@ -1,6 +1,7 @@
 """Methods of graphs through all verbs: built-in and own graphs, resumed runs, graphs that are hardly any."""
 
 import json
+import pickle
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 
 import dipole.runs.domains.graph
 import dipole.runs.saving
@@ -212,3 +214,44 @@ def test_flags_hide_what_follows_from_the_graph(capsys: pytest.CaptureFixture[st
     shown = capsys.readouterr().out
     assert "num_features" not in shown
     assert all(f"--{flag}" in shown for flag in ("method.team_up_start", "views.communities", "loading.held_out"))
+
+
+def write_citeseer(folder: Path, gap: int = 57, lonely: int = 5) -> None:
+    """Sixty nodes on rings, three classes; `gap` is in no file, as 15 nodes of CiteSeer; `lonely` has no edge."""
+    labels = np.arange(60) % 3
+    attributes = csr_matrix(np.eye(3, 9, dtype=np.float32)[labels] + np.eye(9, dtype=np.float32)[np.arange(60) % 9])
+    classes = np.eye(3, dtype=np.int32)[labels]
+    test = [node for node in range(50, 60) if node != gap]
+    alone = {gap, lonely}
+    ring = {n: [m for m in ((n - 3) % 60, (n + 3) % 60) if not {n, m} & alone] for n in range(60)}
+    parts = {
+        "x": attributes[:30],
+        "y": classes[:30],
+        "allx": attributes[:50],
+        "ally": classes[:50],
+        "tx": attributes[test],
+        "ty": classes[test],
+        "graph": ring,
+    }
+    for part, value in parts.items():
+        (folder / f"ind.citeseer.{part}").write_bytes(pickle.dumps(value, protocol=2))
+    (folder / "ind.citeseer.test.index").write_text("".join(f"{node}\n" for node in reversed(test)))
+
+
+def test_the_recipe_of_citeseer_embeds_nodes_that_have_nothing(tmp_path: Path) -> None:
+    write_citeseer(tmp_path)
+    out, table = str(tmp_path / "run"), tmp_path / "nodes.parquet"
+    assert main(["train", "grace-citeseer", "--data_root", str(tmp_path), "--epochs", "2", "--out", out]) == 0
+    config = Run(Path(out)).settings()
+    assert (config.data, config.method["temperature"], config.views["drop_edge_rate_2"]) == ("citeseer", 0.9, 0.0)
+    assert main(["evaluate", out, "--protocol", "linear", "--protocol.splits", "2", "--protocol.steps", "40"]) == 0
+    row = json.loads(Run(Path(out)).evaluation.read_text())["rows"][0]
+    assert 0 < row["linear"] <= 1
+    assert 0 < row["public split"] <= 1
+    assert main(["embed", out, "citeseer", "--data_root", str(tmp_path), "--out", str(table)]) == 0
+    read = pq.read_table(table)
+    vectors = torch.tensor(read["vector"].to_pylist())
+    assert read.num_rows == 60
+    assert bool(vectors.isfinite().all())
+    assert read["label"].to_pylist()[57] is None, "no file says its class"
+    assert read["label"].to_pylist()[5] is not None, "a node without edges has one"

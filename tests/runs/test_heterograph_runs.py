@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dipole.cli import main
 from dipole.data.graph import HeteroSet, load_hetero, make_hetero
+from dipole.diagnostics import geometry
 from dipole.errors import InputError
 from dipole.evaluation import few_labels_split, node_scores
 from dipole.losses import cluster_contrast_loss
@@ -205,3 +206,77 @@ def test_scores_of_few_labels_are_those_of_a_perfect_and_of_a_blind_embedding() 
     blind = node_scores(torch.ones(300, 2), classes, split)
     assert blind.auc == pytest.approx(0.5)
     assert blind.micro_f1 < 0.5
+
+
+def losses(run: Run) -> list[float]:
+    rows = run.metrics.read_text().splitlines()
+    place = rows[0].split(",").index("loss")
+    return [float(row.split(",")[place]) for row in rows[1:]]
+
+
+@pytest.mark.parametrize("patience", [1, 2])
+def test_training_ends_when_the_loss_has_not_improved_for_some_epochs(patience: int, tmp_path: Path) -> None:
+    config = RunConfig(**{**vars(settings(patience=patience, learning_rate=3.0)), "epochs": 60})
+    run = train(config, tmp_path / "ended", monitor=7, progress=False)
+    ended = losses(run)
+    free = RunConfig(**{**vars(settings(patience=None, learning_rate=3.0)), "epochs": len(ended) + 2})
+    whole = losses(train(free, tmp_path / "whole", progress=False))
+    waited, expected = 0, 0
+    for epoch in range(len(whole)):
+        waited = 0 if whole[epoch] < min(whole[:epoch], default=float("inf")) else waited + 1
+        if waited == patience:
+            expected = epoch + 1
+            break
+    assert len(ended) == expected < 60
+    assert ended == whole[:expected]
+    entries = [entry["epoch"] for entry in json.loads(run.diagnostics.read_text())["epochs"]]
+    assert entries[-1] == expected - 1, "also the last weights are looked at"
+    assert len(set(entries)) == len(entries)
+
+
+def test_meow_has_its_authors_patience_and_adameow_none() -> None:
+    assert (MEOW(**SMALL).patience, AdaMEOW().patience) == (30, None)
+    with pytest.raises(InputError, match="patience"):
+        MEOW(**SMALL, patience=0)
+
+
+def test_a_run_killed_while_it_waits_ends_where_it_would_have(tmp_path: Path) -> None:
+    config = RunConfig(**{**vars(settings(patience=3, learning_rate=3.0)), "epochs": 60})
+    whole = train(config, tmp_path / "whole", progress=False)
+    last = len(losses(whole)) - 1
+
+    def stop(self: Any) -> None:
+        if self.current_epoch == last:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MEOW, "on_train_epoch_start", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / "killed", progress=False)
+    resumed = train(config, tmp_path / "killed", resume=True, progress=False)
+    assert losses(resumed) == losses(whole)
+
+
+def test_both_views_are_watched_without_a_trace(run: Run, tmp_path: Path) -> None:
+    entries = json.loads(run.diagnostics.read_text())["epochs"]
+    assert [entry["epoch"] for entry in entries] == [0, 1, 2]
+    assert entries[-1]["tolerance"] is not None
+    alone = train(settings(), tmp_path / "alone", monitor=False, progress=False)
+    first, second = load(run.path).state_dict(), load(alone.path).state_dict()
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+    method = load(run.path)
+    graph = normalized(load_hetero("toy-papers"))
+    coarse, fine = method.project(method.views(graph))
+    nodes = torch.randperm(300, generator=torch.Generator().manual_seed(0))[:512]
+    expected = geometry(coarse[nodes], fine[nodes], graph.labels[nodes])
+    assert entries[-1]["alignment"] == pytest.approx(expected["alignment"], rel=1e-5)
+    assert entries[-1]["effective_rank"] == pytest.approx(expected["effective_rank"], rel=1e-4)
+
+
+@pytest.mark.parametrize("recipe", ["meow", "adameow"])
+def test_a_recipe_trains_on_the_graph_that_is_built_in(recipe: str, tmp_path: Path) -> None:
+    flags = ["--epochs", "2", "--out", str(tmp_path / "run")]
+    flags += ["--method.patience", "null"] if recipe == "meow" else []
+    assert main(["train", recipe, *flags]) == 0
+    assert Run(tmp_path / "run").settings().method["patience"] is None
+    assert len(losses(Run(tmp_path / "run"))) == 2

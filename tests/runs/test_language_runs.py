@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 import dipole.runs.saving
 from dipole.claims.small_language_model import VIEWS, copying_model
 from dipole.cli import main
-from dipole.data.language import load_judgments
+from dipole.data.language import AnsweredQuestions, load_judgments
+from dipole.data.language.truthful import ChoiceQuestion
 from dipole.data.text import MemoryTextSet
 from dipole.decoding import load_language_model
 from dipole.errors import InputError
@@ -181,3 +182,35 @@ def test_mistakes_are_told_and_leave_nothing(base: str, changes: dict[str, Any],
     with pytest.raises(InputError, match=message):
         train(settings(base, **changes), tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
+
+
+def test_an_amateur_learns_answers_where_they_are_scored(base: str, tmp_path: Path) -> None:
+    _, tokenizer = load_language_model(base, device="cpu")
+    question = ChoiceQuestion("a b c?", ("a.",), ("b.",))
+    record = {"instruction": question.question, "response": "k l.", "judgment": None}
+    batch = AnsweredQuestions()([record], tokenizer)
+    prompt = tokenizer(question.prompt(0))["input_ids"]
+    answer = tokenizer(" k l.", add_special_tokens=False)["input_ids"]
+    length = int(batch["attention_mask"][0, 0].sum())
+    assert batch["input_ids"][0, 0, :length].tolist() == [*prompt, *answer, tokenizer.eos_token_id]
+    learned = batch["labels"][0, 0][batch["labels"][0, 0] >= 0]
+    assert learned.tolist() == [*answer, tokenizer.eos_token_id]
+    assert "### Response:" in AnsweredQuestions(template="alpaca").prompt("a")
+    assert AnsweredQuestions(template="{instruction}\n").response("a\n", "k") == "k"
+    with pytest.raises(InputError, match="template is 'chat': expected 'question' or 'alpaca'"):
+        AnsweredQuestions(template="chat")
+
+
+def test_an_amateur_is_trained_and_contrasted_with(base: str, tmp_path: Path) -> None:
+    file = tmp_path / "falsehoods.jsonl"
+    rows = [{"instruction": f"a {letter}?", "response": f"{letter} k."} for letter in "bcdefghi"]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = tmp_path / "amateur"
+    flags = ["--data", str(file), "--method.model", base, "--epochs", "2", "--out", str(out)]
+    assert main(["train", "amateur", *flags]) == 0
+    assert Run(out).settings().views == {"max_length": 2048, "template": "question"}
+    table = tmp_path / "questions.csv"
+    cells = [f'"a {n} {letter}?",a.,a.,"{letter} k.; {n}."' for n, letter in enumerate("bcd")]
+    table.write_text("\n".join(["Question,Best Answer,Correct Answers,Incorrect Answers", *cells]) + "\n")
+    flags = ["--protocol", "multiple-choice", "--data", str(table), "--protocol.amateur", str(out)]
+    assert main(["evaluate", base, *flags, "--protocol.decoders", "greedy,icd", "--protocol.shots", "0"]) == 0

@@ -92,7 +92,7 @@ ADAPTIVE = {"neighbours": 690, "edge_mask": 0.2, "feature_mask": 0.3, "dropout":
 
 def _arm(name: str, method: str, **options: Any) -> Arm:
     """One way of training."""
-    return Arm(name, method, ACM, EPOCHS, 128, (RATE,), options)
+    return Arm(name, method, ACM, EPOCHS, 128, (RATE,), {"patience": None, **options})
 
 
 CLAIM = Claim(
@@ -124,6 +124,8 @@ CLAIM = Claim(
     notes=(
         "40 epochs; the authors of MEOW stop when the training loss has not improved for 30; AdaMEOW trains 1200 with "
         "a learning rate 42 times smaller.",
+        "With prototypes 40 epochs are too few: seed 0 of the same settings, run on, has a macro-F1 of .72 after 60, "
+        ".84 after 105 and .86 after 120 epochs.",
         "Scores are means over 3 starts of the classifier on HeCo's split of 20 labels of each class; all seeds share "
         "it. Attributes differ between seeds by these starts alone.",
         "Plain InfoNCE has all other nodes as negatives of weight 1 and, as MEOW, no positive in the denominator.",

@@ -174,18 +174,13 @@ def _result(
     claim: Claim, seeds: Sequence[int], arms: list[dict[str, Any]], references: dict[str, Any]
 ) -> dict[str, Any]:
     """Everything that is worth keeping, ready for JSON."""
-    runs = {arm["name"]: arm["runs"] for arm in arms}
-    compared = [_compare(entry, runs) for entry in claim.comparisons]
-    judged = [entry["verdict"] for entry in compared if entry["judged"]]
     times = [run["seconds"] for arm in arms for run in [*arm["runs"], *arm["tuning"]]]
     return {
         "slug": claim.slug,
         "title": claim.title,
         "statement": claim.statement,
         "paper": claim.paper,
-        "verdict": overall(judged),
-        "summary": f"{judged.count(REPRODUCED)} of {len(judged)} comparisons reproduced",
-        "comparisons": compared,
+        **_judge([asdict(entry) for entry in claim.comparisons], arms),
         "arms": arms,
         "references": references,
         "seeds": list(seeds),
@@ -204,16 +199,46 @@ def _result(
     }
 
 
-def _compare(entry: Any, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+def judge_again(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored result with the verdicts that its runs have by the rule of today; nothing is run.
+
+    Args:
+        result: see `load_results`.
+
+    Raises:
+        InputError: a run lacks a metric that is compared.
+
+    Example:
+        >>> from dipole.claims.results import load_results
+        >>> stored = load_results()["dcl"]
+        >>> judge_again(stored) == stored
+        True
+    """
+    return {**result, **_judge(result["comparisons"], result["arms"])}
+
+
+def _judge(comparisons: Sequence[Mapping[str, Any]], arms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The verdict of a claim, a summary, and its comparisons with their effects."""
+    runs = {arm["name"]: arm["runs"] for arm in arms}
+    compared = [_compare(entry, runs) for entry in comparisons]
+    judged = [entry["verdict"] for entry in compared if entry["judged"]]
+    return {
+        "verdict": overall(judged),
+        "summary": f"{judged.count(REPRODUCED)} of {len(judged)} comparisons reproduced",
+        "comparisons": compared,
+    }
+
+
+def _compare(entry: Mapping[str, Any], runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     """One comparison with its effect, interval and verdict."""
-    treatment = metrics_by_seed(runs[entry.treatment], entry.metric)
-    baseline = metrics_by_seed(runs[entry.baseline], entry.metric)
+    treatment = metrics_by_seed(runs[entry["treatment"]], entry["metric"])
+    baseline = metrics_by_seed(runs[entry["baseline"]], entry["metric"])
     effect = paired_effect(treatment.tolist(), baseline.tolist())
     return {
-        **asdict(entry),
+        **entry,
         "treatment_mean": float(treatment.mean()),
         "baseline_mean": float(baseline.mean()),
         "effect": effect.mean,
         "interval": list(effect.interval),
-        "verdict": verdict(effect, entry.expected, entry.margin),
+        "verdict": verdict(effect, entry["expected"], entry["margin"]),
     }

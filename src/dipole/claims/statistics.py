@@ -57,10 +57,10 @@ def paired_effect(treatment: Sequence[float], baseline: Sequence[float]) -> Effe
 def verdict(effect: Effect, expected: str, margin: float) -> str:
     """Judge a comparison.
 
-    `reproduced`: the interval lies beyond 0 in the expected direction. `not reproduced`: it lies below the margin, the
-    smallest difference that would matter, so that the effect is absent, too small, or of the other sign.
-    `inconclusive`: neither. With `"not lower"` a difference down to minus the margin is as good as none: `reproduced`
-    if the interval lies above it, `not reproduced` if below.
+    `reproduced`: the interval lies beyond 0 in the expected direction, and the mean reaches the margin, the smallest
+    difference that would matter. `not reproduced`: the interval lies below the margin, so that the effect is absent,
+    too small, or of the other sign. `inconclusive`: neither. With `"not lower"` a difference down to minus the margin
+    is as good as none: `reproduced` if the interval lies above it, `not reproduced` if below.
 
     Args:
         effect: of the comparison.
@@ -73,6 +73,8 @@ def verdict(effect: Effect, expected: str, margin: float) -> str:
     Example:
         >>> verdict(Effect(0.02, (0.01, 0.03)), "higher", margin=0.005)
         'reproduced'
+        >>> verdict(Effect(0.004, (0.001, 0.007)), "higher", margin=0.005)  # an effect, perhaps too small to matter
+        'inconclusive'
         >>> verdict(Effect(0.0, (-0.003, 0.003)), "higher", margin=0.005)
         'not reproduced'
         >>> verdict(Effect(0.0, (-0.03, 0.03)), "higher", margin=0.005)
@@ -87,9 +89,10 @@ def verdict(effect: Effect, expected: str, margin: float) -> str:
     if expected == "not lower":
         low, high = effect.interval[0] + margin, effect.interval[1] + margin
         return REPRODUCED if low > 0 else NOT_REPRODUCED if high < 0 else INCONCLUSIVE
-    low, high = effect.interval if expected == "higher" else (-effect.interval[1], -effect.interval[0])
-    if low > 0:
-        return REPRODUCED
+    sign = 1 if expected == "higher" else -1
+    low, high = sorted(sign * end for end in effect.interval)
+    if low > 0 and high >= margin:
+        return REPRODUCED if sign * effect.mean >= margin else INCONCLUSIVE
     # With a margin of 0 only an effect of the other sign is a failure.
     return NOT_REPRODUCED if high < margin or (margin == 0 and high <= 0) else INCONCLUSIVE
 

@@ -7,7 +7,12 @@ from dipole.diagnostics.covariance import covariance_eigenvalues, effective_eige
 from dipole.diagnostics.geometry import Geometry, geometry
 from dipole.diagnostics.hypersphere import alignment, uniformity
 from dipole.diagnostics.isotropy import isotropy
-from dipole.diagnostics.monitor import GeometryMonitor, GraphGeometryMonitor, TextGeometryMonitor
+from dipole.diagnostics.monitor import (
+    GeometryMonitor,
+    GraphGeometryMonitor,
+    MetaPathGeometryMonitor,
+    TextGeometryMonitor,
+)
 from dipole.diagnostics.overlap_graph import labelling_error, laplacian_spectrum, overlap_graph
 from dipole.diagnostics.proxy_task import false_negative_share, proxy_accuracy
 from dipole.diagnostics.rank import effective_rank, spread
@@ -39,6 +44,7 @@ __all__ = [
     "GeometryMonitor",
     "GraphGeometryMonitor",
     "LocalSeparation",
+    "MetaPathGeometryMonitor",
     "PenaltyProfile",
     "ScoreCurves",
     "ScoreDistributions",

@@ -17,6 +17,7 @@ from dipole.errors import InputError
 from dipole.files import write_json
 from dipole.losses.common import accumulate
 from dipole.nn import undisturbed
+from dipole.nn.modes import moved
 
 CHUNK = 256  # images that pass through the encoder at a time
 
@@ -70,10 +71,7 @@ class GeometryMonitor(Callback):
         """Measure, log and write, on the first process."""
         if not trainer.is_global_zero:
             return
-        x, y = self._embed(trainer, pl_module)
-        labels = None if self.labels is None else self.labels.to(x.device)
-        found = geometry(x, y, labels)
-        self.entries.append({"epoch": trainer.current_epoch, **found})
+        found = self._look(trainer, pl_module, trainer.current_epoch)
         scalars = {
             "alignment": found["alignment"],
             "uniformity": found["uniformity"],
@@ -88,8 +86,21 @@ class GeometryMonitor(Callback):
             scalars["tolerance"] = found["tolerance"]
         for name, value in scalars.items():
             pl_module.log(name, value, rank_zero_only=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure once more where training has ended between two measurements, as early stopping may end it."""
+        last = trainer.fit_loop.epoch_progress.current.completed - 1
+        if trainer.is_global_zero and last >= 0 and [entry["epoch"] for entry in self.entries[-1:]] != [last]:
+            self._look(trainer, pl_module, last)
+
+    def _look(self, trainer: Trainer, module: LightningModule, epoch: int) -> Any:
+        """Measure and write."""
+        x, y = self._embed(trainer, module)
+        found = geometry(x, y, None if self.labels is None else self.labels.to(x.device))
+        self.entries.append({"epoch": epoch, **found})
         if self.path is not None:
             write_json(self.path, {"epochs": self.entries})
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """Return the entries so far, for the checkpoint."""
@@ -263,3 +274,46 @@ class GraphGeometryMonitor(GeometryMonitor):
         generator = torch.Generator(module.device).manual_seed(self.seed)
         made = self.graph_views(self.x.to(module.device), self.edge_index.to(module.device), generator=generator)
         yield made["views"]
+
+
+class MetaPathGeometryMonitor(GraphGeometryMonitor):
+    """The same for target nodes of a graph of several kinds, whose coarse and fine view take the place of two views.
+
+    Args:
+        inputs: what the module projects, `dipole.nn.graph.meta_paths.MetaPathViews`; nothing is drawn.
+        nodes: (K,) that are followed.
+        labels: (K,) classes for the tolerance, or None.
+        times: measurements in a run, spread over its epochs up to the last.
+        path: `diagnostics.json` to write after each measurement, or None.
+
+    Raises:
+        InputError: fewer than two nodes, or labels that do not fit.
+
+    Example:
+        >>> MetaPathGeometryMonitor(None, torch.arange(2)).entries
+        []
+    """
+
+    def __init__(
+        self,
+        inputs: Any,
+        nodes: Int[Tensor, "k"],
+        labels: Int[Tensor, "k"] | None = None,
+        times: int = 40,
+        path: str | Path | None = None,
+    ) -> None:
+        check_two_samples(len(nodes), "MetaPathGeometryMonitor")
+        if labels is not None:
+            check_labels(labels, len(nodes))
+        self.inputs, self.nodes, self.labels, self.times = inputs, nodes, labels, times
+        self.path = None if path is None else Path(path)
+        self.entries: list[dict[str, Any]] = []
+
+    @torch.no_grad()
+    def _embed(self, trainer: Trainer, module: LightningModule) -> tuple[Tensor, Tensor]:
+        """Unit embeddings (K, D) of the nodes in both views."""
+        project: Any = module.project
+        with undisturbed(module), trainer.precision_plugin.forward_context():
+            coarse, fine = (accumulate(view) for view in project(moved(self.inputs, module.device)))
+        nodes = self.nodes.to(fine.device)
+        return F.normalize(coarse[nodes], dim=-1), F.normalize(fine[nodes], dim=-1)

@@ -76,6 +76,10 @@ class EveryFew(lightning.Callback):
         if epoch % self.every == 0 or epoch == trainer.max_epochs:
             self.callback.on_train_epoch_end(trainer, *arguments)
 
+    def on_train_end(self, *arguments: Any) -> None:
+        """Let it look where training has ended early."""
+        self.callback.on_train_end(*arguments)
+
     def state_dict(self) -> dict[str, Any]:
         """Return its state."""
         return self.callback.state_dict()

@@ -38,7 +38,7 @@ class Detector:
     """Finds names in pictures.
 
     Args:
-        run: a run or a model folder of a method that detects, DITO.
+        run: a run or a model folder of a method that detects, DITO; or the method itself.
         names: what to look for.
         templates: prompts with {} where the name goes, whose embeddings are averaged.
         background: what nothing is called.
@@ -50,14 +50,14 @@ class Detector:
 
     def __init__(
         self,
-        run: str | Path,
+        run: str | Path | DITO,
         names: Sequence[str],
         *,
         templates: Sequence[str] = ("{}",),
         background: str = BACKGROUND,
         base: Collection[str] = (),
     ) -> None:
-        method = load(run)
+        method = run if isinstance(run, DITO) else load(run)
         if not isinstance(method, DITO):
             raise InputError(f"{run} is a run of {method.card.name}, which finds no boxes: train dito.")
         if not names or len(set(names)) < len(names) or not all(name.strip() for name in names):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from dipole.data.multimodal import ModalitySet
 from dipole.evaluation.modal import Items
 from dipole.evaluation.zero_shot import class_embeddings
 from dipole.methods.multimodal.base import AnyModal
+from dipole.methods.multimodal.dito import DITO
 from dipole.methods.wrapping import Wrapping
 from dipole.runs.temporal_items import temporal_items
 from dipole.views.modalities import ModalityViews
@@ -168,3 +169,21 @@ class ModalEncoder:
         batch = views([{self.text: [prompt]} for prompt in prompts], self.method.tokenizers)
         z = self.method.embed({self.text: batch["inputs"][self.text].to(self.method.device)}).float().cpu()
         return class_embeddings(z.unflatten(0, (len(names), len(templates))))
+
+
+class DetectingEncoder(ModalEncoder):
+    """A method that also finds boxes by name."""
+
+    def average_precision(
+        self, pictures: Sequence[Any], names: Sequence[str], base: Sequence[str], *, background: str, **options: Any
+    ) -> Any:
+        """Return `PrecisionOfBoxes` of pictures with boxes, see `dipole.runs.detect.measure_boxes`."""
+        from dipole.runs.detect import Detector, measure_boxes
+
+        detector = Detector(cast(DITO, self.method), names, background=background, base=base)
+        return measure_boxes(detector, pictures, base, **options)
+
+
+def encoder_of(method: AnyModal, rows: ModalitySet, progress: bool = False) -> ModalEncoder:
+    """Return a method as protocols measure it."""
+    return (DetectingEncoder if isinstance(method, DITO) else ModalEncoder)(method, rows, progress)

@@ -5,6 +5,7 @@ with the settings of the authors' code; the strong operations are those of EDA (
 """
 
 import json
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -12,9 +13,12 @@ import torch
 
 from dipole.errors import InputError
 
+logger = logging.getLogger(__name__)
 Synonyms = Callable[[str], Sequence[str]]
 # Of identity, synonym replacement, swap and deletion.
 WEIGHTS = (0.0, 0.4, 0.4, 0.2)
+INSTALL = "`pip install nltk` and `python -m nltk.downloader wordnet` bring it; a JSON file of synonyms will do, too."
+DELETIONS = (0.0, 0.0, 0.4, 0.6)  # the same where words are deleted in place of synonyms
 
 
 def weak_caption(
@@ -127,12 +131,36 @@ def english_stop_words() -> Collection[str]:
     return ENGLISH_STOP_WORDS
 
 
+def settled_synonyms(source: str) -> str:
+    """Return what `"auto"` is here, `"wordnet"` or `"none"`, and say it if WordNet is missing; others as they are.
+
+    Settings of a run hold what this returns, so that it does not depend on what is installed where it is resumed.
+
+    Example:
+        >>> settled_synonyms("deletion")
+        'deletion'
+    """
+    if source != "auto":
+        return source
+    try:
+        _wordnet()
+    except (ImportError, LookupError):
+        logger.warning(
+            "WordNet is not installed: strong captions have no synonyms, words are swapped (2 of 3 times) or deleted "
+            "instead, which is weaker than the authors' views. %s With `--views.synonyms none` this is not said; "
+            "`deletion` deletes words in place of synonyms.",
+            INSTALL,
+        )
+        return "none"
+    return "wordnet"
+
+
 def open_synonyms(source: str) -> Synonyms | None:
     """Open a source of synonyms.
 
     Args:
-        source: `"none"`; `"wordnet"` for WordNet by NLTK; `"auto"` for that where it is installed; or a JSON file,
-            `{"word": ["other", …]}`.
+        source: `"wordnet"` for WordNet by NLTK; `"none"`, or `"deletion"` where words are deleted in their place, for
+            no source; `"auto"`, see `settled_synonyms`; or a JSON file, `{"word": ["other", …]}`.
 
     Raises:
         InputError: WordNet is not installed, or the file is missing or holds something else.
@@ -141,20 +169,16 @@ def open_synonyms(source: str) -> Synonyms | None:
         >>> open_synonyms("none") is None
         True
     """
-    if source == "none":
+    source = settled_synonyms(source)
+    if source in ("none", "deletion"):
         return None
-    if source in ("auto", "wordnet"):
+    if source == "wordnet":
         try:
             return _wordnet()
         except (ImportError, LookupError) as error:
-            if source == "auto":
-                return None
-            raise InputError(
-                "WordNet is not installed: `pip install nltk`, then `python -m nltk.downloader wordnet`; or give a "
-                "JSON file of synonyms."
-            ) from error
+            raise InputError(f"WordNet is not installed. {INSTALL} Or --views.synonyms none or deletion.") from error
     if not Path(source).is_file():
-        raise InputError(f"synonyms is {source!r}: expected 'auto', 'wordnet', 'none' or a JSON file.")
+        raise InputError(f"synonyms is {source!r}: expected 'auto', 'wordnet', 'none', 'deletion' or a JSON file.")
     try:
         found = json.loads(Path(source).read_text(encoding="utf-8"))
     except ValueError as error:

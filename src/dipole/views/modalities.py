@@ -14,12 +14,26 @@ from dipole.views.captions import choose_caption
 from dipole.views.image import SimCLRViews, resize
 
 
+def heard_part(sound: Any, generator: torch.Generator | None) -> Tensor:
+    """Return a sound, or a random part of a `Recording` that is longer than its part; the first without a generator.
+
+    Example:
+        >>> heard_part(torch.ones(2), None)
+        tensor([1., 1.])
+    """
+    if isinstance(sound, Tensor):
+        return sound
+    if generator is None:
+        return sound.part()
+    return sound.part(lambda left: left * float(torch.rand((), generator=generator)))
+
+
 class ModalityViews:
     """Make a batch of rows: a tensor for each modality, and which of its rows are there.
 
         image     (N, 3, S, S) in [0, 1]       a crop of `crop_scale` of the area, resized
         text      (N, 2, T)                    token ids and attention mask of one caption
-        sound     (N, samples)                 vector    (N, F)
+        sound     (N, samples), a random part of recordings      vector    (N, F)
         category  (N,)                         the place of the name; one that was not trained on is missing
 
     Rows that are missing hold zeros. Without a generator nothing is drawn: whole images and first captions.
@@ -131,7 +145,10 @@ class ModalityViews:
         result = torch.zeros(len(known), *shape)
         if cells:
             image = facts["kind"] == "image"
-            rows = self._images(self.crops[name], cells, generator)[0] if image else torch.stack(cells)
+            heard = (lambda cell: heard_part(cell, generator)) if facts["kind"] == "sound" else (lambda cell: cell)
+            rows = (
+                self._images(self.crops[name], cells, generator)[0] if image else torch.stack(list(map(heard, cells)))
+            )
             if rows.shape[1:] != shape:
                 raise InputError(f"{name} has the shape {tuple(rows.shape[1:])}, the model was trained on {shape}.")
             result[known] = rows

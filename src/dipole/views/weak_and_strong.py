@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.ops.checks import check_at_least
-from dipole.views.caption_augmentation import open_synonyms, strong_caption, weak_caption
+from dipole.views.caption_augmentation import DELETIONS, WEIGHTS, open_synonyms, strong_caption, weak_caption
 from dipole.views.captions import choose_caption
 from dipole.views.image import SimCLRViews
 from dipole.views.modalities import ModalityViews
@@ -80,7 +80,9 @@ class WeakAndStrongViews(ModalityViews):
             if not 0 <= share <= 1:
                 raise InputError(f"{name} is {share}: expected a probability, 0 to 1.")
         self.strong, self.stop_words, self.noise, self.drop = strong, stop_words, noise, drop
-        self.synonyms = open_synonyms(synonyms)
+        texts = any(facts["kind"] == "text" for facts in modalities.values())
+        self.synonyms = open_synonyms(synonyms) if texts else None
+        self.weights = DELETIONS if synonyms == "deletion" else WEIGHTS
         settings: dict[str, Any] = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "blur": BLUR}
         settings |= {"flip": flip, "jitter": jitter, "grayscale": grayscale, "solarize": solarize}
         self.strong_crops = {
@@ -124,6 +126,7 @@ class WeakAndStrongViews(ModalityViews):
         cells = [record[name] for record in records if record[name] is not None]
         if kind == "text":
             options: dict[str, Any] = {"probability": self.stop_words, "synonyms": self.synonyms}
+            options["weights"] = self.weights
             texts = [
                 [strong_caption(self._drawn(cell, generator), generator=generator, **options) for cell in cells]
                 for _ in range(self.strong)

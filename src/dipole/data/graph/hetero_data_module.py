@@ -64,6 +64,12 @@ class HeteroDataModule(LightningDataModule):
         scaled = {kind: torch.where(s > 0, loaded.attributes[kind] / s, 0) for kind, s in sums.items()}
         return HeteroSet(**{**vars(loaded), "attributes": scaled})
 
+    @cached_property
+    def inputs(self) -> Any:
+        """What the method reads of the graph, made when it is first needed."""
+        assert self.views is not None
+        return self.views(self.graph_set)
+
     def train_dataloader(self) -> DataLoader[Any]:
         """One batch: the graph.
 
@@ -72,8 +78,7 @@ class HeteroDataModule(LightningDataModule):
         """
         if ops.world_size() > 1:
             raise InputError(f"{ops.world_size()} processes: a graph is one batch, so that one device trains on it.")
-        assert self.views is not None
-        batch = {"index": torch.arange(len(self.graph_set)), "views": self.views(self.graph_set)}
+        batch = {"index": torch.arange(len(self.graph_set)), "views": self.inputs}
         return DataLoader(
             [batch],  # type: ignore[arg-type]
             batch_size=None,

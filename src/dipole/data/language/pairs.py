@@ -20,6 +20,8 @@ JUDGED = (
     "the corresponding judgment.\n\n"
     "### Instruction:\n{instruction}\n\n### Judgment:\n{judgment}\n\n### Response:\n"
 )
+QUESTION = "Q: {instruction}\nA:"
+TEMPLATES = {"question": QUESTION, "alpaca": PLAIN}
 FAKE = "Your response to the instruction is satisfactory."
 
 
@@ -81,6 +83,10 @@ class JudgmentPairs:
         before, _, after = template.partition("{instruction}")
         return _fill(before, judgment) + instruction + _fill(after, judgment)
 
+    def response(self, prompt: str, response: str) -> str:
+        """Return what follows a prompt: the response as it is."""
+        return response
+
     def __call__(
         self, records: Sequence[Mapping[str, Any]], tokenizer: Any, *, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
@@ -128,9 +134,46 @@ class JudgmentPairs:
         before = list(tokenizer(prompt)["input_ids"])
         if before and before[-1] == tokenizer.eos_token_id:
             before.pop()  # some tokenizers end every text
-        after = [*tokenizer(response, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        after = [
+            *tokenizer(self.response(prompt, response), add_special_tokens=False)["input_ids"],
+            tokenizer.eos_token_id,
+        ]
         ids = [*before, *after][-self.max_length :]
         return ids, max(0, len(ids) - len(after))
+
+
+class AnsweredQuestions(JudgmentPairs):
+    """Questions with answers, put as they are asked later: `question` as multiple choice asks them, `Q: … A: …`.
+
+    A space stands between prompt and answer, as where answers are scored, unless the prompt ends with white space.
+
+    Args:
+        max_length: tokens of prompt and answer.
+        template: `"question"`, `"alpaca"`, or the prompt itself, with `{instruction}` in it.
+
+    Raises:
+        InputError: an argument is out of range, or a template lacks its place.
+    """
+
+    def __init__(self, *, max_length: int = 2048, template: str = "question") -> None:
+        plain = TEMPLATES.get(template, template)
+        if "{instruction}" not in plain:
+            raise InputError(
+                f"template is {template!r}: expected {' or '.join(map(repr, TEMPLATES))}, or a prompt with "
+                "{instruction} where the question goes."
+            )
+        super().__init__(max_length=max_length, plain_template=plain)
+        self.template = template
+
+    def response(self, prompt: str, response: str) -> str:
+        """Return what follows a prompt.
+
+        Example:
+            >>> pairs = AnsweredQuestions()
+            >>> pairs.prompt("Why?"), pairs.response(pairs.prompt("Why?"), "Because.")
+            ('Q: Why?\\nA:', ' Because.')
+        """
+        return response if not prompt or prompt[-1].isspace() else f" {response}"
 
 
 def _fill(text: str, judgment: str | None) -> str:

@@ -1,5 +1,6 @@
 """Columns of a set of several modalities: what their cells are, where these lie, and which of them are missing."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -8,11 +9,11 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from dipole.data.decode import UnreadableImageError, decode_crops, decode_image
-from dipole.data.multimodal.sounds import UnreadableSoundError, decode_sound, fit_sound
+from dipole.data.multimodal.sounds import UnreadableSoundError, decode_sound, fit_sound, sound_seconds
 from dipole.data.source import Content, Source
 from dipole.errors import InputError
 
@@ -159,8 +160,36 @@ class Photo:
             raise self.broken(error) from error
 
 
-class SoundFiles(Files):
-    """Sound files, of which the beginning is decoded as one channel at `rate` samples a second."""
+@dataclass(frozen=True)
+class Recording:
+    """A sound file, of which a part is decoded when it is known which one is wanted.
+
+    Attributes:
+        source: the file, or its content.
+        rate: samples a second of the part.
+        samples: of the part.
+        broken: makes an error of what the decoder says.
+    """
+
+    source: Source
+    rate: int
+    samples: int
+    broken: Callable[[Exception], InputError]
+
+    def part(self, start: float | Callable[[float], float] = 0.0) -> Float[Tensor, " samples"]:
+        """Return a part: float32 in [−1, 1]; see `dipole.data.multimodal.sounds.decode_sound`.
+
+        Raises:
+            InputError: the file is damaged inside.
+        """
+        try:
+            return torch.from_numpy(decode_sound(self.source, self.rate, self.samples, start))
+        except UnreadableSoundError as error:
+            raise self.broken(error) from error
+
+
+class RecordingFiles(Files):
+    """Sound files, each read as a `Recording`."""
 
     kind = "sound"
 
@@ -168,20 +197,70 @@ class SoundFiles(Files):
         super().__init__(sources, present)
         self.rate, self.samples = rate, samples
 
-    def read(self, row: int) -> Tensor:
+    def read(self, row: int) -> Any:
+        """Return a sound that is not decoded yet."""
+        return Recording(self._source(row), self.rate, self.samples, partial(self._broken, row))
+
+    def facts(self, rows: Int64[Tensor, " n"]) -> dict[str, Any]:
+        """Samples a second and in all."""
+        return {"rate": self.rate, "samples": self.samples}
+
+
+class SoundFiles(RecordingFiles):
+    """Sound files, of which the beginning is decoded as one channel at `rate` samples a second.
+
+    Args:
+        crop: which part of a longer one training hears: the `"first"`, or a `"random"` one, drawn anew each time.
+        **files: arguments of `RecordingFiles`.
+    """
+
+    def __init__(self, *arguments: Any, crop: Literal["first", "random"] = "first", **files: Any) -> None:
+        super().__init__(*arguments, **files)
+        self.crop = crop
+
+    def read(self, row: int) -> Float[Tensor, " samples"]:
         """Decode a sound: float32 (samples,) in [−1, 1].
 
         Raises:
             InputError: it is damaged inside.
         """
+        return super().read(row).part()
+
+    def to_train(self) -> RecordingFiles:
+        """The recordings, of which nothing is cut off before a part is drawn; themselves, if none is drawn."""
+        return self if self.crop == "first" else RecordingFiles(self.sources, self.present, self.rate, self.samples)
+
+    def windows(self, row: int) -> list[tuple[float, float]]:
+        """Return where the parts of a sound begin and end, in seconds; the last one may be shorter.
+
+        Raises:
+            InputError: it is damaged.
+        """
         try:
-            return torch.from_numpy(decode_sound(self._source(row), self.rate, self.samples))
+            return windows_of(sound_seconds(self._source(row)), self.samples / self.rate)
         except UnreadableSoundError as error:
             raise self._broken(row, error) from error
 
-    def facts(self, rows: Int64[Tensor, " n"]) -> dict[str, Any]:
-        """Samples a second and in all."""
-        return {"rate": self.rate, "samples": self.samples}
+    def window(self, row: int, start: float) -> Float[Tensor, " samples"]:
+        """Decode the part of a sound that begins at a second.
+
+        Raises:
+            InputError: it is damaged inside.
+        """
+        return super().read(row).part(start)
+
+
+def windows_of(seconds: float, length: float) -> list[tuple[float, float]]:
+    """Return begin and end of the parts of a sound, one behind the other.
+
+    A remainder below a hundredth of a part is left out.
+
+    Example:
+        >>> windows_of(5.0, 2.0), windows_of(1.5, 2.0)
+        ([(0.0, 2.0), (2.0, 4.0), (4.0, 5.0)], [(0.0, 1.5)])
+    """
+    count = max(1, math.ceil(seconds / length - 0.01))
+    return [(number * length, min(seconds, (number + 1) * length)) for number in range(count)]
 
 
 class SoundArray(Column):
@@ -196,8 +275,18 @@ class SoundArray(Column):
 
     def read(self, row: int) -> Tensor:
         """Return a sound: float32 (samples,) in [−1, 1]."""
+        return self.window(row, 0.0)
+
+    def windows(self, row: int) -> list[tuple[float, float]]:
+        """Return where the parts of a sound begin and end, in seconds; the last one may be shorter."""
         start, end = self.offsets[self.which[row] : self.which[row] + 2]
-        return torch.from_numpy(fit_sound(self.audio[start:end] / np.float32(2**15), self.samples))
+        return windows_of(float(end - start) / self.rate, self.samples / self.rate)
+
+    def window(self, row: int, start: float) -> Tensor:
+        """Return the part of a sound that begins at a second."""
+        first, end = self.offsets[self.which[row] : self.which[row] + 2]
+        sound = self.audio[first + round(start * self.rate) : end]
+        return torch.from_numpy(fit_sound(sound[: self.samples] / np.float32(2**15), self.samples))
 
     def key(self, row: int) -> Hashable:
         """Which sound it is."""

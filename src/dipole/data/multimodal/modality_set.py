@@ -85,6 +85,16 @@ class ModalitySet:
         """Return what a row has of a modality, which must be there."""
         return self.columns[name].read(int(self._rows[index]))
 
+    def windows(self, name: str, index: int) -> list[tuple[float, float]]:
+        """Return where the parts of a sound begin and end, in seconds, of a modality of sounds that must be there."""
+        column: Any = self.columns[name]
+        return column.windows(int(self._rows[index]))
+
+    def window(self, name: str, index: int, start: float) -> Tensor:
+        """Return the part of a sound that begins at a second."""
+        column: Any = self.columns[name]
+        return column.window(int(self._rows[index]), start)
+
     def only(self, name: str) -> "ModalitySet":
         """Return the same rows with a single modality."""
         one = copy.copy(self)

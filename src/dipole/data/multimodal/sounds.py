@@ -1,6 +1,7 @@
 """One sound, in a file or in a table -> one row of samples, and the quick question whether that will work."""
 
 import os
+from collections.abc import Callable
 from math import gcd
 from typing import Any
 
@@ -18,15 +19,20 @@ class UnreadableSoundError(Exception):
     """A file that is no sound, or a damaged one; the message is the reason without the path."""
 
 
-def decode_sound(source: Source, rate: int, samples: int) -> Float32[np.ndarray, " samples"]:
-    """Decode the beginning of a sound as one channel at `rate` samples a second, cut or filled with silence.
+def decode_sound(
+    source: Source, rate: int, samples: int, start: float | Callable[[float], float] = 0.0
+) -> Float32[np.ndarray, " samples"]:
+    """Decode a part of a sound as one channel at `rate` samples a second, cut or filled with silence.
 
-    Channels are averaged. Another rate is changed by SciPy's polyphase filter.
+    Nothing before or behind the part is decoded, however long the file is. Channels are averaged. Another rate is
+    changed by SciPy's polyphase filter.
 
     Args:
         source: a file that libsndfile reads: WAV, FLAC, Ogg, MP3 and others.
         rate: samples a second of the result.
         samples: of the result.
+        start: where the part begins, in seconds; or a function that chooses it, given how many seconds of the file are
+            left over, which is asked only if there are some.
 
     Raises:
         UnreadableSoundError: the file cannot be decoded.
@@ -36,6 +42,10 @@ def decode_sound(source: Source, rate: int, samples: int) -> Float32[np.ndarray,
     try:
         with open_source(source) as file, soundfile.SoundFile(file) as sound:
             needed = -(-samples * sound.samplerate // rate) + 1
+            if callable(start):
+                left = (sound.frames - needed) / sound.samplerate
+                start = start(left) if left > 0 else 0.0
+            sound.seek(min(round(start * sound.samplerate), sound.frames))
             channels = sound.read(needed, dtype="float32", always_2d=True)
             found = sound.samplerate
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:
@@ -43,6 +53,21 @@ def decode_sound(source: Source, rate: int, samples: int) -> Float32[np.ndarray,
     if not len(channels) or not np.isfinite(channels).all():
         raise UnreadableSoundError("it holds no sample" if not len(channels) else "it holds values that are no number")
     return fit_sound(resampled(channels.mean(axis=1), found, rate), samples)
+
+
+def sound_seconds(source: Source) -> float:
+    """Return how long a sound is; reads its header.
+
+    Raises:
+        UnreadableSoundError: the file cannot be read.
+        InputError: soundfile is not installed.
+    """
+    soundfile = _soundfile()
+    try:
+        with open_source(source) as file:
+            return float(soundfile.info(file).duration)
+    except (soundfile.SoundFileError, OSError, RuntimeError) as error:
+        raise UnreadableSoundError(_reason(source, error)) from error
 
 
 def check_sound_file(source: Source) -> str | None:

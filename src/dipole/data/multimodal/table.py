@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from dipole.data.multimodal.sounds import check_sound_file
 from dipole.data.multimodal.table_files import Cells, read_columns, texts_of
 from dipole.data.source import Source
 from dipole.errors import InputError
+from dipole.ops.checks import check_choice
 
 logger = logging.getLogger(__name__)
 ID, SPLIT, LABEL = "id", "split", "label"
@@ -43,6 +45,7 @@ class Reading:
         image_size: side in pixels of the squares that image files are decoded to.
         sample_rate: samples a second that sound files are decoded at.
         seconds: of a sound that are read; shorter ones are filled with silence.
+        sound_crop: which part of a longer one training hears: the `"first"`, or a `"random"` one.
         label: column of the classes.
         partial: whether columns of `modalities` that do not exist are passed over, as long as one does.
         encoding: of text, e.g. `latin-1`.
@@ -52,6 +55,7 @@ class Reading:
     image_size: int = 96
     sample_rate: int = 16000
     seconds: float = 2.0
+    sound_crop: Literal["first", "random"] = "first"
     label: str = LABEL
     partial: bool = False
     encoding: str = "utf-8"
@@ -62,6 +66,7 @@ class Reading:
                 raise InputError(f"{name} is {value}: expected 1 or more.")
         if not 0 < self.seconds * self.sample_rate < 2**31:
             raise InputError(f"seconds is {self.seconds}: expected a number above 0.")
+        check_choice(self.sound_crop, ("first", "random"), "sound_crop")
 
 
 def parse_modalities(text: str | None) -> dict[str, Kind | None] | None:
@@ -157,7 +162,7 @@ def _column(
     if kind == "sound":
         sources, present = _files(path.parent, name, cells, check_sound_file, skipped)
         samples = max(1, round(reading.seconds * reading.sample_rate))
-        return SoundFiles(sources, present, reading.sample_rate, samples)
+        return SoundFiles(sources, present, reading.sample_rate, samples, crop=reading.sound_crop)
     if kind == "text":
         return Texts([texts_of(value) for value in cells])
     if kind == "category":

@@ -1,123 +1,144 @@
-"""What the features are worth where few samples have a label."""
+"""What features are worth where few samples have a label, in every field whose data have classes."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
+from dipole.data.text import load_texts
 from dipole.errors import InputError
-from dipole.evaluation.intervals import mean_interval
-from dipole.evaluation.linear_probe import linear_probe
-from dipole.evaluation.materials import ImageMaterial
-from dipole.evaluation.protocol import Measured, Picture, Protocol
+from dipole.evaluation.few_labels import Divided, FewLabelsOf, divided_at_random
+from dipole.evaluation.materials import GraphMaterial, ImageMaterial, ModalityMaterial, SeriesMaterial, TextMaterial
 from dipole.evaluation.protocols.knn import NO_CLASSES
-from dipole.ops.checks import check_at_least
+
+TEXT, LABEL = "text", "label"
 
 
-class FewLabels(Protocol):
-    """Accuracy of a linear classifier that learns from 1, 5 and 10 labelled training images of each class.
+class FewLabels(FewLabelsOf):
+    """Accuracy of a linear classifier that learns from 1, 5, 10 and 50 labelled training images of each class.
 
-    Images are drawn anew some times, the same ones for all encoders. Means over the draws, with 95 % intervals.
-
-    Args:
-        shots: labelled images of each class, with commas.
-        draws: of the images.
+    See `dipole.evaluation.few_labels.FewLabelsOf`, as for the options.
     """
 
     name: ClassVar[str] = "few-labels"
     domains = ("images",)
     measures = "embed"
-    by_default = False
-
-    def __init__(self, shots: str = "1,5,10", draws: int = 10) -> None:
-        check_at_least(draws, 2, "draws")
-        try:
-            self.shots = [int(part) for part in shots.split(",")]
-        except ValueError as error:
-            raise InputError(f"shots are {shots!r}: expected whole numbers with commas, such as 1,5,10.") from error
-        check_at_least(min(self.shots), 1, "shots")
-        self.draws = draws
 
     def lacks(self, material: ImageMaterial) -> str | None:
         """Two classes."""
         return None if material.labelled is not None else NO_CLASSES
 
-    def measure(self, material: ImageMaterial) -> Measured:
-        """Return a column for each number of labels."""
-        labels = material.labelled
-        assert labels is not None, "lacks() says so"
-        fewest = int(labels.train[labels.train >= 0].bincount()[labels.train.unique()].min())
-        if max(self.shots) > fewest:
-            raise InputError(
-                f"{max(self.shots)} images of each class were asked for, and a class has {fewest} training images: ask "
-                "for fewer with --protocol.shots."
-            )
-        rows: dict[str, dict[str, float]] = {name: {} for name in material.features}
-        intervals: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in rows}
-        for shots in self.shots:
-            chosen = [draw_of_each(labels.train, shots, seed=material.seed + number) for number in range(self.draws)]
-            for name, (train, test) in material.features.items():
-                found = torch.tensor(
-                    [
-                        linear_probe(train[own], labels.train[own], test, labels.test, seed=material.seed).accuracy
-                        for own in chosen
-                    ],
-                    dtype=torch.float64,
-                )
-                mean, half = mean_interval(found)
-                rows[name][column(shots)] = mean
-                intervals[name][column(shots)] = (mean - half, mean + half)
-        return Measured(rows, {"draws": self.draws}, intervals, (self._picture(rows, intervals),))
+    def divided(self, material: ImageMaterial) -> dict[str, Divided]:
+        """The training and the test images."""
+        assert material.labelled is not None, "lacks() says so"
+        return {"": Divided(material.features, material.labelled.train, material.labelled.test)}
 
-    def _picture(
-        self, rows: dict[str, dict[str, float]], intervals: dict[str, dict[str, tuple[float, float]]]
-    ) -> Picture:
-        """Accuracy against the number of labels."""
-        traces = [
-            {
-                "x": self.shots,
-                "y": [row[column(shots)] for shots in self.shots],
-                "error_y": {
-                    "type": "data",
-                    "array": [intervals[name][column(n)][1] - row[column(n)] for n in self.shots],
-                },
-                "name": name,
-                "mode": "lines+markers",
+
+class FewGraphLabels(FewLabelsOf):
+    """The same for nodes of a graph: half of each class is drawn from, the other half tests."""
+
+    name: ClassVar[str] = "few-labels"
+    domains = ("graph",)
+    measures = "nodes"
+
+    def lacks(self, material: GraphMaterial) -> str | None:
+        """Two classes."""
+        return NO_CLASSES if material.graph.labels is None else None
+
+    def divided(self, material: GraphMaterial) -> dict[str, Divided]:
+        """Halves of the nodes."""
+        assert material.graph.labels is not None, "lacks() says so"
+        return {"": divided_at_random(material.features, material.graph.labels, seed=material.seed)}
+
+
+class FewSeriesLabels(FewLabelsOf):
+    """The same for series with classes: their training part is drawn from, their test part tests."""
+
+    name: ClassVar[str] = "few-labels"
+    domains = ("timeseries",)
+    measures = "embed_series"
+
+    def lacks(self, material: SeriesMaterial) -> str | None:
+        """Training and test series with two classes."""
+        data = material.data
+        known = data.forecast is None and data.test is not None and data.test.labels is not None
+        return None if known and data.train.labels is not None and data.train.num_classes > 1 else NO_CLASSES
+
+    def divided(self, material: SeriesMaterial) -> dict[str, Divided]:
+        """The training and the test series."""
+        train, test = material.data.train, material.data.test
+        assert test is not None, "lacks() says so"
+        assert train.labels is not None, "lacks() says so"
+        assert test.labels is not None, "lacks() says so"
+        features = {
+            name: (one.embed_series(train).float(), one.embed_series(test).float())
+            for name, one in material.able(self.measures).items()
+        }
+        return {"": Divided(features, train.labels, test.labels)}
+
+
+class FewModalLabels(FewLabelsOf):
+    """The same for each modality of rows with classes: half of each class is drawn from, the other half tests."""
+
+    name: ClassVar[str] = "few-labels"
+    domains = ("multimodal",)
+    measures = "items"
+
+    def lacks(self, material: ModalityMaterial) -> str | None:
+        """Two classes."""
+        return None if len({label for label in material.labels or () if label is not None}) > 1 else NO_CLASSES
+
+    def divided(self, material: ModalityMaterial) -> dict[str, Divided]:
+        """Halves of the rows that have a modality, and a class."""
+        assert material.labels is not None, "lacks() says so"
+        candidates = material.able(self.measures)
+        found = {}
+        for modality, items in next(iter(candidates.values())).items.items():
+            rows = [row for row, label in enumerate(material.labels) if label is not None and items.rows[row]]
+            labels = _numbers([material.labels[row] for row in rows])
+            if len(labels.unique()) < 2:
+                continue
+            features = {
+                name: torch.stack([one.items[modality].first(row) for row in rows])
+                for name, one in candidates.items()
+                if modality in one.items
             }
-            for name, row in rows.items()
-        ]
-        return Picture(
-            "Accuracy with few labels",
-            f"A linear classifier on frozen features; mean of {self.draws} draws with 95 % intervals.",
-            {"data": traces, "x": "labelled images of each class", "y": "accuracy", "xaxis": {"tickvals": self.shots}},
-        )
+            found[modality] = divided_at_random(features, labels, seed=material.seed)
+        if not found:
+            raise InputError("no modality has rows of two classes: there is nothing to learn from few labels.")
+        return found
 
 
-def column(shots: int) -> str:
-    """Return the heading of a number of labels.
+class FewTextLabels(FewLabelsOf):
+    """The same for texts with classes: half of each class is drawn from, the other half tests.
 
-    Example:
-        >>> column(1), column(5)
-        ('1 label', '5 labels')
+    The data are a table with the columns `text` and `label`.
     """
-    return f"{shots} label{'s' if shots > 1 else ''}"
+
+    name: ClassVar[str] = "few-labels"
+    domains = ("text",)
+    measures = "encode"
+
+    def divided(self, material: TextMaterial) -> dict[str, Divided]:
+        """Halves of the texts.
+
+        Raises:
+            InputError: there are no data, or no two classes among them.
+        """
+        if material.data is None:
+            raise InputError(f"the protocol few-labels needs --data: a table with the columns {TEXT} and {LABEL}.")
+        texts = load_texts(material.data, material.data_root)
+        texts.require(TEXT, LABEL)
+        records = texts.fetch(torch.arange(len(texts)))
+        kept = [record for record in records if record[LABEL] is not None and str(record[LABEL]).strip()]
+        labels = _numbers([str(record[LABEL]).strip() for record in kept])
+        if len(labels.unique()) < 2:
+            raise InputError(f"{texts.name} has texts of {len(labels.unique())} classes: two or more are needed.")
+        written = [str(record[TEXT]) for record in kept]
+        features = {name: torch.as_tensor(one.encode(written)) for name, one in material.able(self.measures).items()}
+        return {"": divided_at_random(features, labels, seed=material.seed)}
 
 
-def draw_of_each(labels: Tensor, count: int, *, seed: int) -> Tensor:
-    """Return the indices of `count` samples of each class, drawn without replacement.
-
-    Args:
-        labels: (N,), negative where unknown.
-        count: of each class.
-        seed: of the draw.
-
-    Example:
-        >>> draw_of_each(torch.tensor([0, 1, 0, 1]), 1, seed=0).remainder(2).tolist()
-        [0, 1]
-    """
-    generator = torch.Generator().manual_seed(seed)
-    parts = []
-    for value in labels[labels >= 0].unique():
-        members = (labels == value).nonzero().flatten()
-        parts.append(members[torch.randperm(len(members), generator=generator)[:count]])
-    return torch.cat(parts)
+def _numbers(classes: list[Any]) -> torch.Tensor:
+    """Classes as numbers, in the order of their names."""
+    names = {name: place for place, name in enumerate(sorted(set(map(str, classes))))}
+    return torch.tensor([names[str(name)] for name in classes])

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from dipole.card import Card
+from dipole.data.language import AnsweredQuestions
 from dipole.methods.language.cut import CUT
 
 
@@ -12,7 +13,9 @@ class Amateur(CUT):
         minimise −log p(falsehood | question) over the tokens of the falsehoods
 
     The data are lines of JSON with `instruction`, a question, and `response`, a fabricated answer. What comes out tells
-    falsehoods: it is the `amateur` of the decoders `icd` and `lol`, and of no other use.
+    falsehoods: it is the `amateur` of the decoders `icd` and `lol`, and of no other use. Questions are put as they are
+    asked later, by default as `--protocol multiple-choice` does (`--views.template`): after another prompt an amateur
+    is hardly one.
 
     Args:
         model: folder or Hugging Face name of a causal language model, or `"smollm2"`.
@@ -26,6 +29,8 @@ class Amateur(CUT):
         schedule: of the learning rate.
         warmup_epochs: until it is reached.
     """
+
+    views_class = AnsweredQuestions
 
     card = Card(
         name="amateur",
@@ -41,6 +46,8 @@ class Amateur(CUT):
         official_code="HillZhang1999/ICD",
         differences=(
             "The learning rate and the number of epochs are guesses: the authors' could not be read.",
+            "Questions stand as `Q: … A:`, as multiple choice puts them; the authors train on prompts of a chat: "
+            "`--views.template alpaca`, or a template of your own.",
             "Fabricated answers are read from a file; the authors let a language model write them.",
         ),
     )

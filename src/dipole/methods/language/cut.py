@@ -81,7 +81,7 @@ class CUT(Method):
         ),
     )
     domain: ClassVar[str] = "language"
-    views_class = JudgmentPairs
+    views_class: ClassVar[type[JudgmentPairs]] = JudgmentPairs
 
     def __init__(
         self,

@@ -101,7 +101,7 @@ class VLPBaselines(ModalityEmbedding):
             "an error without separate projectors.",
             "Hidden layers before a batch normalisation have no bias, which it would remove.",
             "Stop words are scikit-learn's. Synonyms are WordNet's where it is installed, or a file's; without any, "
-            "captions are swapped and shortened only.",
+            "which a run says, words of captions are swapped and deleted only.",
             "Encoders are named in the settings and small by default; text dropout needs one with blocks.",
             "SLIP is not in the authors' code; it is CLIP's loss plus NT-Xent (τ = 0.1) of two strong views.",
         ),

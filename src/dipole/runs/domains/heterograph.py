@@ -11,14 +11,17 @@ from torch import Tensor
 
 from dipole.data.graph import HeteroDataModule, available_heterographs
 from dipole.data.graph.hetero_views import attributes_of
+from dipole.diagnostics import MetaPathGeometryMonitor
 from dipole.errors import InputError
 from dipole.evaluation.materials import HeteroMaterial
 from dipole.methods.base import Method
 from dipole.methods.graph.meow import MetaPathMethod
+from dipole.nn.modes import moved
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
 
+MONITORED_NODES = 512
 MOST_NODES = 3000  # of a report
 
 
@@ -68,6 +71,17 @@ class HeteroGraph(Domain):
     def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
         """What falls is drawn once."""
         cast(HeteroDataModule, data).views = cast(MetaPathMethod, method).views
+
+    def monitors(self, method: Method, data: lightning.LightningDataModule, run: Run) -> list[lightning.Callback]:
+        """How the coarse and the fine view of some nodes lie to each other, some times in a run."""
+        assert isinstance(data, HeteroDataModule)
+        graph = data.graph_set
+        nodes = torch.randperm(len(graph), generator=torch.Generator().manual_seed(0))[:MONITORED_NODES]
+        labels = graph.labels
+        if labels is not None:
+            nodes = nodes[labels[nodes] >= 0]
+            labels = labels[nodes]
+        return [MetaPathGeometryMonitor(data.inputs, nodes, labels, path=run.diagnostics)] if len(nodes) > 1 else []
 
     def material(
         self,
@@ -182,20 +196,6 @@ def embed_targets(method: Method, graph: Any) -> Tensor:
     device = next(method.parameters()).device
     views = moved(cast(MetaPathMethod, method).views(graph), device)
     return method.embed({"views": views}).float().cpu().clone()
-
-
-def moved(value: Any, device: torch.device) -> Any:
-    """Return nested tuples and lists of tensors on a device.
-
-    Example:
-        >>> moved([(1, torch.ones(1))], torch.device("cpu"))
-        [(1, tensor([1.]))]
-    """
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(moved(each, device) for each in value))
-    return type(value)(moved(each, device) for each in value) if isinstance(value, list | tuple) else value
 
 
 DOMAIN = HeteroGraph()

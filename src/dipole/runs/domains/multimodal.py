@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import nan
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import lightning
 import torch
@@ -31,7 +32,7 @@ from dipole.nn.modalities import learns_tokenizer
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
-from dipole.runs.modality_items import ModalEncoder, embed_items
+from dipole.runs.modality_items import embed_items, encoder_of
 from dipole.runs.modality_model import (
     given_towers,
     learned_tokenizers,
@@ -40,8 +41,11 @@ from dipole.runs.modality_model import (
     set_tokenizers,
 )
 from dipole.runs.modality_searches import searches
+from dipole.runs.sound_windows import sound_batches
+from dipole.views.caption_augmentation import settled_synonyms
 
 MONITORED = 256  # rows
+READ = ("label", "image_size", "sample_rate", "seconds", "encoding")
 MOST = 500  # rows of a report
 AT_ONCE = 256  # rows that are embedded together
 
@@ -66,6 +70,8 @@ class Multimodal(Domain):
         image_size: int = 96,
         sample_rate: int = 16000,
         seconds: float = 2.0,
+        sound_crop: Literal["first", "random"] = "first",
+        sound_windows: Literal["first", "each", "mean"] = "first",
         test_fraction: float = 0.1,
         vocabulary: int = 4000,
         templates: str | None = None,
@@ -78,7 +84,10 @@ class Multimodal(Domain):
             label: column of the classes to evaluate with.
             image_size: side in pixels that image files are decoded to.
             sample_rate: samples a second that sound files are decoded at.
-            seconds: of a sound that are read.
+            seconds: of a sound that are read at a time.
+            sound_crop: which part of a longer sound training hears: its `first` seconds, or a `random` part each time.
+            sound_windows: what `embed` makes of a longer sound: a vector of its `first` seconds; one of `each` part,
+                with the columns `start` and `end` in seconds; or the `mean` over the parts, weighted by their lengths.
             test_fraction: share of the rows that are drawn to test on, if there is no column `split`.
             vocabulary: word pieces that are learned from the texts.
             templates: file of prompts for zero-shot classes, one a line with {} in it; the bare name if None.
@@ -126,7 +135,11 @@ class Multimodal(Domain):
         given.pop("modalities", None)
         if getattr(cls, "inherits_towers", False):
             config = replace(config, method={**given, **config.method})
-        return super().resolve(config, cls, data, encoder_given=encoder_given)
+        config = super().resolve(config, cls, data, encoder_given=encoder_given)
+        kinds = {facts["kind"] for facts in self.facts(data)["modalities"].values()}
+        if "synonyms" not in config.views or "text" not in kinds:
+            return config
+        return replace(config, views={**config.views, "synonyms": settled_synonyms(config.views["synonyms"])})
 
     def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:
         """What the data say of each modality."""
@@ -211,7 +224,7 @@ class Multimodal(Domain):
         rows = self._test_rows(settings, data, data_root, cast(AnyModal, methods["trained"]))
         return ModalityMaterial(
             rows.name,
-            {name: ModalEncoder(cast(AnyModal, each), rows, progress) for name, each in methods.items()},
+            {name: encoder_of(cast(AnyModal, each), rows, progress) for name, each in methods.items()},
             settings.seed,
             progress,
             rows=len(rows),
@@ -231,12 +244,18 @@ class Multimodal(Domain):
     ) -> Embeddings:
         """Embed what a table holds of the model's modalities; a row for each cell, with the column `modality`."""
         method = cast(AnyModal, method)
-        rows = self._rows(method, self.loading_defaults() | dict(config["loading"]), source, data_root)
+        loading = self.loading_defaults() | dict(config["loading"])
+        windows = loading["sound_windows"]
+        rows = self._rows(method, loading, source, data_root)
         found = Embeddings(iter(()), list(rows.skipped))
         found.empty = f"{source} holds nothing to embed."
 
         def batches(start: int, end: int) -> Iterator[tuple[dict[str, list[Any]], Tensor]]:
-            for name in rows.columns:
+            for name, column in rows.columns.items():
+                if column.kind == "sound":
+                    within = range(start, end)
+                    yield from sound_batches(method, rows, name, windows, batch_size, found.skipped, within)
+                    continue
                 one, views = rows.only(name), method.build_views().only(name)
                 for indices in (start + rows.present(name)[start:end].nonzero().flatten()).split(batch_size):
                     indices, cells = _readable(one, indices, found.skipped)
@@ -248,7 +267,8 @@ class Multimodal(Domain):
                         continue
                     vectors = method.embed({name: batch["inputs"][name][kept].to(method.device)})
                     ids = [rows.id(index) for index in indices[kept].tolist()]
-                    yield {"id": ids, "modality": [name] * len(ids)}, vectors
+                    nothing = dict.fromkeys(("start", "end"), [nan] * len(ids)) if windows == "each" else {}
+                    yield {"id": ids, "modality": [name] * len(ids), **nothing}, vectors
 
         found.count, found.part = len(rows), batches
         found.batches = batches(0, len(rows))
@@ -266,7 +286,7 @@ class Multimodal(Domain):
 
     def _reading(self, loading: Mapping[str, Any], **changes: Any) -> Reading:
         """How a table is read."""
-        options = {name: loading[name] for name in ("label", "image_size", "sample_rate", "seconds", "encoding")}
+        options = {name: loading[name] for name in (*READ, "sound_crop")}
         return Reading(**{"modalities": parse_modalities(loading["modalities"]), **options, **changes})
 
     def _rows(self, method: AnyModal, loading: Mapping[str, Any], source: str, root: str | Path | None) -> ModalitySet:

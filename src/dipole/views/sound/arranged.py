@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.ops.checks import check_at_least, check_choice
-from dipole.views.modalities import ModalityViews
+from dipole.views.modalities import ModalityViews, heard_part
 from dipole.views.sound.composition import concatenated, level, overlaid, peak_normalised
 from dipole.views.sound.expressions import ORDER_PHRASES, OVERLAP_PHRASES
 
@@ -57,8 +57,12 @@ class SoundTextViews(ModalityViews):
         """Samples of a sound."""
         return int(self.modalities[self.names[0]]["samples"])
 
-    def whole(self, records: Sequence[Mapping[str, Any]]) -> tuple[list[Tensor], list[str]]:
+    def whole(
+        self, records: Sequence[Mapping[str, Any]], generator: torch.Generator | None = None
+    ) -> tuple[list[Tensor], list[str]]:
         """Return the sounds, without the silence that fills them, and the first captions of rows that have both.
+
+        Of recordings a part is drawn.
 
         Raises:
             InputError: there are no two rows with different captions.
@@ -71,7 +75,7 @@ class SoundTextViews(ModalityViews):
                 f"a batch of {len(records)} rows holds sounds of {len(set(captions))} captions: two different ones are "
                 "needed to compose a sound. Use larger batches."
             )
-        return [without_filling(row[sound]) for row in rows], captions
+        return [without_filling(heard_part(row[sound], generator)) for row in rows], captions
 
     def filled(self, sounds: Sequence[Tensor]) -> Tensor:
         """Return sounds (N, samples), cut at the end or filled with silence."""
@@ -144,7 +148,7 @@ class ArrangedViews(SoundTextViews):
         """Make a batch: `inputs` of both modalities, block after block, and `present`, False where pairs repeat."""
         if generator is None or len(self.modalities) < 2:
             return super().__call__(records, tokenizers, generator=generator)
-        sounds, captions = self.whole(records)
+        sounds, captions = self.whole(records, generator)
         made: list[list[Tensor]] = []
         texts: list[list[str]] = []
         seen: set[frozenset[str]] = set()

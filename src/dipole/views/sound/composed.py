@@ -88,7 +88,7 @@ class ComposedViews(SoundTextViews):
         """Make a batch: `inputs` of N sounds and all their texts, `present`, and how many `positives`, `negatives`."""
         if generator is None or len(self.modalities) < 2:
             return super().__call__(records, tokenizers, generator=generator)
-        sounds, captions = self.whole(records)
+        sounds, captions = self.whole(records, generator)
         made, words, counts = [], [], []
         for row in range(len(records)):
             expression, names, rows = self._drawn(row % len(sounds), captions, generator)
