@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from dipole.cli.loading import add_loading, loading_of
+from dipole.cli.loading import add_loading, loading_of, renamed
 from dipole.cli.parsing import parse, parser
 from dipole.cli.tables import show
 
@@ -21,7 +21,7 @@ def run(arguments: Sequence[str]) -> None:
     parser_.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
     parser_.add_argument("--out", type=str | None, default=None, help="write JSON lines there instead of tables")
     add_loading(parser_, arguments)
-    options = parse(parser_, arguments)
+    options = parse(parser_, renamed(arguments))
 
     from dipole.errors import InputError
     from dipole.files import atomic_write

@@ -26,6 +26,7 @@ class GraphSet:
         class_names: of the classes in `y`.
         ids: names of the nodes; their numbers if None.
         notes: what was put right.
+        attributed: whether nodes have attributes of their own; else their degrees stand in.
     """
 
     name: str
@@ -33,6 +34,7 @@ class GraphSet:
     class_names: tuple[str, ...] = ()
     ids: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    attributed: bool = True
 
     def __len__(self) -> int:
         return len(self.graph.x)
@@ -106,6 +108,7 @@ def make_graph(
     edges = torch_geometric("utils").to_undirected(edge_index, num_nodes=num_nodes)
     given = edge_index.shape[1]
     notes = []
+    attributed = x is not None
     different = torch.unique(edge_index, dim=1).shape[1]
     if different < given:
         notes.append(f"{given - different} edges were there more than once")
@@ -117,7 +120,9 @@ def make_graph(
     graph = torch_geometric("data").Data(x=x.float().contiguous(), edge_index=edges, y=y)
     for mask, values in (masks or {}).items():
         graph[mask] = values
-    return GraphSet(name, graph, tuple(map(str, class_names)), None if ids is None else tuple(ids), tuple(notes))
+    return GraphSet(
+        name, graph, tuple(map(str, class_names)), None if ids is None else tuple(ids), tuple(notes), attributed
+    )
 
 
 def degree_columns(edge_index: Int[Tensor, "2 e"], num_nodes: int) -> Float[Tensor, "n f"]:

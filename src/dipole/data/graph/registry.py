@@ -1,5 +1,6 @@
 """The graphs that dipole knows by name, and the one function that turns `--data` into a graph."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -120,7 +121,7 @@ def _load_folder(path: Path, encoding: str) -> GraphSet:
     if tables["edges"] is None:
         raise InputError(f"{path} holds no graph: expected edges.csv (and nodes.csv), or Planetoid's files ind.NAME.*.")
     graph = load_table_graph(tables["edges"], tables["nodes"], encoding)
-    return GraphSet(path.resolve().name, graph.graph, graph.class_names, graph.ids, graph.notes)
+    return replace(graph, name=path.resolve().name)
 
 
 def _stem(file: Path) -> str:

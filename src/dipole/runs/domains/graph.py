@@ -33,6 +33,8 @@ class Graph(Domain):
     default_data = "karate-club"
     derived_view_options = ()
     derived_method_options = ("num_features",)
+    derived_loading_options = ("attributed",)
+    loading_paths = ("nodes",)
 
     @staticmethod
     def named_sets() -> Sequence[str]:
@@ -64,6 +66,10 @@ class Graph(Domain):
     def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:
         """The number of attributes."""
         return {"num_features": cast(GraphDataModule, data).graph_set.graph.x.shape[1]}
+
+    def remembered(self, data: lightning.LightningDataModule) -> dict[str, Any]:
+        """Whether the nodes have attributes of their own."""
+        return {"attributed": cast(GraphDataModule, data).graph_set.attributed}
 
     def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
         """Views are made of the graph, on its device."""
@@ -125,9 +131,10 @@ class Graph(Domain):
         progress: bool = False,
     ) -> Embeddings:
         """Embed the nodes of a graph; the table also has the column `label`, if classes are known."""
-        settings = RunConfig(
-            config["name"], method=config["method"], loading=self.known_loading(config.get("loading", {}))
-        )
+        stored = config.get("loading", {})
+        known = (*self.loading_defaults(), *self.derived_loading_options)
+        loading = {name: stored[name] for name in known if name in stored}
+        settings = RunConfig(config["name"], method=config["method"], loading=loading)
         graph = self._module(settings, source, data_root).graph_set
         columns: dict[str, list[Any]] = {"id": graph.node_ids()}
         if graph.labels is not None:
@@ -149,7 +156,8 @@ class Graph(Domain):
 
     def _shared_facts(self, config: RunConfig) -> dict[str, Any]:
         """How attributes are read."""
-        return {"loading": {"normalize": config.loading.get("normalize", True)}}
+        kept = ("normalize", *self.derived_loading_options)
+        return {"loading": {"normalize": True} | {n: config.loading[n] for n in kept if n in config.loading}}
 
     def report_arguments(
         self, method: Method, run: Run, *, data_root: str | Path | None = None, progress: bool = False
@@ -198,6 +206,15 @@ class Graph(Domain):
             data_root=settings.data_root if data_root is None else str(data_root),
         )
         module = self.data_module(changed)
+        learned, graph_set = settings.loading.get("attributed"), module.graph_set
+        if learned is not None and learned != graph_set.attributed:
+            raise InputError(
+                f"{graph_set.name} has no attributes of its nodes, and the encoder has learned from attributes: give "
+                "the table of nodes, --loading.nodes NODES.csv."
+                if learned
+                else f"{graph_set.name} has attributes of its nodes, and the encoder has learned from degrees alone: "
+                "leave the table of nodes out."
+            )
         own = settings.method
         arguments = own if "num_features" in own else own["base"]  # of a method that is wrapped
         width, expected = module.graph_set.graph.x.shape[1], arguments["num_features"]

@@ -59,6 +59,8 @@ class Multimodal(Domain):
         """Return the names of the known sets."""
         return [info.name for info in available_modalities()]
 
+    loading_paths = ("templates",)
+
     @staticmethod
     def loading_options(
         modalities: str | None = None,
@@ -96,7 +98,7 @@ class Multimodal(Domain):
         return ModalityDataModule(
             (config.data or self.default_data) if sets is None else sets,
             data_root=config.data_root,
-            reading=self._reading(loading),
+            reading=self.reading(loading),
             test_fraction=loading["test_fraction"],
             vocabulary=loading["vocabulary"],
             learns_tokenizer=lambda name: learns_tokenizer(by_name.get(name, default)),
@@ -263,15 +265,16 @@ class Multimodal(Domain):
         items = embed_items(method, rows, progress=progress)
         return {**_map(items), "searches": searches(method, items), "data": rows.name}
 
-    def _reading(self, loading: Mapping[str, Any], **changes: Any) -> Reading:
-        """How a table is read."""
+    @staticmethod
+    def reading(loading: Mapping[str, Any], **changes: Any) -> Reading:
+        """Return how a table is read."""
         options = {name: loading[name] for name in ("label", "image_size", "sample_rate", "seconds", "encoding")}
         return Reading(**{"modalities": parse_modalities(loading["modalities"]), **options, **changes})
 
     def _rows(self, method: AnyModal, loading: Mapping[str, Any], source: str, root: str | Path | None) -> ModalitySet:
         """All rows of a source with those of the model's modalities that it has."""
         kinds = {name: facts["kind"] for name, facts in method.modalities.items()}
-        return load_rows(source, root, reading=self._reading(loading, modalities=kinds, partial=True))
+        return load_rows(source, root, reading=self.reading(loading, modalities=kinds, partial=True))
 
     def _test_rows(
         self, settings: RunConfig, data: str | None, root: str | Path | None, method: AnyModal
@@ -281,7 +284,7 @@ class Multimodal(Domain):
         if data is not None:
             return self._rows(method, loading, data, root)
         _, test = load_modalities(
-            settings.data, root, reading=self._reading(loading), test_fraction=loading["test_fraction"]
+            settings.data, root, reading=self.reading(loading), test_fraction=loading["test_fraction"]
         )
         if test is None:
             raise InputError(f"{settings.data} has no test rows: name data to measure on with --data.")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dipole.data.timeseries import ForecastTask, SeriesData, SeriesDataModule, SeriesSet, available_series, load_series
 from dipole.data.timeseries.arrays import make_sets
+from dipole.data.timeseries.series_set import with_columns
 from dipole.data.timeseries.toy import TOY_LOAD
 from dipole.evaluation.long_series import embed_set, forecasts, horizons, past, represent, scaled_targets
 from dipole.evaluation.materials import SeriesMaterial
@@ -31,6 +32,7 @@ class TimeSeries(Domain):
     default_data = TOY_LOAD
     derived_view_options = ()
     derived_method_options = ("channels",)
+    derived_loading_options = ("columns",)
 
     @staticmethod
     def named_sets() -> Sequence[str]:
@@ -70,6 +72,11 @@ class TimeSeries(Domain):
         assert isinstance(data, SeriesDataModule)
         return {"channels": data.train_set.values.shape[2]}
 
+    def remembered(self, data: lightning.LightningDataModule) -> dict[str, Any]:
+        """The names of the columns, by which those of other data are found."""
+        assert isinstance(data, SeriesDataModule)
+        return {"columns": list(data.train_set.columns)}
+
     def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
         """The method takes over the scale of the training part; the data make views if it does not itself."""
         assert isinstance(data, SeriesDataModule)
@@ -83,15 +90,18 @@ class TimeSeries(Domain):
         """How series are read."""
         return {"loading": config.loading}
 
-    def _load(self, data: str, root: str | Path | None, options: Mapping[str, Any]) -> SeriesData:
-        """Read series as a run does."""
-        return load_series(
+    def _load(
+        self, data: str, root: str | Path | None, options: Mapping[str, Any], columns: Sequence[str] | None = None
+    ) -> SeriesData:
+        """Read series as a run does, with the columns of the run."""
+        found = load_series(
             data,
             root,
             target=options["target"],
             covariates=options["covariates"],
             encoding=options["encoding"],
         )
+        return found if columns is None else with_columns(found, columns)
 
     def untrained(self, trained: Method, settings: RunConfig) -> Method:
         """The method before training, with the scale of the training part."""
@@ -110,7 +120,8 @@ class TimeSeries(Domain):
         progress: bool = False,
     ) -> SeriesMaterial:
         """Series with classes, or a long one to forecast."""
-        source = self._load(data or settings.data, data_root or settings.data_root, self.loading(settings))
+        columns = settings.loading.get("columns")
+        source = self._load(data or settings.data, data_root or settings.data_root, self.loading(settings), columns)
         encoders = {name: _Encoder(cast(SeriesEmbedding, method)) for name, method in methods.items()}
         trained = cast(SeriesEmbedding, methods["trained"])
         return SeriesMaterial(
@@ -137,7 +148,7 @@ class TimeSeries(Domain):
         Series also have the columns `split` and `label`. The `id` of a step is its time.
         """
         options = self.loading_defaults() | dict(config.get("loading", {}))
-        data = self._load(source, data_root, options)
+        data = self._load(source, data_root, options, options.get("columns"))
         method = cast(SeriesEmbedding, method)
         found = Embeddings(iter(()), [(data.name, note) for note in data.notes], f"{source} holds no series.")
         if data.forecast is not None:
@@ -151,7 +162,8 @@ class TimeSeries(Domain):
     ) -> dict[str, Any]:
         """Embeddings of test series with their classes, or of steps of a long series, and forecasts of it."""
         settings = run.settings()
-        data = self._load(settings.data, data_root or settings.data_root, self.loading(settings))
+        columns = settings.loading.get("columns")
+        data = self._load(settings.data, data_root or settings.data_root, self.loading(settings), columns)
         method = cast(SeriesEmbedding, method)
         if data.forecast is None:
             shown = data.test or data.train
