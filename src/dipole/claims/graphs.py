@@ -12,7 +12,7 @@ from dipole.claims.base import Arm, Claim, Data, Metrics
 from dipole.claims.training import run_config
 from dipole.data.graph import GraphSet, load_graph
 from dipole.evaluation.baselines.propagated_attributes import STEPS, PropagatedAttributes, propagated
-from dipole.evaluation.nodes import cluster_agreement, node_accuracy, random_node_split
+from dipole.evaluation.nodes import cluster_agreement, node_accuracies, random_node_split
 from dipole.methods.registry import get_method
 from dipole.methods.wrapping import Wrapping
 from dipole.runs import load, train
@@ -89,5 +89,5 @@ class GraphData(Data):
             random_node_split(used, train=share, validation=share / (2 if tune else 1), seed=SPLITS * seed + number)
             for number in range(SPLITS)
         ]
-        found = [node_accuracy(embeddings, used, split, seed=number) for number, split in enumerate(splits)]
+        found = node_accuracies(embeddings, used, splits)
         return sum(found) / len(found)

@@ -105,13 +105,15 @@ def make_graph(
     for part, values in (("x", x), ("y", y), ("ids", ids), *(masks or {}).items()):
         if values is not None and len(values) != num_nodes:
             raise InputError(f"{name}: {part} has {len(values)} entries for {num_nodes} nodes.")
-    edges = torch_geometric("utils").to_undirected(edge_index, num_nodes=num_nodes)
-    given = edge_index.shape[1]
     notes = []
     attributed = x is not None
-    different = torch.unique(edge_index, dim=1).shape[1]
-    if different < given:
-        notes.append(f"{given - different} edges were there more than once")
+    # Pairs as single numbers, which are sorted in a fraction of the time and memory.
+    codes = torch.unique(edge_index[0] * num_nodes + edge_index[1])
+    if len(codes) < edge_index.shape[1]:
+        notes.append(f"{edge_index.shape[1] - len(codes)} edges were there more than once")
+    backwards = codes % num_nodes * num_nodes + codes // num_nodes
+    codes = torch.unique(torch.cat([codes, backwards]))
+    edges = torch.stack([codes // num_nodes, codes % num_nodes])
     if x is None:
         x = degree_columns(edges, num_nodes)
         notes.append("there are no attributes: the degrees stand in for them")

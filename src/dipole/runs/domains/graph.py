@@ -43,7 +43,11 @@ class Graph(Domain):
 
     @staticmethod
     def loading_options(
-        nodes: str | None = None, normalize: bool = True, held_out: float = 0.0, encoding: str = "utf-8"
+        nodes: str | None = None,
+        normalize: bool = True,
+        held_out: float = 0.0,
+        neighbours: str | None = None,
+        encoding: str = "utf-8",
     ) -> None:
         """How graphs are read.
 
@@ -51,6 +55,8 @@ class Graph(Domain):
             nodes: the table of nodes that belongs to a table of edges.
             normalize: scale the attributes of a node to the sum 1.
             held_out: share of the edges that training does not see, for the prediction of links.
+            neighbours: for large graphs: how many are drawn in each hop around the nodes of a batch, such as `10,5`;
+                the whole graph is one batch by default.
             encoding: of tables, e.g. `latin-1`.
         """
 
@@ -59,6 +65,8 @@ class Graph(Domain):
         return GraphDataModule(
             (config.data or self.default_data) if sets is None else sets,
             data_root=config.data_root,
+            batch_size=config.batch_size,
+            num_workers=config.num_workers,
             seed=config.seed,
             **self.loading(config),
         )
@@ -74,6 +82,8 @@ class Graph(Domain):
     def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
         """Views are made of the graph, on its device."""
         assert isinstance(data, GraphDataModule)
+        if data.hops is not None and getattr(method, "whole_graph", False):
+            raise InputError(f"{config.name} needs the whole graph in every step: leave out --loading.neighbours.")
         data.views = cast(NodeEmbedding, method).build_views(**self.view_options(type(unwrapped(method)), config))
         data.views.prepare(data.graph_set.graph.x, data.edges[0])
 
@@ -81,6 +91,8 @@ class Graph(Domain):
         """The geometry of the embeddings of some nodes, some times in a run."""
         assert isinstance(data, GraphDataModule)
         graph = data.graph_set
+        if data.hops is not None:  # views of the whole graph may not fit
+            return []
         nodes = torch.randperm(len(graph), generator=torch.Generator().manual_seed(0))[:MONITORED_NODES]
         labels = graph.labels
         if labels is not None:
@@ -169,10 +181,11 @@ class Graph(Domain):
         inputs = {"x": graph.graph.x, "edge_index": edges}
         seed = settings.views.get("community_seed", 0)
         community = detect_communities(edges, len(graph), method=settings.views.get("communities", "leiden"), seed=seed)
-        labels = {"community": torch.where(community < MOST_COMMUNITIES, community, -1)}
+        labels: dict[str, Tensor] = {}  # the first ones give the colours
         names: dict[str, Sequence[str]] = {}
         if graph.labels is not None:
             labels["class"], names["class"] = graph.labels, graph.class_names
+        labels["community"] = torch.where(community < MOST_COMMUNITIES, community, -1)
         shown = torch.randperm(len(graph), generator=torch.Generator().manual_seed(0))[:MOST_NODES].sort().values
         ids, degrees = graph.node_ids(), graph.degrees.tolist()
         classes = class_names_of(graph) if graph.labels is not None else [None] * len(graph)
