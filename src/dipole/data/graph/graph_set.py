@@ -1,5 +1,6 @@
 """One graph, as PyTorch Geometric holds it, with its names."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor
 from dipole.errors import InputError
 from dipole.nn.graph import torch_geometric
 
+logger = logging.getLogger(__name__)
 SPLITS = ("train_mask", "val_mask", "test_mask")
 
 
@@ -58,6 +60,12 @@ class GraphSet:
         """Scale the attributes of each node to the sum 1, after subtracting the smallest of all (PyG's transform)."""
         graph = torch_geometric("transforms").NormalizeFeatures()(self.graph.clone())
         return replace(self, graph=graph)
+
+
+def noted(graph: GraphSet, note: str) -> GraphSet:
+    """Return a graph with one more note, and say it."""
+    logger.warning("%s: %s.", graph.name, note)
+    return replace(graph, notes=(*graph.notes, note))
 
 
 def make_graph(
@@ -112,6 +120,9 @@ def make_graph(
     if len(codes) < edge_index.shape[1]:
         notes.append(f"{edge_index.shape[1] - len(codes)} edges were there more than once")
     backwards = codes % num_nodes * num_nodes + codes // num_nodes
+    alone = int((~torch.isin(backwards, codes, assume_unique=True)).sum())
+    if 0 < alone < int((codes != backwards).sum()):
+        notes.append(f"{alone} edges have no counterpart in the other direction: all are taken in both")
     codes = torch.unique(torch.cat([codes, backwards]))
     edges = torch.stack([codes // num_nodes, codes % num_nodes])
     if x is None:
