@@ -42,7 +42,7 @@ def run(arguments: Sequence[str]) -> None:
         raise InputError("name users, or give --users; not both.")
     if options.out is not None:
         check_out(options.out)
-    allowed = vars(options)["items"]  # the attribute is a method of the namespace
+    allowed = options["items"]  # the attribute is a method of the namespace
     found = recommend(
         options.run,
         (options.user or ()) if options.users is None else read_users(options.users),

@@ -159,7 +159,7 @@ class AutoTCL(SeriesEmbedding):
         terms: dict[str, Tensor] = {}
         if self.ratio_step and int(self.averaged.n_averaged) % self.ratio_step == 0:
             found = self._step(augmenter, self.augmentation_terms, batch)
-            self._largest_mmd = max(self._largest_mmd, float(found.get("mmd", COLLAPSED)))
+            self._largest_mmd = max(self._largest_mmd, float(found["mmd"].detach()) if "mmd" in found else COLLAPSED)
             terms = {f"augmentation_{name}": value for name, value in found.items()}
         terms |= self._step(encoder, self.loss_terms, batch)
         schedules = self.lr_schedulers()
