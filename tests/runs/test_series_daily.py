@@ -139,8 +139,10 @@ def test_layouts_of_arrays() -> None:
     np.testing.assert_array_equal(first.transform(ragged), second.transform([row.T for row in ragged]))
     with pytest.warns(UserWarning, match='say layout="aeon"'):
         ContrastiveTransformer(**options)._array(x.transpose(0, 2, 1)[:, :1])
+    changed = ContrastiveTransformer()
+    changed.layout = "sktime"  # type: ignore[assignment]
     with pytest.raises(InputError, match="layout is 'sktime'"):
-        ContrastiveTransformer(layout="sktime")._array(x)  # type: ignore[arg-type]
+        changed._array(x)
 
 
 def test_curves_are_drawn_where_the_values_are() -> None:

@@ -146,8 +146,8 @@ class ContrastiveTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             raise InputError(f"X has shape {array.shape}: expected (N, T, C) or (N, T).")
         if array.ndim == 3 and self.layout == "time" and array.shape[1] == 1 and array.shape[2] >= LONG:
             warnings.warn(
-                f"X has shape {array.shape}: series of one step and {array.shape[2]} channels. If they are (N, C, T), as "
-                'aeon has them, say layout="aeon".',
+                f"X has shape {array.shape}: series of one step and {array.shape[2]} channels. If they are (N, C, T), "
+                'as aeon has them, say layout="aeon".',
                 stacklevel=3,
             )
         return np.ascontiguousarray(array)
@@ -162,7 +162,9 @@ class ContrastiveTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
 
 def _padded(series: Any, layout: str) -> Any:
-    """Series with the time first; a list of series (T, C) or (T,) of unequal lengths as one array (N, T, C), NaN after the end of each.
+    """Series with the time first; a list of series (T, C) or (T,) of unequal lengths as one array (N, T, C).
+
+    NaN stands after the end of each.
 
     Raises:
         InputError: the series differ in more than their length.
