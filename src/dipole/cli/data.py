@@ -32,7 +32,7 @@ def run(arguments: Sequence[str]) -> None:
     name = kind_of(str(data), root) if chosen is None else chosen
     kind = KINDS[name]()
     parser_.add_function_arguments(get_domain(kind.domain).loading_options, "loading")
-    parser_.set_defaults(kind.defaults)
+    parser_.set_defaults(dict(kind.defaults))
     options = parse(parser_, arguments)
     if options.data is None:
         _list(kind)

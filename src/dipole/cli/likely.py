@@ -129,9 +129,9 @@ def _arrays(path: Path) -> str:
             if first is None:
                 return "images"
             with archive.open(f"{first}.npy") as file:
-                version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
+                version = np.lib.format.read_magic(file)
                 read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                _, _, kind = read(file)  # type: ignore[no-untyped-call]
+                _, _, kind = read(file)
         return "series" if kind.kind == "f" else "images"
     except (OSError, ValueError, zipfile.BadZipFile):
         return "images"

@@ -77,5 +77,5 @@ def forecast_future(
     low, high = np.quantile(found[alpha][1], [tail, 1 - tail], axis=0)
     last = representations[:, -1].double().cpu().numpy()
     mean = Ridge(alpha=alpha).fit(x_whole, y_whole).predict(last).reshape(count, -1)
-    shape = (count, horizon, columns)
-    return Future(*(torch.from_numpy(mean + each).reshape(shape) for each in (0 * low, low, high)), alpha)
+    values = (torch.from_numpy(each).reshape(count, horizon, columns) for each in (mean, mean + low, mean + high))
+    return Future(next(values), next(values), next(values), alpha)

@@ -29,9 +29,15 @@ class Views(Protocol):
         """Compute what the views depend on."""
 
     def __call__(
-        self, x: Float[Tensor, "n f"], edge_index: Int[Tensor, "2 e"], *, generator: torch.Generator, **part: Tensor
+        self,
+        x: Float[Tensor, "n f"],
+        edge_index: Int[Tensor, "2 e"],
+        *,
+        generator: torch.Generator,
+        nodes: Int[Tensor, "n"] | None = None,
+        edges: Int[Tensor, "e"] | None = None,
     ) -> dict[str, Any]:
-        """Return `views`, and what else the method needs of the nodes; `part` says which nodes and edges these are."""
+        """Return `views`, and what else the method needs of the nodes; of a part it is said which it has."""
 
 
 class GraphDataModule(LightningDataModule):
@@ -144,7 +150,7 @@ class GraphDataModule(LightningDataModule):
             NeighbourBatches(x, self.edges[0], hops, self.batch_size, self.seed, ops.rank()),
             batch_size=self.batch_size,
             sampler=sampler,
-            collate_fn=as_it_is,  # type: ignore[arg-type]
+            collate_fn=as_it_is,
             drop_last=len(sampler) >= self.batch_size,
             num_workers=self.num_workers,
             worker_init_fn=outlive_termination,

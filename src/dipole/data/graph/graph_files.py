@@ -33,7 +33,9 @@ def load_edge_list(path: str | Path) -> GraphSet:
     options: dict[str, Any] = {"comments": ["#", "%"], "ndmin": 2}
     try:
         with open_bytes(path) as file:
-            first = next((line.split() for line in file if line.strip() and not line.lstrip().startswith(MARKS)), [])
+            first: list[bytes] = next(
+                (line.split() for line in file if line.strip() and not line.lstrip().startswith(MARKS)), []
+            )
         if not first:
             raise InputError(f"{path} holds no edge: expected two nodes a line.")
         try:

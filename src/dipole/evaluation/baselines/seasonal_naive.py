@@ -54,7 +54,7 @@ def seasons(task: ForecastTask) -> tuple[int, ...]:
     times: Any = task.times
     if times is None:
         return SEASONS
-    step = float(np.median(np.diff(times[:1000])) / np.timedelta64(1, "s")) / 60
+    step = float(np.median(np.diff(times[:1000]).astype("timedelta64[s]").astype(np.int64))) / 60
     lengths = {round(length / step) for length in (DAY, WEEK, 365.25 * DAY)} if step > 0 else set()
     return tuple(sorted(length for length in lengths if length > 1)) or SEASONS
 

@@ -83,7 +83,8 @@ class GraphEncoder(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             for number, layer in enumerate(self.layers):
                 if number == 0 and self.kind == "gcn" and is_sparse_enough(x):
-                    x = self.activation(adjacency @ sparse_product(x, layer.lin.weight.T) + layer.bias)
+                    first: Any = layer
+                    x = self.activation(adjacency @ sparse_product(x, first.lin.weight.T) + first.bias)
                 else:
                     x = self.activation(layer(x, adjacency))
         return x

@@ -84,8 +84,9 @@ class Graph(Domain):
         assert isinstance(data, GraphDataModule)
         if data.hops is not None and getattr(method, "whole_graph", False):
             raise InputError(f"{config.name} needs the whole graph in every step: leave out --loading.neighbours.")
-        data.views = cast(NodeEmbedding, method).build_views(**self.view_options(type(unwrapped(method)), config))
-        data.views.prepare(data.graph_set.graph.x, data.edges[0])
+        views = cast(NodeEmbedding, method).build_views(**self.view_options(type(unwrapped(method)), config))
+        data.views = views
+        views.prepare(data.graph_set.graph.x, data.edges[0])
 
     def monitors(self, method: Method, data: lightning.LightningDataModule, run: Run) -> list[lightning.Callback]:
         """The geometry of the embeddings of some nodes, some times in a run."""

@@ -1,5 +1,6 @@
 """Several modalities: retrieval between them, zero-shot classes, one modality from the others."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,9 @@ from dipole.runs.modality_searches import searches
 MONITORED = 256  # rows
 MOST = 500  # rows of a report
 AT_ONCE = 256  # rows that are embedded together
+
+
+logger = logging.getLogger(__name__)
 
 
 class Multimodal(Domain):
@@ -139,6 +143,9 @@ class Multimodal(Domain):
     def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
         """Views need the facts of the modalities and the tokenizers of their texts."""
         assert isinstance(data, ModalityDataModule)
+        if config.loading.get("modalities") is None:
+            read = ", ".join(f"{name} as {column.kind}" for name, column in data.train_set.columns.items())
+            logger.warning("%s: read %s. --loading.modalities chooses others.", data.train_set.name, read)
         method = cast(AnyModal, method)
         set_tokenizers(method, data.tokenizers)
         method.before_training(data.train_set)
