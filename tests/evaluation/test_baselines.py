@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from dipole.data.graph import make_hetero
 from dipole.data.recommendation import interactions_of, split_sequences, toy_interactions
 from dipole.data.timeseries import ForecastTask, SeriesData, SeriesSet, load_series, toy_patterns
 from dipole.evaluation.baselines import add_baselines
 from dipole.evaluation.baselines.als import als_ranks
 from dipole.evaluation.baselines.item_knn import item_knn_ranks, item_similarity
 from dipole.evaluation.baselines.markov import markov_ranks
+from dipole.evaluation.baselines.meta_path_attributes import walked
 from dipole.evaluation.baselines.mini_rocket import MiniRocketBaseline
 from dipole.evaluation.baselines.popularity import popularity_ranks
 from dipole.evaluation.baselines.propagated_attributes import propagated
@@ -162,3 +164,12 @@ def test_mini_rocket_classifies_patterns_with_gaps() -> None:
     changed: Any = SeriesSet("gaps", values, test.columns, test.labels, test.class_names)
     material = SeriesMaterial("x", {}, data=SeriesData(train, changed), scaled=lambda values: values)
     assert MiniRocketBaseline(material).classify_series(train, changed) > 0.8
+
+
+def test_a_walk_along_a_meta_path_averages_its_ends() -> None:
+    # Papers 0 and 1 have the author 0; paper 1 also the author 1, of whom is paper 2; paper 3 has none.
+    pairs = torch.tensor([[0, 1, 1, 2], [0, 0, 1, 1]])
+    graph = make_hetero("g", {("paper", "author"): pairs}, sizes={"paper": 4, "author": 2}, target="paper")
+    x = torch.tensor([[1.0], [2.0], [4.0], [8.0]])
+    found = walked(graph, ("paper", "author", "paper"), x)
+    assert found.flatten().tolist() == [1.5, (1.5 + 3) / 2, 3, 0]
