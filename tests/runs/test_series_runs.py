@@ -162,7 +162,8 @@ def test_a_table_that_was_out_of_order_is_told_of(runs: dict[str, Run], tmp_path
 def test_a_report_shows_forecasts_beside_what_came(runs: dict[str, Run]) -> None:
     page = report(runs["load"].path).read_text()
     data = json.loads(page.split('id="data">')[1].split("</script>")[0])
-    assert [len(forecast["times"]) for forecast in data["forecasts"]] == [24, 24, 48, 48]
+    assert [len(forecast["times"]) for forecast in data["forecasts"]] == [24, 48, 24, 48]
+    assert {forecast["title"].partition(":")[0] for forecast in data["forecasts"]} == {"load", "temperature"}
     first = data["forecasts"][0]
     task = load_series("toy-load").forecast
     assert task is not None

@@ -32,7 +32,8 @@ class SeasonalNaive(Baseline):
         if task is not None:
             targets = self._targets(task)[:, : task.validation_end]
             tried = [season for season in seasons(task) if season < task.train_end]
-            errors = {s: seasonal_errors(targets, task.train_end, s, s) for s in tried}
+            half = max(1, (task.validation_end - task.train_end) // 2)
+            errors = {s: seasonal_errors(targets, task.train_end, min(s, half), s) for s in tried}
             known = {season: error[0] for season, error in errors.items() if np.isfinite(error[0])}
             self.season = min(known, key=lambda season: known[season], default=1)
             material.notes["season of the seasonal naive"] = f"{self.season} steps"
@@ -69,7 +70,7 @@ def seasonal_errors(targets: Tensor, first: int, horizon: int, season: int) -> t
         season: s.
     """
     check_at_least(season, 1, "season")
-    steps = torch.arange(first, targets.shape[1] - horizon)
+    steps = torch.arange(first, max(first, targets.shape[1] - horizon))
     squares, sizes, count = 0.0, 0.0, 0
     for ahead in range(1, horizon + 1):
         then = steps + ahead
