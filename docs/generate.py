@@ -20,7 +20,7 @@ import numpy as np
 import yaml
 
 from dipole.claims.results import FOLDER as RESULTS
-from dipole.claims.results import load_results
+from dipole.claims.results import ahead_of_all, load_results
 from dipole.data import available
 from dipole.data.multimodal import available_modalities
 from dipole.decoding.base import Decoder
@@ -260,7 +260,7 @@ def claim_section(result: dict[str, Any]) -> str:
             comparison_table(result).rstrip(),
             arm_table(result).rstrip(),
             f"The paper's numbers: {result['paper']}",
-            "\n".join(f"- {note}" for note in result["notes"]),
+            "\n".join(f"- {note}" for note in [*ahead_of_all(result), *result["notes"]]),
             facts,
         ]
     )

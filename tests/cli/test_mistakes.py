@@ -167,7 +167,7 @@ def test_flags_of_train(flags: str, message: str, capsys: pytest.CaptureFixture[
     [
         ("csgcl --data karate", "Did you mean 'karate-club'?"),
         ("csgcl --data cora", "cora is read from files: give --data-root"),
-        ("csgcl --data text.txt", "text.txt is no graph that dipole reads"),
+        ("csgcl --data text.txt", "as a list of edges, two nodes a line"),
         ("csgcl --data empty", "empty holds no graph"),
         ("csgcl --data keys.npz", "has the keys something: expected edge_index"),
         ("csgcl --data corrupt.npz", "corrupt.npz"),

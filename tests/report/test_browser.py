@@ -27,6 +27,27 @@ function pointAt(dot) {
   const plane = document.querySelector("#plot-map .nsewdrag");
   for (const kind of ["mouseover", "mousemove"]) plane.dispatchEvent(new MouseEvent(kind, where));
 }
+// What sticks out of the page or of its card, unless it is in a box that scrolls or cuts.
+function outside() {
+  const found = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = element.getBoundingClientRect();
+    if (!own.width || !own.height || element.closest("svg, #tip, noscript")) continue;
+    let right = innerWidth, left = 0, cut = false;
+    for (let box = element.parentElement; box && box !== document.body; box = box.parentElement) {
+      if (getComputedStyle(box).overflowX !== "visible") { cut = true; break; }
+      if (box.classList.contains("card")) {
+        const card = box.getBoundingClientRect();
+        right = Math.min(right, card.right); left = Math.max(left, card.left);
+      }
+    }
+    if (!cut && (own.right > right + 1 || own.left < left - 1)) {
+      const places = [own.left, own.right, left, right].map(Math.round).join(" ");
+      found.push(`${element.tagName}.${element.className} ${places}`);
+    }
+  }
+  return found;
+}
 addEventListener("load", () => setTimeout(() => pointAt(document.querySelector("#plot-map .point")), 300));
 addEventListener("load", () => setTimeout(() => {
   const tip = document.getElementById("tip").hidden ? null : document.getElementById("tip-id").textContent;
@@ -41,6 +62,7 @@ addEventListener("load", () => setTimeout(() => {
     points: document.querySelectorAll("#plot-map .point").length,
     legend: [...document.querySelectorAll("#plot-map .legendtext")].map((text) => text.textContent),
     epoch: slider ? document.getElementById("epoch-shown").textContent : null,
+    outside: outside(),
     width: innerWidth,
     content: document.documentElement.scrollWidth,
   }, "*");
@@ -53,12 +75,12 @@ addEventListener("message", (event) => {
   found.push(event.data);
   document.body.dataset.found = JSON.stringify(found);
 });
-</script><iframe src="probed.html" width="400" height="900"></iframe>
-<iframe src="probed.html" width="1400" height="900"></iframe></body>"""
+</script><iframe src="probed.html" width="420" height="900"></iframe>
+<iframe src="probed.html" width="1200" height="900"></iframe></body>"""
 
 
 def visit(page: Path, profile: Path) -> list[dict[str, Any]]:
-    """Load a page at 400 and at 1400 pixels."""
+    """Load a page at 420 and at 1200 pixels."""
     text = page.read_text(encoding="utf-8")
     page.with_name("probed.html").write_text(text.replace("<head>", "<head>" + PROBE, 1), encoding="utf-8")
     frames = page.with_name("frames.html")
@@ -80,7 +102,7 @@ def test_plots_are_drawn_without_errors(run_dir: Path, samples: dict[str, Any], 
     samples["class_names"]["label"] = ("a < b & c", "<img src=x onerror=console.error(1)>", "owl")
     page = build_report(run_dir, method="a" * 80, **samples)
     found = visit(page, tmp_path / "profile")
-    assert sorted(one["width"] for one in found) == [400, 1400]
+    assert sorted(one["width"] for one in found) == [420, 1200]
     for one in found:
         assert one["errors"] == []
         assert len(one["drawn"]) == 1 + 2 + 4 + 3
@@ -90,6 +112,7 @@ def test_plots_are_drawn_without_errors(run_dir: Path, samples: dict[str, Any], 
         assert one["epoch"] == "epoch 0"
         assert one["tip"] in samples["ids"]
         assert one["content"] <= one["width"]
+        assert one["outside"] == []
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no `chromium` on the PATH")
@@ -100,3 +123,35 @@ def test_an_empty_page_has_no_errors(tmp_path: Path) -> None:
     for one in visit(build_report(run), tmp_path / "profile"):
         assert one["errors"] == []
         assert one["content"] <= one["width"]
+        assert one["outside"] == []
+
+
+FIELDS: dict[str, dict[str, Any]] = {
+    "simclr": {"epochs": 1},
+    "grace": {"epochs": 3, "method": {"hidden": 8}},
+    "meow": {"epochs": 1},
+    "sasrec": {"epochs": 1, "method": {"width": 8, "max_length": 8}},
+    "autotcl": {"epochs": 1, "method": {"hidden": 4, "depth": 2, "features": 8, "longest_kernel": 4}},
+    "series-contrast": {
+        "data": "toy-patterns",
+        "epochs": 1,
+        "method": {"hidden": 4, "depth": 2, "features": 8, "longest_kernel": 4},
+    },
+}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no `chromium` on the PATH")
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FIELDS)
+def test_nothing_lies_outside_in_the_reports_of_the_fields(name: str, tmp_path: Path) -> None:
+    from dipole.runs import RunConfig, train
+    from dipole.runs.evaluate import evaluate
+    from dipole.runs.look import report
+
+    run = train(RunConfig(name, precision="32-true", **FIELDS[name]), tmp_path / "run", progress=False)
+    evaluate(run.path)
+    for one in visit(report(run.path), tmp_path / "profile"):
+        assert one["errors"] == []
+        assert one["outside"] == []
+        assert one["content"] <= one["width"]
+        assert all(one["drawn"])

@@ -45,7 +45,8 @@ def test_a_run_says_what_it_depends_on(run: Run) -> None:
     assert config.data == "karate-club"
     assert config.method["num_features"] == 34
     assert config.views["communities"] == "leiden"
-    assert config.loading == {"nodes": None, "normalize": True, "held_out": 0.2, "encoding": "utf-8"}
+    own = {"nodes": None, "normalize": True, "held_out": 0.2, "neighbours": None, "encoding": "utf-8"}
+    assert config.loading == {**own, "attributed": True}
     rows = run.metrics.read_text().splitlines()
     names = rows[0].split(",")
     assert {"loss", "gamma", "alignment", "tolerance"} <= set(names)
@@ -68,9 +69,9 @@ def test_evaluate(run: Run) -> None:
     assert quick.settings["splits"] == 1
     result = evaluate(run.path)
     assert result.protocols == ("linear", "NMI", "ARI", "link AUC", "link AP")
-    assert [row["encoder"] for row in result.rows] == ["trained", "untrained", "attributes"]
+    assert [row["encoder"] for row in result.rows] == ["trained", "untrained", "SGC", "attributes"]
     assert all(-0.5 <= row[name] <= 1 for row in result.rows for name in result.protocols)
-    assert result.rows[2]["link AUC"] == 0.5, "one column a node says nothing about links"
+    assert result.rows[3]["link AUC"] == 0.5, "one column a node says nothing about links"
     assert json.loads(run.evaluation.read_text())["data"] == "karate-club"
     assert evaluate(run.path, protocols=["clustering"]).protocols == ("NMI", "ARI")
 
@@ -90,7 +91,7 @@ def test_report(run: Run) -> None:
     assert '"name":"community"' in page
     assert '"name":"class"' in page
     assert "16 neighbours" in page
-    assert page.index('"name":"community"') < page.index('"name":"class"'), "communities colour the map first"
+    assert page.index('"name":"class"') < page.index('"name":"community"'), "classes colour the map first"
 
 
 def test_temperatures_are_analysed_of_images_only(run: Run) -> None:

@@ -40,7 +40,12 @@ def test_every_verb_works_on_a_run(run: Run, tmp_path: Path) -> None:
     assert main(["evaluate", str(run.path), "--protocol", "few-labels", "--protocol.runs", "2"]) == 0
     found = json.loads(run.evaluation.read_text())
     assert {"macro-F1 20", "micro-F1 60", "AUC 40"} <= set(found["protocols"])
-    assert [row["encoder"] for row in found["rows"]] == ["trained", "untrained", "attributes"]
+    assert [row["encoder"] for row in found["rows"]] == [
+        "trained",
+        "untrained",
+        "attributes",
+        "attributes along meta-paths",
+    ]
     out = tmp_path / "papers.parquet"
     assert main(["embed", str(run.path), "toy-papers", "--out", str(out)]) == 0
     table = pq.read_table(out)

@@ -106,7 +106,8 @@ def test_a_run_has_its_files(run):
 def test_every_method_trains_and_is_evaluated(name, table, tmp_path):
     done = train(settings(table, name), tmp_path / "run", monitor=False, progress=False)
     result = evaluate(done.path)
-    assert [row["encoder"] for row in result.rows] == ["trained", "untrained", "chance"]
+    assert [row["encoder"] for row in result.rows] == ["trained", "untrained", "chance", "largest class"]
+    assert result.rows[3]["photo zero-shot top-1"] >= 0.25
     assert {"photo → caption R@1", "caption → photo R@10", "photo zero-shot top-1"} <= set(result.protocols)
     assert all(0 <= value <= 1 for row in result.rows for key, value in row.items() if key != "encoder")
     chance = result.rows[2]

@@ -47,7 +47,10 @@ def test_a_run_knows_its_channels_and_the_scale_of_its_data(runs: dict[str, Run]
     torch.testing.assert_close(method.get_buffer("mean"), values.mean(dim=0), rtol=1e-4, atol=1e-4)
     assert float(method.get_buffer("deviation")[0]) == 1  # the minute of an hourly series is constant
     description = json.loads((runs["load"].model / "dipole.json").read_text())
-    assert description["loading"] == {"target": None, "covariates": True, "window": 100, "encoding": "utf-8"}
+    columns = description["loading"].pop("columns")
+    assert columns[-2:] == ["load", "temperature"]
+    own = {"target": None, "covariates": True, "window": 100, "series": None, "encoding": "utf-8"}
+    assert description["loading"] == own
 
 
 @pytest.mark.parametrize("name", ["autotcl", "series-contrast"])
@@ -91,7 +94,7 @@ def test_the_losses_of_both_networks_are_logged(runs: dict[str, Run]) -> None:
 def test_series_are_classified(runs: dict[str, Run]) -> None:
     result = evaluate(runs["patterns"].path)
     assert result.protocols == ("accuracy",)
-    assert [row["encoder"] for row in result.rows] == ["trained", "untrained", "raw values"]
+    assert [row["encoder"] for row in result.rows] == ["trained", "untrained", "MiniRocket", "raw values"]
     assert all(0 <= row["accuracy"] <= 1 for row in result.rows)
     with pytest.raises(InputError, match=r"toy-patterns: there is nothing .* choose 'classification'"):
         evaluate(runs["patterns"].path, protocols=["forecast"])
@@ -100,8 +103,9 @@ def test_series_are_classified(runs: dict[str, Run]) -> None:
 def test_a_long_series_is_forecast(runs: dict[str, Run]) -> None:
     result = evaluate(runs["load"].path)
     assert result.protocols[:2] == ("MSE 24", "MAE 24")
-    assert [row["encoder"] for row in result.rows] == ["trained", "untrained", "last value"]
-    trained_row, _, naive = result.rows
+    simple = ["last value", "ridge on raw window", "seasonal naive"]
+    assert [row["encoder"] for row in result.rows] == ["trained", "untrained", *simple]
+    trained_row, _, naive, *_ = result.rows
     assert trained_row["MSE 24"] < naive["MSE 24"]
     assert naive["mean MSE"] == pytest.approx(sum(naive[f"MSE {h}"] for h in (24, 48, 168)) / 3)
     assert result.settings["targets"] == ["load", "temperature"]
@@ -158,7 +162,8 @@ def test_a_table_that_was_out_of_order_is_told_of(runs: dict[str, Run], tmp_path
 def test_a_report_shows_forecasts_beside_what_came(runs: dict[str, Run]) -> None:
     page = report(runs["load"].path).read_text()
     data = json.loads(page.split('id="data">')[1].split("</script>")[0])
-    assert [len(forecast["times"]) for forecast in data["forecasts"]] == [24, 24, 48, 48]
+    assert [len(forecast["times"]) for forecast in data["forecasts"]] == [24, 48, 24, 48]
+    assert {forecast["title"].partition(":")[0] for forecast in data["forecasts"]} == {"load", "temperature"}
     first = data["forecasts"][0]
     task = load_series("toy-load").forecast
     assert task is not None

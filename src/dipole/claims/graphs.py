@@ -11,7 +11,8 @@ from torch import Tensor
 from dipole.claims.base import Arm, Claim, Data, Metrics
 from dipole.claims.training import run_config
 from dipole.data.graph import GraphSet, load_graph
-from dipole.evaluation.nodes import cluster_agreement, node_accuracy, random_node_split
+from dipole.evaluation.baselines.propagated_attributes import STEPS, PropagatedAttributes, propagated
+from dipole.evaluation.nodes import cluster_agreement, node_accuracies, random_node_split
 from dipole.methods.registry import get_method
 from dipole.methods.wrapping import Wrapping
 from dipole.runs import load, train
@@ -63,12 +64,13 @@ class GraphData(Data):
         return found
 
     def references(self, claim: Claim, arm: Arm, loaded: Any) -> dict[str, dict[str, float]]:
-        """Accuracies of the attributes and of an encoder that is not trained."""
+        """Accuracies of the attributes, before and after propagation, and of an encoder that is not trained."""
         inputs = loaded.normalized().graph
         options = {**arm.options, "num_features": inputs.x.shape[1]}
         untrained = build_method(arm.method, options).eval()
         embedded = {
             "attributes": inputs.x,
+            PropagatedAttributes.name: propagated(inputs.x, inputs.edge_index, STEPS),
             "untrained encoder": embed_nodes(untrained, {"x": inputs.x, "edge_index": inputs.edge_index}),
         }
         return {name: {"linear": self._accuracy(loaded, z, 0, tune=False)} for name, z in embedded.items()}
@@ -87,5 +89,5 @@ class GraphData(Data):
             random_node_split(used, train=share, validation=share / (2 if tune else 1), seed=SPLITS * seed + number)
             for number in range(SPLITS)
         ]
-        found = [node_accuracy(embeddings, used, split, seed=number) for number, split in enumerate(splits)]
+        found = node_accuracies(embeddings, used, splits)
         return sum(found) / len(found)

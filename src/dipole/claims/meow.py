@@ -18,6 +18,8 @@ from torch import Tensor
 from dipole.claims.base import Arm, Claim, Comparison, Data, Metrics
 from dipole.claims.training import run_config
 from dipole.data.graph import HeteroDataModule, HeteroSet, load_hetero
+from dipole.evaluation.baselines.meta_path_attributes import MetaPathAttributes
+from dipole.evaluation.materials import HeteroMaterial
 from dipole.evaluation.nodes import NodeSplit, cluster_agreement, node_scores
 from dipole.runs import load, train
 from dipole.runs.domains.heterograph import DOMAIN, embed_targets
@@ -63,10 +65,15 @@ class HeteroData(Data):
         return _scores(graph, embedded, seed) | _clusters(graph, embedded, seed)
 
     def references(self, claim: Claim, arm: Arm, loaded: Any) -> dict[str, dict[str, float]]:
-        """Scores of an encoder that is not trained."""
+        """Scores of an encoder that is not trained, and of attributes averaged along the meta-paths."""
         module = HeteroDataModule(loaded)
         untrained = build_method("meow", {**COMMON, **DOMAIN.facts(module)}).eval()
-        return {"untrained encoder": _scores(module.graph_set, embed_targets(untrained, module.graph_set), 0)}
+        graph = module.graph_set
+        simple = MetaPathAttributes(HeteroMaterial(graph.name, {}, graph=graph)).nodes()
+        return {
+            "untrained encoder": _scores(graph, embed_targets(untrained, graph), 0),
+            MetaPathAttributes.name: _scores(graph, simple, 0) | _clusters(graph, simple, 0),
+        }
 
 
 def _scores(graph: HeteroSet, embedded: Tensor, seed: int) -> Metrics:

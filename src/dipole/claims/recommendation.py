@@ -8,6 +8,9 @@ from typing import Any, cast
 from dipole.claims.base import Arm, Claim, Data, Metrics
 from dipole.claims.training import run_config
 from dipole.data.recommendation import Interactions, SequenceSet, load_interactions, split_sequences
+from dipole.evaluation.baselines.als import als_ranks
+from dipole.evaluation.baselines.item_knn import item_knn_ranks
+from dipole.evaluation.baselines.markov import markov_ranks
 from dipole.evaluation.baselines.popularity import popularity_ranks
 from dipole.evaluation.ranking import ranking_metrics
 from dipole.methods.recommendation.base import SequentialRecommender
@@ -69,9 +72,15 @@ class InteractionData(Data):
         return dict(ranking_metrics(rank(method, validation if tune else test), CUTOFFS))
 
     def references(self, claim: Claim, arm: Arm, loaded: Any) -> dict[str, dict[str, float]]:
-        """Recommending to everybody what is used most."""
+        """What one would take without a method of this library."""
         _, _, test = self._parts(loaded)
-        return {"popularity": ranking_metrics(popularity_ranks(test), CUTOFFS)}
+        simple = {
+            "popularity": popularity_ranks,
+            "item-kNN": item_knn_ranks,
+            "Markov chain": markov_ranks,
+            "ALS": als_ranks,
+        }
+        return {name: dict(ranking_metrics(ranks(test), CUTOFFS)) for name, ranks in simple.items()}
 
     def _parts(self, table: Interactions) -> tuple[SequenceSet, SequenceSet, SequenceSet]:
         """Rows for training, validation and test."""

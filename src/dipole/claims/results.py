@@ -7,6 +7,7 @@ from typing import Any
 from dipole.errors import InputError
 from dipole.files import read_json
 
+LOWER_IS_BETTER = ("MSE", "MAE", "mean MSE", "mean MAE")
 FOLDER = Path(__file__).parent / "results"
 
 _KEYS: dict[str, type | tuple[type, ...]] = {
@@ -75,3 +76,40 @@ def check_result(content: Any, where: str = "the result") -> None:
             raise InputError(
                 f"{where}: arm {arm.get('name')!r} does not have a run for every seed. Run the claim again."
             )
+
+
+def ahead_of_all(result: Mapping[str, Any]) -> list[str]:
+    """Return what is simple and better than every arm, a sentence for each judged metric.
+
+    Args:
+        result: of a claim, whose references are what stands beside the arms.
+
+    Example:
+        >>> arms = [{"name": "ours", "runs": [{"HR@10": 0.1}, {"HR@10": 0.2}]}]
+        >>> compared = [{"metric": "HR@10", "judged": True}]
+        >>> ahead_of_all({"arms": arms, "comparisons": compared, "references": {"shop": {"kNN": {"HR@10": 0.3}}}})
+        ['kNN (shop) is ahead of every arm in HR@10: 0.300 beside 0.150 of ours.']
+    """
+    found = []
+    for metric in dict.fromkeys(entry["metric"] for entry in result["comparisons"] if entry["judged"]):
+        sign = -1 if metric.startswith(LOWER_IS_BETTER) else 1
+        arms = {
+            arm["name"]: sum(run[metric] for run in arm["runs"]) / len(arm["runs"])
+            for arm in result["arms"]
+            if all(metric in run for run in arm["runs"])
+        }
+        simple = {
+            f"{name} ({label})": values[metric]
+            for label, references in result["references"].items()
+            for name, values in references.items()
+            if metric in values
+        }
+        if not arms or not simple:
+            continue
+        best, best_simple = (max(each, key=lambda name: sign * each[name]) for each in (arms, simple))
+        if sign * simple[best_simple] > sign * arms[best]:
+            found.append(
+                f"{best_simple} is ahead of every arm in {metric}: {simple[best_simple]:.3f} beside "
+                f"{arms[best]:.3f} of {best}."
+            )
+    return found

@@ -8,7 +8,11 @@ from typing import cast
 from dipole.claims.base import Arm, Claim, Data, Metrics
 from dipole.claims.training import run_config
 from dipole.data.timeseries import ForecastTask, SeriesData, load_series, statistics
+from dipole.evaluation.baselines.last_value import LastValue
+from dipole.evaluation.baselines.raw_window import RawWindow
+from dipole.evaluation.baselines.seasonal_naive import SeasonalNaive
 from dipole.evaluation.long_series import error_columns, forecasts, horizons
+from dipole.evaluation.materials import SeriesMaterial
 from dipole.methods.timeseries.embedding import SeriesEmbedding
 from dipole.runs import build_method, load, train
 
@@ -72,13 +76,13 @@ class ForecastData(Data):
             return cast(SeriesEmbedding, load(run.path))
 
     def references(self, claim: Claim, arm: Arm, loaded: SeriesData) -> dict[str, dict[str, float]]:
-        """The last value, repeated."""
+        """The last value, the value of a season ago, and ridge regression on the latest values."""
         task = loaded.forecast
         assert task is not None
         untrained = self._trained(replace(arm, epochs=0), arm.learning_rates[0], 0, loaded)
-        naive = forecasts(untrained, task, horizons(task))
-        errors = {horizon: (each.naive_mse, each.naive_mae) for horizon, each in naive.items()}
-        return {"last value": error_columns(errors)}
+        material = SeriesMaterial(self.name, {}, data=loaded, scaled=untrained.scaled)
+        simple = (LastValue(material), SeasonalNaive(material), RawWindow(material))
+        return {each.name: error_columns(each.forecast_errors(task, horizons(task))[0]) for each in simple}
 
 
 def before_test(task: ForecastTask) -> ForecastTask:

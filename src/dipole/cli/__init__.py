@@ -21,6 +21,7 @@ COMMANDS = {
     "discover": "sort images without a label into known classes and new ones",
     "index": "make an index of embeddings that stays on disk",
     "search": "find the texts, or the rows of an index, nearest to a query",
+    "forecast": "forecast a series beyond its end with a run",
     "recommend": "recommend items to users with a run",
     "generate": "write text with a language model by contrastive decoding",
     "rewrite": "rewrite the captions of a table with a language model",

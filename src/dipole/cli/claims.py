@@ -78,6 +78,8 @@ def _comparisons(result: dict[str, Any]) -> list[list[Any]]:
 
 def _show(result: dict[str, Any]) -> None:
     """The arms, the comparisons and the verdict of one claim."""
+    from dipole.claims.results import ahead_of_all
+
     console = Terminal()
     console.print(
         f"{result['title']}\n\n[bold]Claim[/bold]  {result['statement']}\n[bold]Paper[/bold]  {result['paper']}"
@@ -98,7 +100,8 @@ def _show(result: dict[str, Any]) -> None:
     columns = {"arm": "left", "learning rate": "right", **dict.fromkeys(metrics, "right")}
     show(f"{result['slug']}: means of {seeds} seeds", columns, rows)
     columns = {"comparison": "left", "effect": "right", "95 % interval": "right", "verdict": "left"}
-    caption = "\n".join(f"· {note}" for note in result["notes"]) + "\n(in brackets: reported, not judged)"
+    notes = [*ahead_of_all(result), *result["notes"]]
+    caption = "\n".join(f"· {note}" for note in notes) + "\n(in brackets: reported, not judged)"
     show(f"{result['slug']}: {result['verdict']}, {result['summary']}", columns, _comparisons(result), caption=caption)
 
 

@@ -1,14 +1,14 @@
 """Kinds of data: which sets of each there are, what is read as one, and what is said about it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dipole.data.tables import table_suffix
-from dipole.errors import InputError
+from dipole.cli.likely import likely_kind
 
 Rows = list[list[Any]]
+Loading = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,17 @@ class Kind:
         title: of its list.
         counted: what the sizes in the list are of.
         available: the sets that dipole knows.
-        fits: whether a path, or a name that is none of these sets, is read as this kind.
-        describe: `(data, data_root) -> (name, rows)`.
+        describe: `(data, data_root, loading) -> (name, rows)`.
+        domain: whose options say how such data are read.
+        defaults: of these options, where a description has others than training.
     """
 
     title: str
     counted: str
     available: Callable[[], list[Any]]
-    fits: Callable[[str, Path], bool]
-    describe: Callable[[str, str | None], tuple[str, Rows]]
+    describe: Callable[[str, str | None, Loading], tuple[str, Rows]]
+    domain: str
+    defaults: Loading = field(default_factory=dict)
 
 
 def _interactions() -> Kind:
@@ -35,25 +37,24 @@ def _interactions() -> Kind:
 
     from dipole.data.recommendation import available_interactions, load_interactions
 
-    def describe(data: str, root: str | None) -> tuple[str, Rows]:
-        table = load_interactions(data, root, min_interactions=1)
+    def describe(data: str, root: str | None, loading: Loading) -> tuple[str, Rows]:
+        table = load_interactions(data, root, **loading)
         rows: Rows = [["interactions", len(table)], ["users", len(table.users)], ["items", len(table.items)]]
         for k in (2, 5):
             users = np.bincount(table.user)
             rows.append([f"users with {k} or more", int((users >= k).sum())])
         return table.name, [*rows, *(["left out", note] for note in table.skipped)]
 
-    def fits(data: str, path: Path) -> bool:
-        return table_suffix(path) == ".inter"
-
-    return Kind("Interactions", "size", available_interactions, fits, describe)
+    return Kind(
+        "Interactions", "size", available_interactions, describe, "recommendation", {"loading.min_interactions": 1}
+    )
 
 
 def _graph() -> Kind:
     from dipole.data.graph import available_graphs, load_graph
 
-    def describe(data: str, root: str | None) -> tuple[str, Rows]:
-        graph = load_graph(data, root)
+    def describe(data: str, root: str | None, loading: Loading) -> tuple[str, Rows]:
+        graph = load_graph(data, root, nodes=loading["nodes"], encoding=loading["encoding"])
         edges = graph.graph.edge_index
         rows: Rows = [
             ["nodes", len(graph)],
@@ -65,17 +66,14 @@ def _graph() -> Kind:
             rows.append(["classes", ", ".join(graph.class_names) or int(graph.labels.max()) + 1])
         return graph.name, [*rows, *(["note", note] for note in graph.notes)]
 
-    def fits(data: str, path: Path) -> bool:
-        return path.is_dir() and any(found for kind in ("ind.*.graph", "edges.*") for found in path.glob(kind))
-
-    return Kind("Graphs", "nodes", available_graphs, fits, describe)
+    return Kind("Graphs", "nodes", available_graphs, describe, "graph")
 
 
 def _heterograph() -> Kind:
     from dipole.data.graph import available_heterographs, load_hetero
 
-    def describe(data: str, root: str | None) -> tuple[str, Rows]:
-        graph = load_hetero(data, root)
+    def describe(data: str, root: str | None, loading: Loading) -> tuple[str, Rows]:
+        graph = load_hetero(data, root, **{name: loading[name] for name in ("target", "metapaths", "encoding")})
         rows: Rows = [[f"nodes: {kind}", count] for kind, count in graph.sizes.items()]
         rows += [[f"attributes of {kind}", x.shape[1]] for kind, x in graph.attributes.items()]
         rows += [[f"edges {'-'.join(pair)}", int(edges.sum())] for pair, edges in graph.relations.items()]
@@ -84,20 +82,14 @@ def _heterograph() -> Kind:
             rows.append(["classes", ", ".join(graph.class_names) or int(graph.labels.max()) + 1])
         return graph.name, [*rows, *(["note", note] for note in graph.notes)]
 
-    def fits(data: str, path: Path) -> bool:
-        if not path.is_dir():
-            return False
-        heco = (path / "labels.npy").is_file() and any(path.glob("??.txt"))
-        return heco or any(name.stem.count("-") == 1 for name in path.glob("*-*.csv"))
-
-    return Kind("Graphs of several kinds of nodes", "nodes", available_heterographs, fits, describe)
+    return Kind("Graphs of several kinds of nodes", "nodes", available_heterographs, describe, "heterograph")
 
 
 def _series() -> Kind:
-    from dipole.data.timeseries import available_series, load_series, read_time_table
+    from dipole.data.timeseries import available_series, load_series
 
-    def describe(data: str, root: str | None) -> tuple[str, Rows]:
-        found = load_series(data, root)
+    def describe(data: str, root: str | None, loading: Loading) -> tuple[str, Rows]:
+        found = load_series(data, root, **{name: loading[name] for name in loading if name != "window"})
         count, steps, _ = found.train.values.shape
         missing = float(found.train.values.isnan().float().mean())
         rows: Rows = [["training series", count], ["steps", steps], ["columns", ", ".join(found.train.columns)]]
@@ -113,25 +105,16 @@ def _series() -> Kind:
             rows.append(["to forecast", ", ".join(task.targets)])
         return found.name, [*rows, *(["note", note] for note in found.notes)]
 
-    def fits(data: str, path: Path) -> bool:
-        if data.startswith("aeon:") or path.suffix.lower() in {".ts", ".npy"} or any(path.glob("*_TRAIN.ts")):
-            return True
-        if table_suffix(path) != ".csv":
-            return False
-        try:
-            read_time_table(path)
-        except InputError:  # a table of something else
-            return False
-        return True
-
-    return Kind("Time series", "series or steps", available_series, fits, describe)
+    return Kind("Time series", "series or steps", available_series, describe, "timeseries")
 
 
 def _modalities() -> Kind:
     from dipole.data.multimodal import available_modalities, load_modalities
+    from dipole.runs.domains import get_domain
 
-    def describe(data: str, root: str | None) -> tuple[str, Rows]:
-        train, test = load_modalities(data, root)
+    def describe(data: str, root: str | None, loading: Loading) -> tuple[str, Rows]:
+        reading, share = get_domain("multimodal").reading(loading), loading["test_fraction"]  # type: ignore[attr-defined]
+        train, test = load_modalities(data, root, reading=reading, test_fraction=share)
         rows: Rows = [["training rows", len(train)], ["test rows", 0 if test is None else len(test)]]
         for name, column in train.columns.items():
             missing = int((~train.present(name)).sum())
@@ -140,14 +123,14 @@ def _modalities() -> Kind:
         rows += [["labels", ", ".join(labels)]] if labels else []
         return train.name, [*rows, *([f"left out: {cell}", reason] for cell, reason in train.skipped)]
 
-    return Kind("Several modalities", "rows", available_modalities, lambda data, path: False, describe)
+    return Kind("Several modalities", "rows", available_modalities, describe, "multimodal")
 
 
 def _texts() -> Kind:
     from dipole.data.text import available_texts, load_texts
 
-    def describe(data: str, root: str | None) -> tuple[str, Rows]:
-        texts = load_texts(data, root)
+    def describe(data: str, root: str | None, loading: Loading) -> tuple[str, Rows]:
+        texts = load_texts(data, root, column=loading["column"])
         rows: Rows = [["texts", len(texts)], ["columns", ", ".join(texts.columns)]]
         rows += [["left out", str(note)] for note in texts.skipped]
         rows += [["repaired", str(note)] for note in texts.repaired]
@@ -155,25 +138,23 @@ def _texts() -> Kind:
             rows += [[f"first {name}", " ".join(str(value).split())[:100]] for name, value in texts[0].items()]
         return texts.name, rows
 
-    def fits(data: str, path: Path) -> bool:
-        tables = {".txt", ".jsonl", ".csv", ".tsv", ".parquet"}
-        return table_suffix(path) in tables or (path / "corpus.jsonl").is_file()
-
-    return Kind("Texts", "texts", available_texts, fits, describe)
+    return Kind("Texts", "texts", available_texts, describe, "text")
 
 
 def _images() -> Kind:
     from dipole.data import available, load_image_sets
+    from dipole.data.image_roles import ImageRoles, with_roles
 
-    def describe(data: str, root: str | None) -> tuple[str, Rows]:
-        train, test = load_image_sets(data, root)
+    def describe(data: str, root: str | None, loading: Loading) -> tuple[str, Rows]:
+        roles = ImageRoles(**{name: value for name, value in loading.items() if name in vars(ImageRoles())})
+        train, test = with_roles(load_image_sets(data, root), roles)
         rows: Rows = [["training images", len(train)], ["test images", len(test)]]
         rows.append(["shape", "×".join(map(str, train.input_shape))])
         rows += [[f"classes of {kind}", ", ".join(names)] for kind, names in train.class_names.items()]
         rows += [[f"left out: {path}", reason] for path, reason in train.skipped]
         return train.name, rows
 
-    return Kind("Images", "images", available, lambda data, path: True, describe)
+    return Kind("Images", "images", available, describe, "images")
 
 
 # In the order in which they are listed. Images take what no other kind claims.
@@ -188,17 +169,15 @@ KINDS: dict[str, Callable[[], Kind]] = {
 }
 
 
-def kind_of(data: str, root: str | None) -> Kind:
+def kind_of(data: str, root: str | None) -> str:
     """Return the kind that a name or a path is read as.
 
-    A name in a list belongs to that list. A table can be several kinds: texts, unless it holds nothing but numbers.
+    A name in a list belongs to that list; a path is what it most likely is, see `likely_kind`.
     """
-    kinds = {name: make() for name, make in KINDS.items()}
-    for kind in kinds.values():
-        if data in {info.name for info in kind.available()}:
-            return kind
-    path = next((path for path in (Path(data).expanduser(), Path(root or ".") / data) if path.exists()), Path(data))
-    for name in ("interactions", "graph", "heterograph", "series", "texts"):
-        if kinds[name].fits(data, path):
-            return kinds[name]
-    return kinds["images"]
+    for name, make in KINDS.items():
+        if data in {info.name for info in make().available()}:
+            return name
+    if data.startswith("aeon:"):
+        return "series"
+    path = next((path for path in (Path(data).expanduser(), Path(root or ".") / data) if path.exists()), None)
+    return "images" if path is None else likely_kind(path)

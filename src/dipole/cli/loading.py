@@ -14,10 +14,10 @@ def add_loading(parser: jsonargparse.ArgumentParser, arguments: Sequence[str]) -
 
     Args:
         parser: of the verb; nothing is added where no run is named or the path holds none, which the verb will say.
-        arguments: of the verb; the first that is no flag is the run.
+        arguments: of the verb; the first that is a folder is the run.
     """
-    path = next((argument for argument in arguments if not argument.startswith("-")), None)
-    if path is None or not Path(path).is_dir():
+    path = next((argument for argument in arguments if not argument.startswith("-") and Path(argument).is_dir()), None)
+    if path is None:
         return
     from dipole.errors import InputError
     from dipole.runs import Run

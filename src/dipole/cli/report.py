@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dipole.cli.loading import add_loading, loading_of
+from dipole.cli.loading import add_loading, loading_of, renamed
 from dipole.cli.parsing import parse, parser
 
 
@@ -13,7 +13,7 @@ def run(arguments: Sequence[str]) -> None:
     parser_.add_argument("--data", type=str | None, default=None, help="other data than the run's own")
     parser_.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
     add_loading(parser_, arguments)
-    options = parse(parser_, arguments)
+    options = parse(parser_, renamed(arguments))
 
     from dipole.runs.look import report
 

@@ -82,10 +82,12 @@ def ridge_forecast(
     steps = targets.shape[1]
     bounds = (0, train_end, validation_end, steps if test_end is None else test_end)
     parts = [
-        _pairs(representations[:, first:last], targets[:, first:last], horizon, skip if name == "training" else 0, name)
+        ridge_pairs(
+            representations[:, first:last], targets[:, first:last], horizon, skip if name == "training" else 0, name
+        )
         for name, first, last in zip(("training", "validation", "test"), bounds, bounds[1:], strict=False)
     ]
-    train, validation = (_thinned(*part[:2]) for part in parts[:2])
+    train, validation = (thinned(*part[:2]) for part in parts[:2])
     from sklearn.linear_model import Ridge
 
     def regret(alpha: float) -> float:
@@ -108,7 +110,7 @@ def ridge_forecast(
     )
 
 
-def _pairs(
+def ridge_pairs(
     representations: Tensor, targets: Tensor, horizon: int, skip: int, name: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Representations (S, D), what follows each (S, H · C), time first, and the values at their own step (S, C)."""
@@ -128,7 +130,7 @@ def _pairs(
     return rows[0], rows[1], rows[2]
 
 
-def _thinned(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def thinned(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """At most `MOST_ROWS` rows, always the same ones."""
     if len(features) <= MOST_ROWS:
         return features, labels

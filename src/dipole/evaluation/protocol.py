@@ -113,10 +113,14 @@ class Baseline:
     Attributes:
         name: of its rows.
         domains: whose materials it is built from.
+        package: that it needs and that may not be installed; nothing if it is empty.
+        extra: of dipole, which installs the package.
     """
 
     name: ClassVar[str]
     domains: ClassVar[tuple[str, ...]]
+    package: ClassVar[str] = ""
+    extra: ClassVar[str] = ""
 
     def __init__(self, material: Any) -> None:
         self.material = material

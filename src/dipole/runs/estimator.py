@@ -1,9 +1,10 @@
 """Methods as estimators of scikit-learn."""
 
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,11 +14,13 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from dipole.errors import InputError
 from dipole.methods.base import Method
+from dipole.ops.checks import check_choice
 from dipole.runs.config import RunConfig
 from dipole.runs.domains import domain_of
 from dipole.runs.loading import load
 from dipole.runs.train import train
 
+LONG = 16  # channels of a series of one step that are rather its steps
 AT_ONCE = 256  # samples that are embedded together
 
 
@@ -34,6 +37,8 @@ class ContrastiveTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         batch_size: series per step, 2 or more.
         options: arguments of the method.
         loading: how its data are read, e.g. `{"window": 200}`.
+        layout: of arrays with three axes: `"time"`, (N, T, C), or `"aeon"`, (N, C, T) as aeon and sktime have them; of
+            lists, (T, C) or (C, T).
         random_state: of everything that is drawn.
 
     Attributes:
@@ -60,6 +65,7 @@ class ContrastiveTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         batch_size: int = 32,
         options: Mapping[str, Any] | None = None,
         loading: Mapping[str, Any] | None = None,
+        layout: Literal["time", "aeon"] = "time",
         random_state: int = 0,
     ) -> None:
         self.method = method
@@ -67,6 +73,7 @@ class ContrastiveTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.batch_size = batch_size
         self.options = options
         self.loading = loading
+        self.layout = layout
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> "ContrastiveTransformer":  # noqa: N803 - as scikit-learn names it
@@ -128,7 +135,8 @@ class ContrastiveTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     def _array(self, X: Any) -> np.ndarray:  # noqa: N803
         """Numbers with 2 or 3 axes; series of unequal lengths are filled with NaN at the end."""
-        X = _padded(X)  # noqa: N806
+        check_choice(self.layout, ("time", "aeon"), "layout")
+        X = _padded(X, self.layout)  # noqa: N806
         if isinstance(X, np.ndarray) and X.dtype.kind == "f" and np.isinf(X).any():
             raise InputError("X holds infinity: expected numbers, or NaN where a value is missing.")
         array: np.ndarray = check_array(
@@ -136,6 +144,12 @@ class ContrastiveTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         )
         if array.ndim > 3:
             raise InputError(f"X has shape {array.shape}: expected (N, T, C) or (N, T).")
+        if array.ndim == 3 and self.layout == "time" and array.shape[1] == 1 and array.shape[2] >= LONG:
+            warnings.warn(
+                f"X has shape {array.shape}: series of one step and {array.shape[2]} channels. If they are (N, C, T), "
+                'as aeon has them, say layout="aeon".',
+                stacklevel=3,
+            )
         return np.ascontiguousarray(array)
 
     def __sklearn_tags__(self) -> Any:
@@ -147,20 +161,25 @@ class ContrastiveTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return tags
 
 
-def _padded(series: Any) -> Any:
-    """A list of series (T, C) or (T,) of unequal lengths as one array (N, T, C), NaN after the end of each.
+def _padded(series: Any, layout: str) -> Any:
+    """Series with the time first; a list of series (T, C) or (T,) of unequal lengths as one array (N, T, C).
+
+    NaN stands after the end of each.
 
     Raises:
         InputError: the series differ in more than their length.
     """
     if not isinstance(series, (list, tuple)) and not (isinstance(series, np.ndarray) and series.dtype == object):
-        return series
+        turned = layout == "aeon" and getattr(series, "ndim", 0) == 3
+        return np.swapaxes(np.asarray(series), 1, 2) if turned else series
     try:
         parts = [np.asarray(one, dtype=np.float32) for one in series]
     except (TypeError, ValueError):
         return series  # scikit-learn says what is wrong
+    if layout == "aeon":
+        parts = [part.T if part.ndim == 2 else part for part in parts]
     if len({part.shape for part in parts}) < 2:
-        return series
+        return np.stack(parts) if layout == "aeon" and parts else series
     if any(part.ndim not in (1, 2) or not len(part) for part in parts) or len({part.shape[1:] for part in parts}) > 1:
         raise InputError(
             f"X is a list of series of shapes {sorted({part.shape for part in parts})}: expected (T, C) with one "

@@ -7,7 +7,7 @@ from typing import Any
 
 from dipole.errors import InputError
 from dipole.evaluation import Evaluation
-from dipole.evaluation.baselines import baselines
+from dipole.evaluation.baselines import add_baselines
 from dipole.evaluation.materials import TextMaterial
 from dipole.evaluation.protocol import Material, Protocol, measure_all
 from dipole.evaluation.protocols import get_protocol
@@ -126,8 +126,7 @@ def evaluate_folder(
 
 def _measured(chosen: Mapping[str, Protocol], material: Material) -> Evaluation:
     """What protocols find, baselines included."""
-    domain = material.domain
-    material.candidates |= {name: baseline(material) for name, baseline in baselines(domain).items()}
+    add_baselines(material)
     found = measure_all(chosen, material)
     columns = dict.fromkeys(column for row in found.rows.values() for column in row)
     return Evaluation(

@@ -252,12 +252,14 @@ def test_files_are_found_below_the_data_root(tmp_path: Path) -> None:
     [
         ("karate", "Did you mean 'karate-club'"),
         ("nonsense", "neither a known graph nor a path"),
-        ("text.txt", "is no graph that dipole reads"),
+        ("text.txt", "as a list of edges, two nodes a line"),
+        ("text.doc", "is no graph that dipole reads"),
         ("empty", "holds no graph: expected edges.csv"),
     ],
 )
 def test_what_leads_nowhere(data: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_text("hello")
+    for name in ("text.txt", "text.doc"):
+        (tmp_path / name).write_text("hello")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=message):
         load_graph(data, tmp_path)

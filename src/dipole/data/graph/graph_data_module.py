@@ -11,9 +11,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dipole import ops
+from dipole.data.epoch_sampler import PlaceSampler
 from dipole.data.graph.graph_set import GraphSet
+from dipole.data.graph.neighbours import NeighbourBatches, as_it_is, parse_neighbours
 from dipole.data.graph.registry import load_graph
 from dipole.data.randomness import keyed_generator
+from dipole.data.workers import outlive_termination
 from dipole.errors import InputError
 
 Batch = dict[str, Any]
@@ -26,17 +29,25 @@ class Views(Protocol):
         """Compute what the views depend on."""
 
     def __call__(
-        self, x: Float[Tensor, "n f"], edge_index: Int[Tensor, "2 e"], *, generator: torch.Generator
+        self,
+        x: Float[Tensor, "n f"],
+        edge_index: Int[Tensor, "2 e"],
+        *,
+        generator: torch.Generator,
+        nodes: Int[Tensor, "n"] | None = None,
+        edges: Int[Tensor, "e"] | None = None,
     ) -> dict[str, Any]:
-        """Return `views`, and what else the method needs of the nodes."""
+        """Return `views`, and what else the method needs of the nodes; of a part it is said which it has."""
 
 
 class GraphDataModule(LightningDataModule):
-    """The whole graph as the only batch of an epoch.
+    """The whole graph as the only batch of an epoch, or nodes with their neighbourhoods in many.
 
     A batch is a dictionary: `index` (N,), `x` (N, F), `edge_index` (2, E) and, in training, what the views add. Views
     are made after the transfer, on the device; what they draw is a pure function of (seed, step), so that a run that
-    resumes repeats the rest bit for bit.
+    resumes repeats the rest bit for bit. In a batch of neighbourhoods, `index` holds the nodes that are contrasted,
+    `nodes` (M,) these and those around them, whose `x` (M, F) and `edge_index` it has, and `edges` which edges of the
+    graph these are.
 
     Args:
         data: a name or a path, see `load_graph`; or a graph.
@@ -45,6 +56,10 @@ class GraphDataModule(LightningDataModule):
         normalize: scale the attributes of a node to the sum 1.
         held_out: share of the edges that training does not see, for the prediction of links.
         encoding: of tables.
+        neighbours: drawn in each hop around the nodes of a batch, see `parse_neighbours`; the whole graph is one batch
+            if it is None.
+        batch_size: nodes in a batch of neighbourhoods.
+        num_workers: processes that draw them.
         seed: 0 or more.
 
     Raises:
@@ -65,6 +80,9 @@ class GraphDataModule(LightningDataModule):
         normalize: bool = True,
         held_out: float = 0.0,
         encoding: str = "utf-8",
+        neighbours: str | None = None,
+        batch_size: int = 1024,
+        num_workers: int = 0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -74,6 +92,7 @@ class GraphDataModule(LightningDataModule):
             raise InputError(f"seed is {seed}: expected 0 or more.")
         self.data, self.data_root, self.nodes, self.encoding = data, data_root, nodes, encoding
         self.normalize, self.held_out, self.seed = normalize, held_out, seed
+        self.hops, self.batch_size, self.num_workers = parse_neighbours(neighbours), batch_size, num_workers
         # Set before training starts, and prepared for the graph.
         self.views: Views | None = None
 
@@ -101,11 +120,13 @@ class GraphDataModule(LightningDataModule):
         return edges[:, ~torch.isin(edges[0] * nodes + edges[1], codes)], held
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """One batch: the graph.
+        """One batch: the graph; or batches of nodes with their neighbourhoods.
 
         Raises:
-            InputError: several processes.
+            InputError: several processes, of which each would need the whole graph; or a graph of one node.
         """
+        if self.hops is not None:
+            return self._neighbourhoods(self.hops)
         if ops.world_size() > 1:
             raise InputError(f"{ops.world_size()} processes: a graph is one batch, so that one device trains on it.")
         graph = self.graph_set.graph
@@ -117,10 +138,31 @@ class GraphDataModule(LightningDataModule):
             generator=torch.Generator().manual_seed(self.seed),
         )
 
+    def _neighbourhoods(self, hops: tuple[int, ...]) -> DataLoader[Batch]:
+        """All nodes in the order of the epoch, some at a time, each with what lies around it."""
+        x = self.graph_set.graph.x
+        sampler = PlaceSampler(range(len(x)), self.seed)
+        if self.trainer is not None:
+            sampler.go_on(self.trainer, self.batch_size)
+        if len(sampler) < 2:
+            raise InputError(f"{self.graph_set.name} has {len(x)} nodes: a batch needs 2 or more.")
+        return DataLoader(
+            NeighbourBatches(x, self.edges[0], hops, self.batch_size, self.seed, ops.rank()),
+            batch_size=self.batch_size,
+            sampler=sampler,
+            collate_fn=as_it_is,
+            drop_last=len(sampler) >= self.batch_size,
+            num_workers=self.num_workers,
+            worker_init_fn=outlive_termination,
+            persistent_workers=self.num_workers > 0,
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Add what the views make of a training batch, on the device it has been moved to."""
         if self.views is None or self.trainer is None or not self.trainer.training:
             return batch
         step = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
         generator = keyed_generator(self.seed, step, device=batch["x"].device)
-        return {**batch, **self.views(batch["x"], batch["edge_index"], generator=generator)}
+        part = {name: batch[name] for name in ("nodes", "edges") if name in batch}
+        return {**batch, **self.views(batch["x"], batch["edge_index"], generator=generator, **part)}

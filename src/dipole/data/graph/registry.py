@@ -1,10 +1,12 @@
 """The graphs that dipole knows by name, and the one function that turns `--data` into a graph."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from dipole.data.finding import existing_path, existing_root, leads_nowhere
+from dipole.data.graph.graph_files import load_edge_list, load_mat_graph, load_networkx_graph
 from dipole.data.graph.graph_set import GraphSet, make_graph
 from dipole.data.graph.npz_graph import load_npz_graph
 from dipole.data.graph.planetoid import load_planetoid
@@ -25,7 +27,8 @@ def load_graph(
 
     Args:
         data: a name that `available_graphs()` lists; an .npz file (see `load_npz_graph`); a table of edges (see
-            `load_table_graph`); a folder with Planetoid's files of one graph; or a folder with `edges.*` and `nodes.*`.
+            `load_table_graph`); SNAP's .txt, MATLAB's .mat, .gml or .graphml (see `dipole.data.graph.graph_files`); a
+            folder with Planetoid's files of one graph; or a folder with `edges.*` and `nodes.*`.
         data_root: folder of the graphs that are read from files; relative paths are also looked up there.
         nodes: the table of nodes that belongs to a table of edges.
         encoding: of tables, e.g. `latin-1`.
@@ -51,13 +54,20 @@ def load_graph(
         return _load_folder(path, encoding)
     if path.suffix.lower() == ".npz":
         return load_npz_graph(path)
+    if path.suffix.lower() == ".mat":
+        return load_mat_graph(path)
+    if path.suffix.lower() in (".gml", ".graphml"):
+        return load_networkx_graph(path)
+    if table_suffix(path) == ".txt":
+        return load_edge_list(path)
     if table_suffix(path) in SUFFIXES:
         table = None if nodes is None else existing_path(nodes, root)
         if nodes is not None and table is None:
             raise InputError(f"the table of nodes {nodes} does not exist. Check the path.")
         return load_table_graph(path, table, encoding)
     raise InputError(
-        f"{path} is no graph that dipole reads: expected .npz, or a table ({', '.join(SUFFIXES)}) of edges."
+        f"{path} is no graph that dipole reads: expected .npz, .mat, .gml, .graphml, .txt with two nodes a line, or a "
+        f"table ({', '.join(SUFFIXES)}) of edges."
     )
 
 
@@ -75,6 +85,9 @@ def available_graphs() -> list[DataSetInfo]:
         DataSetInfo("citeseer", "papers on computer science and their citations", "3327", 6, files),
         DataSetInfo("pubmed", "papers on diabetes and their citations", "19717", 3, files),
         DataSetInfo("FILE.npz", "your graph: edge_index, x, y; or the form of Amazon and Coauthor", "", None, "a path"),
+        DataSetInfo(
+            "EDGES.txt", "your graph: two nodes a line, as SNAP's; or .mat, .gml, .graphml", "", None, "a path"
+        ),
         DataSetInfo("EDGES.csv", "your graph: a table of edges, and --loading.nodes NODES.csv", "", None, "a path"),
     ]
 
@@ -120,7 +133,7 @@ def _load_folder(path: Path, encoding: str) -> GraphSet:
     if tables["edges"] is None:
         raise InputError(f"{path} holds no graph: expected edges.csv (and nodes.csv), or Planetoid's files ind.NAME.*.")
     graph = load_table_graph(tables["edges"], tables["nodes"], encoding)
-    return GraphSet(path.resolve().name, graph.graph, graph.class_names, graph.ids, graph.notes)
+    return replace(graph, name=path.resolve().name)
 
 
 def _stem(file: Path) -> str:

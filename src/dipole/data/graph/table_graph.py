@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dipole.data.graph.graph_set import GraphSet, make_graph
+from dipole.data.graph.graph_set import GraphSet, make_graph, noted
 from dipole.data.tables import Table, read_table
 from dipole.errors import InputError
 
@@ -33,6 +33,14 @@ def load_table_graph(edges: str | Path, nodes: str | Path | None = None, encodin
     """
     edges = Path(edges)
     ends = read_ends(edges, encoding)
+    graph = _graph(edges, ends, nodes, encoding)
+    for note in _odd(edges, encoding):
+        graph = noted(graph, note)
+    return graph
+
+
+def _graph(edges: Path, ends: list[list[str]], nodes: str | Path | None, encoding: str) -> GraphSet:
+    """The graph of edges and, if there is one, a table of nodes."""
     if nodes is None:
         names = sorted_names({*ends[0], *ends[1]})
         return make_graph(edges.stem, _numbered(ends, names), num_nodes=len(names), ids=names)
@@ -62,6 +70,22 @@ def _ends(columns: list[str]) -> list[str]:
     lower = {column.lower(): column for column in columns}
     named = next(([lower[end] for end in ends] for ends in END_NAMES if set(ends) <= set(lower)), None)
     return named or columns[:2]
+
+
+def _odd(path: Path, encoding: str) -> list[str]:
+    """What a reader should know of a table of edges: columns that are not used, a header that looks like an edge."""
+    table = read_table(path, encoding)
+    ends = _ends(list(table.columns))
+    found = [f"the column {name!r} is not used: every edge counts alike" for name in table.columns if name not in ends]
+    first = [table.ids(end) for end in ends]
+    if all(end.isdigit() and str(cells[0]).isdigit() for end, cells in zip(ends, first, strict=True)) or any(
+        end in cells for end, cells in zip(ends, first, strict=True)
+    ):
+        found.append(
+            f"the first line ({', '.join(table.columns)}) was taken as the header, and looks like an edge: if it is "
+            "one, add a header such as source,target"
+        )
+    return found
 
 
 def read_nodes(path: Path, encoding: str) -> tuple[list[str], Tensor | None, Tensor | None, list[str]]:

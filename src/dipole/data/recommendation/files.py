@@ -2,6 +2,7 @@
 
 import difflib
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from dipole.errors import InputError
 # What the columns are called in the files that are passed around.
 NAMES = {
     "user": ("user_id", "user", "userid", "userId", "uid", "reviewerID"),
-    "item": ("item_id", "item", "itemid", "itemId", "iid", "asin", "movie_id", "movieId"),
+    "item": ("item_id", "item", "itemid", "itemId", "iid", "asin", "movie_id", "movieId", "product_id", "sku"),
     "time": ("timestamp", "time", "datetime", "date", "unixReviewTime"),
 }
+MOVIES = "movies.csv"  # of MovieLens, beside ratings.csv
 TITLES = ("title", "movie_title", "name")
 
 
@@ -61,8 +63,8 @@ def read_table(
         path: of the file.
         user: name of the column; the usual names are tried if it is None.
         item: likewise.
-        time: likewise: numbers, dates, or text that holds such; without such a column, the rows are in the order of
-            time.
+        time: likewise: numbers, dates in any form of ISO 8601, or text that holds such; without such a column, the rows
+            are in the order of time.
         encoding: of text.
 
     Raises:
@@ -79,7 +81,7 @@ def read_table(
     whole = np.array([user is not None and item is not None for user, item in zip(users, items, strict=True)])
     times = None
     if places["time"] is not None:
-        times, timed = table.times(keys[places["time"]])
+        times, timed = _times(table, keys[places["time"]])
         whole &= timed
     if not whole.any():
         raise InputError(f"{path} holds no row with a user, an item and a time.")
@@ -93,8 +95,31 @@ def read_table(
     found = _noted(found, f"{missing} rows without a user, an item or a time" if missing else None)
     broken = len(table.broken)
     found = _noted(found, f"{broken} lines with another number of fields" if broken else None)
-    inter = tables.table_suffix(path) == ".inter"
-    return _titled(found, path.with_suffix(".item"), encoding) if inter else found
+    titles = path.with_suffix(".item") if tables.table_suffix(path) == ".inter" else path.with_name(MOVIES)
+    beside = titles != path and (titles.suffix == ".item" or path.stem == "ratings")
+    return _titled(found, titles, encoding, keys[places["item"]]) if beside else found
+
+
+def _times(table: tables.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers that sort as the times do, and which rows have one; dates in any form of ISO 8601."""
+    try:
+        return table.times(name)
+    except InputError:
+        cells = table.cells(name)
+        if not all(cell is None or isinstance(cell, str) for cell in cells):
+            raise
+        try:
+            moments = [None if cell is None else datetime.fromisoformat(cell.strip()) for cell in cells]
+        except ValueError:
+            moments = []
+        if not moments:
+            raise
+    valid = np.array([moment is not None for moment in moments])
+    seconds = [
+        0.0 if moment is None else (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        for moment in moments
+    ]
+    return np.array(seconds), valid
 
 
 def _column(path: Path, names: list[str], kind: str, wanted: str | None) -> int | None:
@@ -105,7 +130,8 @@ def _column(path: Path, names: list[str], kind: str, wanted: str | None) -> int 
         close = difflib.get_close_matches(wanted, names, 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise InputError(f"{path} has no column {wanted!r}. Columns: {', '.join(names)}.{hint}")
-    found = next((name for name in NAMES[kind] if name in names), None)
+    lower = {name.lower(): name for name in reversed(names)}
+    found = next((lower[name.lower()] for name in NAMES[kind] if name.lower() in lower), None)
     if found is None and kind != "time":
         raise InputError(
             f"{path} has no column of a usual name for the {kind} ({', '.join(NAMES[kind])}). Columns: "
@@ -114,16 +140,17 @@ def _column(path: Path, names: list[str], kind: str, wanted: str | None) -> int 
     return None if found is None else names.index(found)
 
 
-def _titled(found: Interactions, path: Path, encoding: str) -> Interactions:
-    """Add the titles that RecBole keeps in a file beside the interactions."""
+def _titled(found: Interactions, path: Path, encoding: str, item: str) -> Interactions:
+    """Add the titles that RecBole and MovieLens keep in a file beside the interactions."""
     if not path.is_file():
         return found
     table = tables.read_table(path, encoding)
     keys = {name.partition(":")[0]: name for name in table.columns}  # RecBole: name:type
     title = next((name for name in TITLES if name in keys), None)
-    if title is None or "item_id" not in keys:
+    key = next((name for name in ("item_id", item) if name in keys), None)
+    if title is None or key is None:
         return found
-    columns = (table.ids(keys[name]) for name in ("item_id", title))
+    columns = (table.ids(keys[name]) for name in (key, title))
     titles = dict(zip(*columns, strict=True))
     return replace(found, titles=tuple(titles.get(item) or item for item in found.items))
 

@@ -70,3 +70,21 @@ def leave_one_out(user: Int64[np.ndarray, " rows"]) -> Split:
     test = (after == 0) & (rows >= 2)
     validation = (after == 1) & (rows >= 3)
     return Split(*(np.flatnonzero(mask) for mask in (~(test | validation), validation, test)))
+
+
+def last_of_parts(user: Int64[np.ndarray, " rows"], max_length: int) -> Int64[np.ndarray, " parts"]:
+    """Return the rows that end the parts of histories: the last of each user, and every `max_length`-th before it.
+
+    Every target then stands in the history of one of these rows, or follows it, exactly once.
+
+    Args:
+        user: (rows,) the user of every row, as `expand_prefixes` returns it.
+        max_length: items of a history.
+
+    Example:
+        >>> last_of_parts(np.array([1, 1, 1, 2, 2]), 2).tolist()
+        [0, 2, 4]
+    """
+    check_at_least(max_length, 1, "max_length")
+    left = np.searchsorted(user, user, side="right") - 1 - np.arange(len(user))
+    return np.flatnonzero(left % max_length == 0)

@@ -5,7 +5,15 @@ from dipole.data.timeseries.calendar import calendar_features
 from dipole.data.timeseries.csv_files import TimeTable, read_time_table
 from dipole.data.timeseries.registry import available_series, load_series, long_series
 from dipole.data.timeseries.series_data_module import SeriesDataModule
-from dipole.data.timeseries.series_set import ForecastTask, SeriesData, SeriesSet, present, statistics, windows
+from dipole.data.timeseries.series_set import (
+    ForecastTask,
+    SeriesData,
+    SeriesSet,
+    present,
+    statistics,
+    windows,
+    with_columns,
+)
 from dipole.data.timeseries.toy import toy_load, toy_patterns
 
 __all__ = [
@@ -26,4 +34,5 @@ __all__ = [
     "toy_load",
     "toy_patterns",
     "windows",
+    "with_columns",
 ]

@@ -40,6 +40,7 @@ def load_series(
     *,
     target: str | None = None,
     covariates: bool = True,
+    series: str | None = None,
     encoding: str = "utf-8",
 ) -> SeriesData:
     """Load time series.
@@ -47,12 +48,12 @@ def load_series(
     Args:
         data: a name that `available_series()` lists; `aeon:NAME`, a set that aeon ships; or a path: a .csv, .tsv,
             .jsonl or .parquet file, one row for each step (see `read_time_table`); a .npz file of series (see
-            `load_npz_series`); a .npy file of
-            series (N, T, C), or of one long series (T, C); a .ts file or its folder (see `load_ts`). A name goes
-            before a file called alike.
+            `load_npz_series`); a .npy file of series (N, T, C), or of one long series (T, C); a .ts file or its folder
+            (see `load_ts`). A name goes before a file called alike.
         data_root: folder of the sets that are read from files; relative paths are also looked up there.
         target: of a long series: the column to forecast, from its own past alone; all of them if it is None.
         covariates: of a long series: put what the calendar says of each time before the columns.
+        series: column of a table that names the series that a row is of, where it holds several of the same columns.
         encoding: of a table, e.g. `latin-1`.
 
     Returns:
@@ -77,7 +78,7 @@ def load_series(
         name, found = data, SeriesData(*load_ts(_aeon_folder(data.removeprefix(_AEON))))
     else:
         path = _path(data, root)
-        name, found = path.stem, _read(path, encoding)
+        name, found = path.stem, _read(path, encoding, series)
     if isinstance(found, TimeTable):
         return long_series(name, found, target, covariates)
     if target is not None:
@@ -85,11 +86,11 @@ def load_series(
     return found
 
 
-def _read(path: Path, encoding: str) -> SeriesData | TimeTable:
+def _read(path: Path, encoding: str, series: str | None) -> SeriesData | TimeTable:
     """Read whatever a path leads to: many series, or the table of a long one."""
     suffix = path.suffix.lower()
     if table_suffix(path) in TABLES:
-        return read_time_table(path, encoding)
+        return read_time_table(path, encoding, series)
     if suffix == ".npz":
         return SeriesData(*load_npz_series(path))
     if suffix == ".ts" or path.is_dir():
@@ -122,12 +123,14 @@ def long_series(name: str, table: TimeTable, target: str | None = None, covariat
         if target not in columns:
             near = difflib.get_close_matches(target, columns, 1)
             raise InputError(f"{name} has no column {target!r}: choose from {', '.join(near or columns)}.")
-        values, columns = values[:, [columns.index(target)]], (target,)
+        values, columns = values[..., [columns.index(target)]], (target,)
     calendar: tuple[str, ...] = ()
     if covariates and table.times is not None:
-        values = np.concatenate([calendar_features(table.times), values], axis=1)
+        known = calendar_features(table.times)
+        known = np.broadcast_to(known, (*values.shape[:-1], known.shape[1]))
+        values = np.concatenate([known, values], axis=-1)
         calendar = CALENDAR
-    x = torch.from_numpy(np.ascontiguousarray(values))[None]
+    x = torch.from_numpy(np.ascontiguousarray(values if values.ndim == 3 else values[None]))
     steps = x.shape[1]
     if name in ETT and steps >= 20 * ETT[name]:
         ends = [months * ETT[name] for months in (12, 16, 20)]
@@ -135,7 +138,7 @@ def long_series(name: str, table: TimeTable, target: str | None = None, covariat
         ends = [int(0.6 * steps), int(0.8 * steps), steps]
     train_end, validation_end, test_end = ends
     task = ForecastTask(x, (*calendar, *columns), len(calendar), train_end, validation_end, test_end, times=table.times)
-    train = SeriesSet(name, x[:, : task.train_end], task.columns, ids=(name,))
+    train = SeriesSet(name, x[:, : task.train_end], task.columns, ids=table.series or (name,))
     return SeriesData(train, None, task, table.notes)
 
 

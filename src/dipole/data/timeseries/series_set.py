@@ -1,7 +1,7 @@
 """Time series in memory: many short ones, or one long one to forecast."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -184,3 +184,40 @@ def windows(values: Float[Tensor, "n t c"], length: int) -> Float[Tensor, "m l c
         filled = [torch.nn.functional.pad(x, (0, 0, 0, longest - x.shape[1]), value=torch.nan) for x in parts]
         values = torch.cat(filled)
     return values[present(values).any(dim=1)]
+
+
+def with_columns(data: SeriesData, columns: Sequence[str]) -> SeriesData:
+    """Return data with the columns of a model, found by their names; others are left out, which a note says.
+
+    Columns that have numbers for names, those of arrays, have no order but their own.
+
+    Args:
+        data: with these columns among its own.
+        columns: names, in the order of the model.
+
+    Raises:
+        InputError: a column is missing.
+    """
+    own = data.train.columns
+    if tuple(columns) == own or any(all(name.isdigit() for name in names) for names in (own, columns)):
+        return data
+    missing = [name for name in columns if name not in own]
+    if missing:
+        raise InputError(
+            f"{data.name} has the columns {', '.join(own)}: it lacks {', '.join(missing)}, which the model was trained "
+            "on. Columns are found by their names."
+        )
+    places = [own.index(name) for name in columns]
+    left_out = [name for name in own if name not in columns]
+    notes = (f"columns that the model does not know are left out: {', '.join(left_out)}",) if left_out else ()
+
+    def chosen(part: SeriesSet | None) -> SeriesSet | None:
+        return None if part is None else replace(part, values=part.values[:, :, places], columns=tuple(columns))
+
+    task = data.forecast
+    if task is not None:
+        covariates = sum(place < task.covariates for place in places)
+        task = replace(task, values=task.values[:, :, places], columns=tuple(columns), covariates=covariates)
+    train = chosen(data.train)
+    assert train is not None, "data have a training part"
+    return SeriesData(train, chosen(data.test), task, (*data.notes, *notes))

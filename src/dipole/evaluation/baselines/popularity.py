@@ -3,12 +3,11 @@
 from typing import ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from dipole.data.recommendation import SequenceSet
+from dipole.evaluation.next_items import ranks_by_scores, training_matrix
 from dipole.evaluation.protocol import Baseline
-from dipole.evaluation.ranking import full_ranking
 
 
 class Popularity(Baseline):
@@ -23,17 +22,13 @@ class Popularity(Baseline):
 
 
 def popularity_ranks(test: SequenceSet, *, exclude_seen: bool = False) -> Tensor:
-    """Return the ranks (N,) of the next items if everybody is recommended what was used most.
+    """Return the ranks (N,) of the next items if everybody is recommended what was used most in training.
 
     Args:
-        test: histories; their next items are not counted.
+        test: histories and their next items.
         exclude_seen: items that the user has used before are no candidates.
     """
-    table = test.interactions
-    held_out = np.zeros(len(table), dtype=bool)
-    held_out[test.rows.target] = True
-    counts = np.bincount(table.item[~held_out], minlength=len(table.items) + 1)
-    indices = torch.arange(len(test))
-    exclude = test.seen(indices) if exclude_seen else None
-    popularity = torch.from_numpy(counts).float()[:, None]
-    return full_ranking(torch.ones(len(test), 1), popularity, test.fetch(indices)["target"], exclude=exclude)
+    used = np.asarray(training_matrix(test).sum(axis=0))
+    return ranks_by_scores(
+        test, lambda part: used.repeat(len(test.rows.target[part]), axis=0), exclude_seen=exclude_seen
+    )

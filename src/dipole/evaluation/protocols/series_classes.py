@@ -8,7 +8,10 @@ from dipole.evaluation.svm import svm_classification
 
 
 class SeriesClasses(Protocol):
-    """Accuracy of a support vector machine on embeddings of whole series, see `svm_classification`."""
+    """Accuracy of a support vector machine on embeddings of whole series, see `svm_classification`.
+
+    A baseline that is a classifier itself is measured as it is (`classify_series`).
+    """
 
     name: ClassVar[str] = "classification"
     domains = ("timeseries",)
@@ -30,7 +33,10 @@ class SeriesClasses(Protocol):
         assert test is not None, "lacks() says so"
         assert train.labels is not None, "lacks() says so"
         assert test.labels is not None, "lacks() says so"
-        rows, costs = {}, {}
+        rows: dict[str, dict[str, float]] = {name: {} for name in material.candidates}
+        costs = {}
+        for name, candidate in material.able("classify_series").items():
+            rows[name]["accuracy"] = candidate.classify_series(train, test)
         for name, candidate in material.able(self.measures).items():
             embedded = candidate.embed_series(train), candidate.embed_series(test)
             found = svm_classification(embedded[0], train.labels, embedded[1], test.labels)

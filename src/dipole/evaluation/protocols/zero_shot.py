@@ -1,5 +1,6 @@
 """Classes that are only named."""
 
+from collections import Counter
 from typing import ClassVar
 
 import torch
@@ -10,7 +11,10 @@ from dipole.evaluation.protocol import Measured, Protocol
 
 
 class ZeroShot(Protocol):
-    """Accuracy of naming the class of each modality by prompts of the first text modality."""
+    """Accuracy of naming the class of each modality by prompts of the first text modality.
+
+    Beside it: guessing, and always naming the largest class (top-5: the five largest).
+    """
 
     name: ClassVar[str] = "zero-shot"
     domains = ("multimodal",)
@@ -34,12 +38,24 @@ class ZeroShot(Protocol):
             for modality in candidate.items:
                 if modality != candidate.text:
                     _add(shares[name], candidate, modality, classes, prompts, material.labels or [])
-        return Measured(rows_of(shares), {"rows": material.rows, "templates": list(material.templates)})
+        rows = rows_of(shares)
+        largest = {column: _largest(material, column) for column in rows["chance"]}
+        return Measured(
+            {**rows, "largest class": largest}, {"rows": material.rows, "templates": list(material.templates)}
+        )
 
 
 def _classes(material: ModalityMaterial) -> list[str]:
     """Names of the classes."""
     return sorted({label for label in material.labels or () if label is not None})
+
+
+def _largest(material: ModalityMaterial, column: str) -> float:
+    """The share of a modality's labelled rows that are of the largest class, or of the five largest."""
+    modality, _, k = column.partition(" zero-shot top-")
+    items = next(one.items[modality] for one in material.able("items").values() if modality in one.items)
+    labels = [label for row, label in enumerate(material.labels or ()) if label is not None and items.rows[row]]
+    return sum(count for _, count in Counter(labels).most_common(int(k))) / len(labels)
 
 
 def _add(

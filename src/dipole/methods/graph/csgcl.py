@@ -84,10 +84,12 @@ class CSGCL(NodeEmbedding):
 
     def loss_terms(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the Team-up loss of the two views, and γ."""
-        h1, h2 = self.project(batch["views"])
+        h1, h2 = self.project(batch["views"], self.seeds(batch))
         gamma = team_up_gamma(
             self.current_epoch + 1, start=self.team_up_start, maximum=self.team_up_maximum, ramp=self.team_up_ramp
         )
         anchors = self.draw_anchors(len(h1))
-        loss = team_up_loss(h1, h2, batch["node_strength"], gamma=gamma, temperature=self.temperature, anchors=anchors)
+        loss = team_up_loss(
+            h1, h2, batch["node_strength"][: len(h1)], gamma=gamma, temperature=self.temperature, anchors=anchors
+        )
         return {"loss": loss, "gamma": torch.tensor(gamma)}

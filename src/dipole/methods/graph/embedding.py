@@ -79,9 +79,19 @@ class NodeEmbedding(Method):
         """Return the views that the method trains on."""
         return self.views_class(**options)
 
-    def project(self, views: Sequence[tuple[Tensor, Tensor]]) -> Float[Tensor, "v n d"]:
-        """Embed views, pairs of attributes (N, F) and edges (2, E), for the loss: (V, N, D), not normalised."""
-        return torch.stack([accumulate(self.projector(self.encoder(*view))) for view in views])
+    def project(self, views: Sequence[tuple[Tensor, Tensor]], first: int | None = None) -> Float[Tensor, "v n d"]:
+        """Embed views, pairs of attributes (N, F) and edges (2, E), for the loss: (V, N, D), not normalised.
+
+        Args:
+            views: of the nodes.
+            first: only so many nodes are wanted; the others are what lies around them.
+        """
+        return torch.stack([accumulate(self.projector(self.encoder(*view)[:first])) for view in views])
+
+    @staticmethod
+    def seeds(batch: Mapping[str, Any]) -> int | None:
+        """Return how many nodes of a batch are contrasted: the seeds, which are the first; None for all."""
+        return len(batch["index"]) if "nodes" in batch else None
 
     def draw_anchors(self, nodes: int) -> Int[Tensor, "a"] | None:
         """Return the nodes whose loss this step computes; None for all."""

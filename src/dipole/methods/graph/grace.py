@@ -49,6 +49,6 @@ class GRACE(NodeEmbedding):
 
     def loss_terms(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the contrast of the two views."""
-        h1, h2 = self.project(batch["views"])
+        h1, h2 = self.project(batch["views"], self.seeds(batch))
         anchors = self.draw_anchors(len(h1))
         return {"loss": team_up_loss(h1, h2, temperature=self.temperature, anchors=anchors)}

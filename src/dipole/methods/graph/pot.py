@@ -66,6 +66,9 @@ class POT(Wrapping):
     wraps = NodeEmbedding
     base: Any
 
+    # Its bounds are of the neighbourhoods in the whole graph.
+    whole_graph = True
+
     def __init__(self, *, base: Any, kappa: float = 0.4, nodes: int | None = None, bound: Bound = "fast") -> None:
         super().__init__(base=base)
         if not 0 <= kappa <= 1:

@@ -1,10 +1,12 @@
 """AutoTCL: the augmentation is learned, in turns with the encoder."""
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from dipole.card import Card
@@ -22,6 +24,7 @@ from dipole.nn.timeseries.augmenter import GateLogit
 from dipole.nn.timeseries.dilated import Features
 from dipole.ops.checks import check_at_least, check_choice
 
+COLLAPSED = 1e-6  # an MMD below it
 FEWEST_STEPS = 4  # of a series whose neighbouring steps are compared
 
 
@@ -146,6 +149,7 @@ class AutoTCL(SeriesEmbedding):
         self.consistency_weight = consistency_weight
         self.augment_features: Features = augment_features
         self.consistency, self.objective = consistency, objective
+        self._largest_mmd, self._told = -1.0, False  # of an epoch
         # Two optimisers that take turns.
         self.automatic_optimization = False
 
@@ -155,6 +159,7 @@ class AutoTCL(SeriesEmbedding):
         terms: dict[str, Tensor] = {}
         if self.ratio_step and int(self.averaged.n_averaged) % self.ratio_step == 0:
             found = self._step(augmenter, self.augmentation_terms, batch)
+            self._largest_mmd = max(self._largest_mmd, float(found["mmd"].detach()) if "mmd" in found else COLLAPSED)
             terms = {f"augmentation_{name}": value for name, value in found.items()}
         terms |= self._step(encoder, self.loss_terms, batch)
         schedules = self.lr_schedulers()
@@ -162,6 +167,18 @@ class AutoTCL(SeriesEmbedding):
             schedule.step()
         self.after_step()
         self.log_terms(terms, batch)
+
+    def on_train_epoch_end(self) -> None:
+        """Say it, once, when the encoder has not told series and views apart in a whole epoch."""
+        if self.ratio_step and 0 <= self._largest_mmd < COLLAPSED and not self._told:
+            self._told = True
+            rank_zero_only(sys.stderr.write)(
+                f"the augmentation has collapsed: in epoch {self.current_epoch + 1} its MMD stayed below "
+                f"{COLLAPSED:g}, so that views are to the encoder what the series are, and their contrast teaches "
+                "nothing. What can help: a larger --method.mask_weight, a smaller --method.augmenter_learning_rate; "
+                "or series-contrast.\n"
+            )
+        self._largest_mmd = -1.0
 
     def loss_terms(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the loss of the encoder, for which the views are given."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dipole.errors import InputError
 from dipole.losses.common import accumulate
 from dipole.nn.graph.pyg import torch_geometric
+from dipole.nn.graph.sparse_layer import is_sparse_enough, sparse_product
 from dipole.ops.checks import check_at_least, check_choice
 
 Layer = Literal["gcn", "gat", "gin", "sage", "graphconv"]
@@ -31,7 +32,8 @@ class GraphEncoder(nn.Module):
     """Layers of message passing, each followed by one shared activation: F → 2H → … → 2H → H.
 
     Edges become a sparse matrix once for all layers, so that memory grows with N + E, not with E times the width; only
-    GAT, which weighs every edge, stores a vector for each.
+    GAT, which weighs every edge, stores a vector for each. The first layer of a GCN takes attributes that are mostly 0,
+    such as words, as a sparse matrix.
 
     The encoder of GRACE (Zhu et al., 2020), GCA (WWW 2021) and CSGCL (IJCAI 2023).
 
@@ -79,8 +81,12 @@ class GraphEncoder(nn.Module):
         adjacency = self._adjacency(edge_index, len(x), x.dtype)
         # Sparse products know no half precision.
         with torch.autocast(x.device.type, enabled=False):
-            for layer in self.layers:
-                x = self.activation(layer(x, adjacency))
+            for number, layer in enumerate(self.layers):
+                if number == 0 and self.kind == "gcn" and is_sparse_enough(x):
+                    first: Any = layer
+                    x = self.activation(adjacency @ sparse_product(x, first.lin.weight.T) + first.bias)
+                else:
+                    x = self.activation(layer(x, adjacency))
         return x
 
     def _adjacency(self, edge_index: Tensor, nodes: int, dtype: torch.dtype) -> Tensor:

@@ -73,12 +73,15 @@ class SASRecEncoder(nn.Module):
         )
         self.apply(_initialize)
 
-    def forward(self, history: Int[Tensor, "n l"], length: Int[Tensor, " n"]) -> Float[Tensor, "n h"]:
+    def forward(
+        self, history: Int[Tensor, "n l"], length: Int[Tensor, " n"], *, every: bool = False
+    ) -> Float[Tensor, "..."]:
         """Return the states (N, H) at the last items, not normalised.
 
         Args:
             history: (N, L) items from 1 in the order of time, then 0.
             length: (N,) of the histories, 1 or more.
+            every: return the states (N, K, H) at all items, K the longest of the lengths.
         """
         # Nothing looks at columns that are padding in all histories, unless a history has no item to look at.
         if bool((history > 0).any(dim=1).all()):
@@ -91,6 +94,8 @@ class SASRecEncoder(nn.Module):
         rows, last = torch.arange(len(x), device=x.device), length - 1
         for layer in self.layers[:-1]:
             x = layer(x, x, mask)
+        if every:
+            return self.layers[-1](x, x, mask)
         # Of the last layer one place of each history is read.
         return self.layers[-1](x[rows, last][:, None], x, mask[rows, last][:, None])[:, 0]
 

@@ -56,6 +56,8 @@ class Domain(ABC):
     derived_method_options: ClassVar[tuple[str, ...]] = ()
     # What the settings say of loading beside its arguments.
     derived_loading_options: ClassVar[tuple[str, ...]] = ()
+    # Arguments of loading that name files.
+    loading_paths: ClassVar[tuple[str, ...]] = ()
 
     @staticmethod
     def named_sets() -> Sequence[str]:
@@ -99,6 +101,10 @@ class Domain(ABC):
 
     def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:
         """Return settings that the data decide; those that are arguments of the method are set there too."""
+        return {}
+
+    def remembered(self, data: lightning.LightningDataModule) -> dict[str, Any]:
+        """Return `derived_loading_options` that the data decide: by them other data are known to fit or not."""
         return {}
 
     def save(self, method: Method, config: RunConfig, folder: Path) -> None:
@@ -197,13 +203,22 @@ class Domain(ABC):
             data_root=None if config.data_root is None else str(Path(config.data_root).expanduser().absolute()),
             method=method,
             views={name: listed(value) for name, value in views.items()},
-            loading={**self.loading_defaults(), **config.loading},
+            loading={**self.loading_defaults(), **self._lasting_paths(config.loading), **self.remembered(data)},
         )
 
     def _lasting(self, data: str) -> str:
         """A path as it leads to the same place from any folder; a name as it is."""
         path = Path(data).expanduser()
         return str(path.absolute()) if data and data not in self.named_sets() and path.exists() else data
+
+    def _lasting_paths(self, loading: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments of loading, in which files are named as they lead to the same place from any folder."""
+        return {
+            name: str(Path(value).expanduser().absolute())
+            if name in self.loading_paths and value and Path(value).expanduser().exists()
+            else value
+            for name, value in loading.items()
+        }
 
     def view_defaults(self, cls: type[Method]) -> dict[str, Any]:
         """Return the arguments of a method's views that a user may set, with their defaults."""

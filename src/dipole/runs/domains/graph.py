@@ -33,6 +33,8 @@ class Graph(Domain):
     default_data = "karate-club"
     derived_view_options = ()
     derived_method_options = ("num_features",)
+    derived_loading_options = ("attributed",)
+    loading_paths = ("nodes",)
 
     @staticmethod
     def named_sets() -> Sequence[str]:
@@ -41,7 +43,11 @@ class Graph(Domain):
 
     @staticmethod
     def loading_options(
-        nodes: str | None = None, normalize: bool = True, held_out: float = 0.0, encoding: str = "utf-8"
+        nodes: str | None = None,
+        normalize: bool = True,
+        held_out: float = 0.0,
+        neighbours: str | None = None,
+        encoding: str = "utf-8",
     ) -> None:
         """How graphs are read.
 
@@ -49,6 +55,8 @@ class Graph(Domain):
             nodes: the table of nodes that belongs to a table of edges.
             normalize: scale the attributes of a node to the sum 1.
             held_out: share of the edges that training does not see, for the prediction of links.
+            neighbours: for large graphs: how many are drawn in each hop around the nodes of a batch, such as `10,5`;
+                the whole graph is one batch by default.
             encoding: of tables, e.g. `latin-1`.
         """
 
@@ -57,6 +65,8 @@ class Graph(Domain):
         return GraphDataModule(
             (config.data or self.default_data) if sets is None else sets,
             data_root=config.data_root,
+            batch_size=config.batch_size,
+            num_workers=config.num_workers,
             seed=config.seed,
             **self.loading(config),
         )
@@ -65,16 +75,25 @@ class Graph(Domain):
         """The number of attributes."""
         return {"num_features": cast(GraphDataModule, data).graph_set.graph.x.shape[1]}
 
+    def remembered(self, data: lightning.LightningDataModule) -> dict[str, Any]:
+        """Whether the nodes have attributes of their own."""
+        return {"attributed": cast(GraphDataModule, data).graph_set.attributed}
+
     def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
         """Views are made of the graph, on its device."""
         assert isinstance(data, GraphDataModule)
-        data.views = cast(NodeEmbedding, method).build_views(**self.view_options(type(unwrapped(method)), config))
-        data.views.prepare(data.graph_set.graph.x, data.edges[0])
+        if data.hops is not None and getattr(method, "whole_graph", False):
+            raise InputError(f"{config.name} needs the whole graph in every step: leave out --loading.neighbours.")
+        views = cast(NodeEmbedding, method).build_views(**self.view_options(type(unwrapped(method)), config))
+        data.views = views
+        views.prepare(data.graph_set.graph.x, data.edges[0])
 
     def monitors(self, method: Method, data: lightning.LightningDataModule, run: Run) -> list[lightning.Callback]:
         """The geometry of the embeddings of some nodes, some times in a run."""
         assert isinstance(data, GraphDataModule)
         graph = data.graph_set
+        if data.hops is not None:  # views of the whole graph may not fit
+            return []
         nodes = torch.randperm(len(graph), generator=torch.Generator().manual_seed(0))[:MONITORED_NODES]
         labels = graph.labels
         if labels is not None:
@@ -125,9 +144,10 @@ class Graph(Domain):
         progress: bool = False,
     ) -> Embeddings:
         """Embed the nodes of a graph; the table also has the column `label`, if classes are known."""
-        settings = RunConfig(
-            config["name"], method=config["method"], loading=self.known_loading(config.get("loading", {}))
-        )
+        stored = config.get("loading", {})
+        known = (*self.loading_defaults(), *self.derived_loading_options)
+        loading = {name: stored[name] for name in known if name in stored}
+        settings = RunConfig(config["name"], method=config["method"], loading=loading)
         graph = self._module(settings, source, data_root).graph_set
         columns: dict[str, list[Any]] = {"id": graph.node_ids()}
         if graph.labels is not None:
@@ -149,7 +169,8 @@ class Graph(Domain):
 
     def _shared_facts(self, config: RunConfig) -> dict[str, Any]:
         """How attributes are read."""
-        return {"loading": {"normalize": config.loading.get("normalize", True)}}
+        kept = ("normalize", *self.derived_loading_options)
+        return {"loading": {"normalize": True} | {n: config.loading[n] for n in kept if n in config.loading}}
 
     def report_arguments(
         self, method: Method, run: Run, *, data_root: str | Path | None = None, progress: bool = False
@@ -161,10 +182,11 @@ class Graph(Domain):
         inputs = {"x": graph.graph.x, "edge_index": edges}
         seed = settings.views.get("community_seed", 0)
         community = detect_communities(edges, len(graph), method=settings.views.get("communities", "leiden"), seed=seed)
-        labels = {"community": torch.where(community < MOST_COMMUNITIES, community, -1)}
+        labels: dict[str, Tensor] = {}  # the first ones give the colours
         names: dict[str, Sequence[str]] = {}
         if graph.labels is not None:
             labels["class"], names["class"] = graph.labels, graph.class_names
+        labels["community"] = torch.where(community < MOST_COMMUNITIES, community, -1)
         shown = torch.randperm(len(graph), generator=torch.Generator().manual_seed(0))[:MOST_NODES].sort().values
         ids, degrees = graph.node_ids(), graph.degrees.tolist()
         classes = class_names_of(graph) if graph.labels is not None else [None] * len(graph)
@@ -198,6 +220,15 @@ class Graph(Domain):
             data_root=settings.data_root if data_root is None else str(data_root),
         )
         module = self.data_module(changed)
+        learned, graph_set = settings.loading.get("attributed"), module.graph_set
+        if learned is not None and learned != graph_set.attributed:
+            raise InputError(
+                f"{graph_set.name} has no attributes of its nodes, and the encoder has learned from attributes: give "
+                "the table of nodes, --loading.nodes NODES.csv."
+                if learned
+                else f"{graph_set.name} has attributes of its nodes, and the encoder has learned from degrees alone: "
+                "leave the table of nodes out."
+            )
         own = settings.method
         arguments = own if "num_features" in own else own["base"]  # of a method that is wrapped
         width, expected = module.graph_set.graph.x.shape[1], arguments["num_features"]

@@ -42,6 +42,7 @@ class Images(Domain):
     derived_view_options = ("size", "num_views")
     derived_method_options = ("image_size", "num_classes", "stage")
     derived_loading_options = ("share_of_real",)
+    loading_paths = ("labels", "indices")
 
     @staticmethod
     def loading_options(
@@ -115,10 +116,6 @@ class Images(Domain):
         if "num_classes" in cls.arguments():
             assert isinstance(data, ImageDataModule)
             config = replace(config, method={**config.method, "num_classes": data.num_classes})
-        for name in ("labels", "indices"):
-            path = config.loading.get(name)
-            if path and Path(path).expanduser().exists():
-                config = replace(config, loading={**config.loading, name: str(Path(path).expanduser().absolute())})
         resolved = super().resolve(config, cls, data, encoder_given=encoder_given)
         assert isinstance(data, ImageDataModule)
         if data.inflation is None:

@@ -1,5 +1,6 @@
 """Several modalities: retrieval between them, zero-shot classes, one modality from the others."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import nan
@@ -50,6 +51,9 @@ MOST = 500  # rows of a report
 AT_ONCE = 256  # rows that are embedded together
 
 
+logger = logging.getLogger(__name__)
+
+
 class Multimodal(Domain):
     """Tables of modalities."""
 
@@ -62,6 +66,8 @@ class Multimodal(Domain):
     def named_sets() -> Sequence[str]:
         """Return the names of the known sets."""
         return [info.name for info in available_modalities()]
+
+    loading_paths = ("templates",)
 
     @staticmethod
     def loading_options(
@@ -105,7 +111,7 @@ class Multimodal(Domain):
         return ModalityDataModule(
             (config.data or self.default_data) if sets is None else sets,
             data_root=config.data_root,
-            reading=self._reading(loading),
+            reading=self.reading(loading),
             test_fraction=loading["test_fraction"],
             vocabulary=loading["vocabulary"],
             learns_tokenizer=lambda name: learns_tokenizer(by_name.get(name, default)),
@@ -150,6 +156,9 @@ class Multimodal(Domain):
     def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
         """Views need the facts of the modalities and the tokenizers of their texts."""
         assert isinstance(data, ModalityDataModule)
+        if config.loading.get("modalities") is None:
+            read = ", ".join(f"{name} as {column.kind}" for name, column in data.train_set.columns.items())
+            logger.warning("%s: read %s. --loading.modalities chooses others.", data.train_set.name, read)
         method = cast(AnyModal, method)
         set_tokenizers(method, data.tokenizers)
         method.before_training(data.train_set)
@@ -284,15 +293,16 @@ class Multimodal(Domain):
         items = embed_items(method, rows, progress=progress)
         return {**_map(items), "searches": searches(method, items), "data": rows.name}
 
-    def _reading(self, loading: Mapping[str, Any], **changes: Any) -> Reading:
-        """How a table is read."""
+    @staticmethod
+    def reading(loading: Mapping[str, Any], **changes: Any) -> Reading:
+        """Return how a table is read."""
         options = {name: loading[name] for name in (*READ, "sound_crop")}
         return Reading(**{"modalities": parse_modalities(loading["modalities"]), **options, **changes})
 
     def _rows(self, method: AnyModal, loading: Mapping[str, Any], source: str, root: str | Path | None) -> ModalitySet:
         """All rows of a source with those of the model's modalities that it has."""
         kinds = {name: facts["kind"] for name, facts in method.modalities.items()}
-        return load_rows(source, root, reading=self._reading(loading, modalities=kinds, partial=True))
+        return load_rows(source, root, reading=self.reading(loading, modalities=kinds, partial=True))
 
     def _test_rows(
         self, settings: RunConfig, data: str | None, root: str | Path | None, method: AnyModal
@@ -302,7 +312,7 @@ class Multimodal(Domain):
         if data is not None:
             return self._rows(method, loading, data, root)
         _, test = load_modalities(
-            settings.data, root, reading=self._reading(loading), test_fraction=loading["test_fraction"]
+            settings.data, root, reading=self.reading(loading), test_fraction=loading["test_fraction"]
         )
         if test is None:
             raise InputError(f"{settings.data} has no test rows: name data to measure on with --data.")

@@ -1,5 +1,6 @@
 """Interactions of users with items: the next item is predicted, ranked among all and shown."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -31,6 +32,7 @@ from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
 from dipole.runs.model import load_model, save_model
 
+logger = logging.getLogger(__name__)
 COLUMNS = ("user_column", "item_column", "time_column", "encoding")
 MOST_ITEMS = 1500  # of a report
 EXAMPLES = 8
@@ -93,6 +95,8 @@ class Recommendation(Domain):
     def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
         """Views are made of histories; the model learns what its items are called."""
         data = cast(InteractionDataModule, data)
+        for note in data.interactions.skipped:
+            logger.warning("%s: left out: %s.", data.interactions.name, note)
         method = cast(SequentialRecommender, method)
         data.views = method.views_class(**self.view_options(type(method), config))
         method.catalogue = data.interactions.items

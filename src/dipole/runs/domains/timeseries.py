@@ -1,5 +1,6 @@
 """Time series: forecasts by ridge regression and classes by a support vector machine, beside the untrained encoder."""
 
+import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -11,17 +12,19 @@ from torch import Tensor
 
 from dipole.data.timeseries import ForecastTask, SeriesData, SeriesDataModule, SeriesSet, available_series, load_series
 from dipole.data.timeseries.arrays import make_sets
+from dipole.data.timeseries.series_set import with_columns
 from dipole.data.timeseries.toy import TOY_LOAD
 from dipole.evaluation.long_series import embed_set, forecasts, horizons, past, represent, scaled_targets
 from dipole.evaluation.materials import SeriesMaterial
 from dipole.methods.base import Method
 from dipole.methods.timeseries.embedding import SeriesEmbedding
 from dipole.report import ForecastPlot
+from dipole.report.curves import draw_curves
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
 
-MOST_SERIES, MOST_STEPS = 1500, 500  # of a report
+MOST_SERIES, MOST_STEPS, FORECASTS = 1500, 500, 4  # of a report
 
 
 class TimeSeries(Domain):
@@ -31,6 +34,7 @@ class TimeSeries(Domain):
     default_data = TOY_LOAD
     derived_view_options = ()
     derived_method_options = ("channels",)
+    derived_loading_options = ("columns",)
 
     @staticmethod
     def named_sets() -> Sequence[str]:
@@ -39,7 +43,11 @@ class TimeSeries(Domain):
 
     @staticmethod
     def loading_options(
-        target: str | None = None, covariates: bool = True, window: int = 1024, encoding: str = "utf-8"
+        target: str | None = None,
+        covariates: bool = True,
+        window: int = 1024,
+        series: str | None = None,
+        encoding: str = "utf-8",
     ) -> None:
         """How series are read.
 
@@ -47,6 +55,7 @@ class TimeSeries(Domain):
             target: of one long series: the column to forecast, from its own past alone; all columns by default.
             covariates: of one long series: what the calendar says of each time is put before the columns.
             window: longer series are cut into windows of at least so many steps, and cropped to so many.
+            series: column that names the series that a row is of, where a table holds several over the same times.
             encoding: of a table, e.g. `latin-1`.
         """
 
@@ -54,7 +63,7 @@ class TimeSeries(Domain):
         """Return the series of a run."""
         options = self.loading(config)
         return SeriesDataModule(
-            self._load(config.data or self.default_data, config.data_root, options) if sets is None else sets,
+            self.read(config.data or self.default_data, config.data_root, options) if sets is None else sets,
             batch_size=config.batch_size,
             window=options["window"],
             num_workers=config.num_workers,
@@ -70,6 +79,11 @@ class TimeSeries(Domain):
         assert isinstance(data, SeriesDataModule)
         return {"channels": data.train_set.values.shape[2]}
 
+    def remembered(self, data: lightning.LightningDataModule) -> dict[str, Any]:
+        """The names of the columns, by which those of other data are found."""
+        assert isinstance(data, SeriesDataModule)
+        return {"columns": list(data.train_set.columns)}
+
     def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
         """The method takes over the scale of the training part; the data make views if it does not itself."""
         assert isinstance(data, SeriesDataModule)
@@ -83,15 +97,19 @@ class TimeSeries(Domain):
         """How series are read."""
         return {"loading": config.loading}
 
-    def _load(self, data: str, root: str | Path | None, options: Mapping[str, Any]) -> SeriesData:
-        """Read series as a run does."""
-        return load_series(
+    def read(
+        self, data: str, root: str | Path | None, options: Mapping[str, Any], columns: Sequence[str] | None = None
+    ) -> SeriesData:
+        """Read series as a run does, with the columns of the run if they are known."""
+        found = load_series(
             data,
             root,
             target=options["target"],
             covariates=options["covariates"],
+            series=options.get("series"),
             encoding=options["encoding"],
         )
+        return found if columns is None else with_columns(found, columns)
 
     def untrained(self, trained: Method, settings: RunConfig) -> Method:
         """The method before training, with the scale of the training part."""
@@ -110,7 +128,8 @@ class TimeSeries(Domain):
         progress: bool = False,
     ) -> SeriesMaterial:
         """Series with classes, or a long one to forecast."""
-        source = self._load(data or settings.data, data_root or settings.data_root, self.loading(settings))
+        columns = settings.loading.get("columns")
+        source = self.read(data or settings.data, data_root or settings.data_root, self.loading(settings), columns)
         encoders = {name: _Encoder(cast(SeriesEmbedding, method)) for name, method in methods.items()}
         trained = cast(SeriesEmbedding, methods["trained"])
         return SeriesMaterial(
@@ -137,11 +156,11 @@ class TimeSeries(Domain):
         Series also have the columns `split` and `label`. The `id` of a step is its time.
         """
         options = self.loading_defaults() | dict(config.get("loading", {}))
-        data = self._load(source, data_root, options)
+        data = self.read(source, data_root, options, options.get("columns"))
         method = cast(SeriesEmbedding, method)
         found = Embeddings(iter(()), [(data.name, note) for note in data.notes], f"{source} holds no series.")
         if data.forecast is not None:
-            found.batches = _steps(method, data.forecast, batch_size)
+            found.batches = _steps(method, data.forecast, data.train.ids, batch_size)
         else:
             found.batches = _series(method, data, batch_size)
         return found
@@ -151,7 +170,8 @@ class TimeSeries(Domain):
     ) -> dict[str, Any]:
         """Embeddings of test series with their classes, or of steps of a long series, and forecasts of it."""
         settings = run.settings()
-        data = self._load(settings.data, data_root or settings.data_root, self.loading(settings))
+        columns = settings.loading.get("columns")
+        data = self.read(settings.data, data_root or settings.data_root, self.loading(settings), columns)
         method = cast(SeriesEmbedding, method)
         if data.forecast is None:
             shown = data.test or data.train
@@ -161,20 +181,20 @@ class TimeSeries(Domain):
                 "embeddings": embed_set(method, shown)[:count],
                 "labels": labels,
                 "class_names": {"label": shown.class_names},
-                "texts": shown.ids[:count],
+                **_pictures(shown, count),
                 "data": data.name,
                 "scores": False,
             }
         task = data.forecast
-        representations = represent(method, task)[0]
+        representations = represent(method, task)
         steps = torch.linspace(0, task.test_end - 1, min(task.test_end, MOST_STEPS)).long()
         part = (steps >= task.train_end).long() + (steps >= task.validation_end).long()
         return {
-            "embeddings": representations[steps],
+            "embeddings": representations[0, steps],
             "labels": {"part": part},
             "class_names": {"part": ("training", "validation", "test")},
             "ids": [step_name(task, step) for step in steps.tolist()],
-            "forecasts": forecast_plots(method, task, representations[None]),
+            "forecasts": forecast_plots(method, task, representations),
             "data": data.name,
             "scores": False,
         }
@@ -198,28 +218,38 @@ class _Encoder:
         return embed_set(self.method, series)
 
 
+def _pictures(shown: SeriesSet, count: int) -> dict[str, Any]:
+    """Curves of series where pictures can be made, else their names."""
+    if importlib.util.find_spec("PIL") is None:
+        return {"texts": shown.ids[:count]}
+    return {"images": draw_curves(shown.values[:count]), "ids": shown.ids[:count]}
+
+
 def forecast_plots(method: SeriesEmbedding, task: ForecastTask, representations: Tensor) -> list[ForecastPlot]:
-    """Return forecasts of the last column at the two shortest horizons, each at two moments of the test part."""
-    targets = scaled_targets(method, task)[0, :, -1]
-    found = []
-    for horizon, forecast in forecasts(method, task, horizons(task)[:2], representations).items():
-        if len(forecast.actual) != task.test_end - task.validation_end - horizon:
+    """Return four forecasts at the two shortest horizons, of as many different columns as there are."""
+    targets = scaled_targets(method, task)
+    found = forecasts(method, task, horizons(task)[:2], representations)
+    columns = torch.linspace(len(task.targets) - 1, 0, FORECASTS).round().long().tolist()
+    plots = []
+    for number, column in enumerate(columns):
+        horizon = list(found)[number % len(found)]
+        forecast = found[horizon]
+        if len(forecast.actual) != len(targets) * (task.test_end - task.validation_end - horizon):
             continue  # gaps: which step a forecast belongs to is not known
-        for share in (0.25, 0.75):
-            row = int(share * len(forecast.actual))
-            step = task.validation_end + row
-            known = range(max(0, step - 2 * horizon), step + 1)
-            found.append(
-                ForecastPlot(
-                    f"{task.targets[-1]}: {horizon} steps from {step_name(task, step)}",
-                    [step_name(task, at) for at in known],
-                    [None if value != value else value for value in targets[known.start : step + 1].tolist()],
-                    [step_name(task, at) for at in range(step + 1, step + 1 + horizon)],
-                    forecast.actual[row, :, -1].tolist(),
-                    forecast.predicted[row, :, -1].tolist(),
-                )
+        row = int((0.25, 0.25, 0.75, 0.75)[number] * (task.test_end - task.validation_end - horizon))
+        step = task.validation_end + row
+        known = range(max(0, step - 2 * horizon), step + 1)
+        plots.append(
+            ForecastPlot(
+                f"{task.targets[column]}: {horizon} steps from {step_name(task, step)}",
+                [step_name(task, at) for at in known],
+                [None if v != v else v for v in targets[0, known.start : step + 1, column].tolist()],
+                [step_name(task, at) for at in range(step + 1, step + 1 + horizon)],
+                forecast.actual[row, :, column].tolist(),
+                forecast.predicted[row, :, column].tolist(),
             )
-    return found
+        )
+    return plots
 
 
 def step_name(task: ForecastTask, step: int) -> str:
@@ -231,16 +261,17 @@ def step_name(task: ForecastTask, step: int) -> str:
 
 
 def _steps(
-    method: SeriesEmbedding, task: ForecastTask, batch_size: int
+    method: SeriesEmbedding, task: ForecastTask, names: Sequence[str], batch_size: int
 ) -> Iterator[tuple[dict[str, list[Any]], Tensor]]:
-    """Times and representations of the steps of a long series, some at a time."""
+    """Times and representations of the steps of a long series, some at a time; of several, with their names."""
     before = past(task)
-    for row in task.values:
+    for name, row in zip(names, task.values, strict=True):
         for start in range(0, len(row), batch_size):
             context = min(start, before)
             seen = row[None, start - context : start + batch_size].to(method.device)
             vectors = method.represent_causally(seen, padding=before, batch_size=batch_size)[0, context:]
-            yield {"id": [step_name(task, start + step) for step in range(len(vectors))]}, vectors
+            times = [step_name(task, start + step) for step in range(len(vectors))]
+            yield {"id": times if len(names) == 1 else [f"{name} {time}" for time in times]}, vectors
 
 
 def _series(

@@ -82,19 +82,32 @@ class GraphViews:
         self.drop = list(self.feature_rates)
 
     def __call__(
-        self, x: Float[Tensor, "n f"], edge_index: Int[Tensor, "2 e"], *, generator: torch.Generator
+        self,
+        x: Float[Tensor, "n f"],
+        edge_index: Int[Tensor, "2 e"],
+        *,
+        generator: torch.Generator,
+        nodes: Int[Tensor, "n"] | None = None,
+        edges: Int[Tensor, "e"] | None = None,
     ) -> dict[str, Any]:
         """Draw two views: `views`, a pair of `(x, edge_index)`, and what is known of the nodes, such as their strength.
 
         Args:
-            x: (N, F) of the graph that `prepare` has seen.
-            edge_index: (2, E) of that graph.
+            x: (N, F) of the graph that `prepare` has seen, or of a part of it.
+            edge_index: (2, E) of that graph, or of the part.
             generator: of the draws, on the device of the graph.
+            nodes: (N,) which nodes the part has; None for the whole graph.
+            edges: (E,) which edges the part has.
         """
-        edges = [drop_edges(edge_index, keep, generator=generator) for keep in self.keep]
+        kept = [drop_edges(edge_index, _of_part(keep, edges), generator=generator) for keep in self.keep]
         features = [drop_features(x, drop, generator=generator) for drop in self.drop]
-        known = {name: values.to(x.device) for name, values in self.of_nodes.items()}
-        return {"views": list(zip(features, edges, strict=True)), **known}
+        known = {name: _of_part(values, nodes).to(x.device) for name, values in self.of_nodes.items()}
+        return {"views": list(zip(features, kept, strict=True)), **known}
+
+
+def _of_part(values: Any, places: Tensor | None) -> Any:
+    """What belongs to a part of a graph, of a number for all or one for each."""
+    return values if places is None or not isinstance(values, Tensor) else values[places.to(values.device)]
 
 
 class CentralityViews(GraphViews):
