@@ -2,7 +2,7 @@
 
 import copy
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -84,6 +84,11 @@ class ModalitySet:
     def cell(self, name: str, index: int) -> Any:
         """Return what a row has of a modality, which must be there."""
         return self.columns[name].read(int(self._rows[index]))
+
+    def each(self, name: str) -> Iterator[Any]:
+        """Yield the contents of a column, all of which must be there, one by one."""
+        column = self.columns[name]
+        return (column.read(row) for row in self._rows.tolist())
 
     def only(self, name: str) -> "ModalitySet":
         """Return the same rows with a single modality."""

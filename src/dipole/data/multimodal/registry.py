@@ -1,6 +1,6 @@
 """The sets of several modalities that dipole knows by name, and the one function that turns `--data` into rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from dipole.data.multimodal.table import TEST, TRAIN, Reading, load_table
 from dipole.data.multimodal.table_files import EXTENSIONS
 from dipole.data.registry import DataSetInfo
 from dipole.data.splits import stratified_split
+from dipole.data.stored.finding import existing_pattern
 from dipole.errors import InputError
 
 Sets = tuple[ModalitySet, ModalitySet | None]
@@ -83,7 +84,7 @@ def available_modalities() -> list[DataSetInfo]:
 
 def _path(data: str, data_root: str | Path | None) -> Path:
     """The file of a path, also below the data root."""
-    path = existing_path(data, existing_root(data_root))
+    path = existing_path(data, existing_root(data_root)) or existing_pattern(data, data_root)
     if path is None:
         instead = f"give the path of a table ({', '.join(EXTENSIONS)})"
         raise leads_nowhere(data, "known set of several modalities", _SETS, instead)
@@ -106,7 +107,7 @@ def _chosen(sets: tuple[ModalitySet, ModalitySet], reading: Reading | None) -> S
     return sets
 
 
-def _divided(whole: ModalitySet, split: list[str | None] | None, test_fraction: float) -> Sets:
+def _divided(whole: ModalitySet, split: Sequence[str | None] | None, test_fraction: float) -> Sets:
     """The rows to train and to test on.
 
     Raises:
@@ -117,11 +118,11 @@ def _divided(whole: ModalitySet, split: list[str | None] | None, test_fraction: 
             return whole, None
         kept, drawn = stratified_split(torch.zeros(len(whole), dtype=torch.long), test_fraction)
         return whole.select(kept), whole.select(drawn)
-    names = [str(name).lower() for name in split]
-    strange = sorted(set(names) - {*TRAIN, *TEST})
+    names = {name: str(name).lower() for name in set(split)}
+    strange = sorted(set(names.values()) - {*TRAIN, *TEST})
     if strange:
         raise InputError(f"{whole.name}: the column split holds {strange[0]!r}, expected {', '.join((*TRAIN, *TEST))}.")
-    in_train = torch.tensor([name in TRAIN for name in names])
+    in_train = torch.tensor([names[name] in TRAIN for name in split])
     if not bool(in_train.any()):
         raise InputError(f"{whole.name}: no row has the split {TRAIN[0]!r}: there is nothing to train on.")
     test = whole.select((~in_train).nonzero().flatten())
