@@ -105,7 +105,7 @@ class ModalityDataModule(RecordDataModule):
                 "%s: the tokenizer of %r is learned from %d of %d texts, drawn with seed 0, and all their letters.",
                 self.train_set.name, name, MOST_LEARNED, len(rows),
             )  # fmt: skip
-            yield " ".join(sorted(set().union(*(set(text) for cell in rows.each(name) for text in cell))))
+            yield " ".join(sorted(rows.letters(name)))
             rows = rows.sample(MOST_LEARNED)
         for cell in rows.each(name):
             yield from cell

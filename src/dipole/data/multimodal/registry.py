@@ -50,7 +50,7 @@ def load_modalities(
         raise InputError(f"test_fraction is {test_fraction}: expected a share from 0 to below 1.")
     if data in _SETS:
         return _chosen(_SETS[data][1](existing_root(data_root)), reading)
-    whole, split = load_table(_path(data, data_root), reading)
+    whole, split = load_table(table_path(data, data_root), reading)
     return _divided(whole, split, test_fraction)
 
 
@@ -65,7 +65,7 @@ def load_rows(data: str, data_root: str | Path | None = None, *, reading: Readin
         test = _chosen(_SETS[data][1](existing_root(data_root)), reading)[1]
         assert test is not None, "named sets have test rows"
         return test
-    return load_table(_path(data, data_root), reading)[0]
+    return load_table(table_path(data, data_root), reading)[0]
 
 
 def available_modalities() -> list[DataSetInfo]:
@@ -82,8 +82,12 @@ def available_modalities() -> list[DataSetInfo]:
     ]
 
 
-def _path(data: str, data_root: str | Path | None) -> Path:
-    """The file of a path, also below the data root."""
+def table_path(data: str, data_root: str | Path | None) -> Path:
+    """Return the file, the folder or the pattern that a path means, also below the data root.
+
+    Raises:
+        InputError: there is none.
+    """
     path = existing_path(data, existing_root(data_root)) or existing_pattern(data, data_root)
     if path is None:
         instead = f"give the path of a table ({', '.join(EXTENSIONS)})"

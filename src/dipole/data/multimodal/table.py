@@ -164,7 +164,7 @@ def _column(
     path: Path, name: str, cells: Cells, kind: Kind, reading: Reading, skipped: list[tuple[str, str]]
 ) -> Column:
     """The cells of a column as a kind."""
-    folder = path if path.is_dir() else path.parent
+    folder = cells.store.folder if isinstance(cells, Stored) else path.parent
     if kind == "image":
         sources, present = checked_sources(folder, name, cells, check_image_file, skipped)
         return ImageFiles(sources, present, reading.image_size)

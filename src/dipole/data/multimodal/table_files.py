@@ -35,8 +35,9 @@ def read_columns(path: Path, encoding: str = "utf-8") -> Mapping[str, Cells]:
             f"{path} is no file: expected a table, {', '.join(EXTENSIONS)}, or shards (Parquet, Arrow, .tar, LitData)."
         )
     table = read_table(path, encoding).whole()
-    cells = of_table(path.name, table.columns).cells() if table_suffix(path) in (".csv", ".tsv") else None
-    return {name: table.cells(name) for name in table.columns} if cells is None else cells
+    if table_suffix(path) == ".jsonl":
+        return {name: table.cells(name) for name in table.columns}
+    return of_table(path, table.columns).cells()
 
 
 def read_records(path: Path) -> list[tuple[int, dict[str, Any]]]:

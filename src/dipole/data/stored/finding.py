@@ -1,14 +1,16 @@
 """Which files on disk a source means, and how a table of them is opened."""
 
 import glob
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from dipole.data.decode import EXTENSIONS as IMAGES
 from dipole.data.finding import existing_root
 from dipole.data.stored.arrow_store import ArrowStore, MappedArrow
 from dipole.data.stored.store import Store
@@ -128,14 +130,22 @@ def find_store(data: str | Path, data_root: str | Path | None = None) -> Store |
     root, data = existing_root(data_root), str(data)
     if is_pattern(data) and not Path(data).expanduser().exists():
         paths = _matching(data, root)
-        return _of_files(data, paths, Path(data).parent) if paths else None
+        return _placed(_of_files(data, paths, paths[0].parent), paths[0].parent) if paths else None
     places = (Path(data).expanduser(), *((root / data,) if root is not None else ()))
     path = next((place for place in places if data and place.exists()), None)
     if path is None:
         return None
     if path.is_file():
-        return _of_files(path.name, [path], path.parent) if path.suffix.lower() in (*TABLES, ".tar") else None
-    return _of_folder(path)
+        store = _of_files(path.name, [path], path.parent) if path.suffix.lower() in (*TABLES, ".tar") else None
+        return _placed(store, path.parent)
+    return _placed(_of_folder(path), path)
+
+
+def _placed(store: Store | None, folder: Path) -> Store | None:
+    """A store that knows to which folder the paths in its cells are relative."""
+    if store is not None:
+        store.folder = folder
+    return store
 
 
 def _of_files(name: str, paths: Sequence[Path], folder: Path) -> Store | None:
@@ -167,19 +177,32 @@ def _of_folder(path: Path) -> Store | None:
         from dipole.data.stored.chunk_store import ChunkStore
 
         return ChunkStore(name, path, ("train", "test"))
+    shards = _shards(path)
     for kind in (".tar", ".parquet", ".arrow"):
-        paths = sorted(_below(path, kind))
+        paths = sorted(shard for shard in shards if shard.suffix.lower() == kind)
         if paths:
             return _of_files(name, paths, path)
     return None
 
 
-def _below(folder: Path, kind: str) -> Iterator[Path]:
-    """The files of a kind in a folder and the folders in it, two deep; hidden ones are passed over."""
-    for pattern in ("*", "*/*", "*/*/*"):
-        for path in folder.glob(pattern + kind):
-            if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
-                yield path
+def _shards(folder: Path) -> list[Path]:
+    """Shards in a folder, or in the folders `data`, `train`, `test` … in it; none where other folders or images are."""
+    found: list[Path] = []
+    with os.scandir(folder) as listed:
+        entries = sorted(listed, key=lambda entry: entry.name)
+    for entry in entries:
+        path = Path(entry.path)
+        if entry.name.startswith((".", "_")):
+            continue
+        if entry.is_dir():
+            if entry.name.lower() != "data" and split_of(path, folder) is None:
+                return []
+            found += _shards(path)
+        elif path.suffix.lower() in IMAGES:
+            return []
+        elif path.suffix.lower() in (*TABLES, ".tar"):
+            found.append(path)
+    return found
 
 
 def _saved(name: str, folder: Path) -> Store:
@@ -215,6 +238,8 @@ def _part(folder: Path) -> tuple[list[MappedArrow], np.ndarray | None]:
     return unpacked([folder / name for name in names]), np.concatenate(parts).astype(np.int64) if parts else None
 
 
-def of_table(name: str, columns: Mapping[str, Any]) -> ArrowStore:
-    """Return Arrow columns in memory as a store."""
-    return ArrowStore(name, [MappedArrow(pa.table(dict(columns)))])
+def of_table(path: Path, columns: Mapping[str, Any]) -> ArrowStore:
+    """Return Arrow columns of a file, which are in memory, as a store."""
+    store = ArrowStore(path.name, [MappedArrow(pa.table(dict(columns)))])
+    store.folder = path.parent
+    return store

@@ -4,6 +4,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -23,6 +24,7 @@ class Store(ABC):
         hidden: columns that are there for those who ask for them by name.
         kinds: what a column holds, where the source says so: `image`, `sound`, `category`.
         notes: `(what, reason)` of what was left out.
+        folder: to which paths in cells are relative.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Store(ABC):
     hidden: tuple[str, ...] = ()
     kinds: Mapping[str, str] = {}
     notes: Sequence[tuple[str, str]] = ()
+    folder: Path = Path()
 
     @abstractmethod
     def __len__(self) -> int: ...

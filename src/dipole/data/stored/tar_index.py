@@ -34,7 +34,9 @@ BLOCK = tarfile.BLOCKSIZE
 
 
 def shard_index(path: Path) -> MappedArrow:
-    """Return the samples of a shard: `key` and, for each column, where its bytes begin and how many they are, −1 for none.
+    """Return the samples of a shard: `key` and, for each column, where its bytes begin and how many they are.
+
+    Both are −1 where a sample has none.
 
     The schema's metadata say of each column what it is (`image`, `text`, …), and how many members were left out.
 
@@ -48,7 +50,7 @@ def shard_index(path: Path) -> MappedArrow:
         kept.parent.mkdir(parents=True, exist_ok=True)
         for old in kept.parent.glob(f"{_VERSION}-{place}-*.arrow"):
             old.unlink(missing_ok=True)
-        with atomic_write(kept) as temporary, pa.OSFile(str(temporary), "wb") as file:
+        with atomic_write(kept) as temporary, pa.OSFile(str(temporary), "wb") as file:  # noqa: SIM117
             with pa.ipc.new_file(file, table.schema) as writer:
                 writer.write_table(table.combine_chunks(), max_chunksize=max(1, len(table)))
     return MappedArrow(kept)
@@ -69,7 +71,7 @@ def _looked_through(path: Path) -> pa.Table:
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
-                tar.members = []  # or the archive's table of contents stays in memory
+                tar.members = []  # type: ignore[attr-defined]  # or the archive's table of contents stays in memory
                 end = member.offset_data + -(-member.size // BLOCK) * BLOCK
                 if member.isdir():
                     continue

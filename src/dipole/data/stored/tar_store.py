@@ -27,7 +27,7 @@ class OpenFiles:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = list(paths)
-        self._open: dict[int, Any] = {}
+        self._open: dict[int, int] = {}
 
     def read(self, number: int, begin: int, size: int) -> bytes:
         """Return bytes of a file.
@@ -38,9 +38,9 @@ class OpenFiles:
         try:
             if number not in self._open:
                 if len(self._open) >= OPEN_AT_ONCE:
-                    self._open.pop(next(iter(self._open))).close()
-                self._open[number] = self.paths[number].open("rb", buffering=0)
-            found = os.pread(self._open[number].fileno(), size, begin)
+                    os.close(self._open.pop(next(iter(self._open))))
+                self._open[number] = os.open(self.paths[number], os.O_RDONLY)
+            found = os.pread(self._open[number], size, begin)
         except OSError as error:
             raise InputError(f"cannot read {self.paths[number]}: {error.strerror}.") from error
         if len(found) != size:
@@ -49,6 +49,10 @@ class OpenFiles:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"paths": self.paths, "_open": {}}
+
+    def __del__(self) -> None:
+        for handle in self._open.values():
+            os.close(handle)
 
 
 class TarStore(Store):

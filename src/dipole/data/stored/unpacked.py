@@ -128,7 +128,7 @@ def _unpack(path: Path) -> None:
     for old in kept.parent.glob(f"{state_of(path)[0]}-*.arrow"):
         old.unlink(missing_ok=True)
     schema, batches = _batches(path)
-    with _teaching(path), atomic_write(kept) as temporary, pa.OSFile(str(temporary), "wb") as file:
+    with _teaching(path), atomic_write(kept) as temporary, pa.OSFile(str(temporary), "wb") as file:  # noqa: SIM117
         with pa.ipc.new_file(file, schema) as writer:
             for batch in batches:
                 writer.write_batch(batch)

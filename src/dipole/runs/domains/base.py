@@ -11,6 +11,7 @@ import lightning
 import numpy as np
 from torch import Tensor, nn
 
+from dipole.data.stored.finding import existing_pattern
 from dipole.errors import InputError
 from dipole.evaluation.protocol import Material
 from dipole.methods.base import Method
@@ -199,7 +200,8 @@ class Domain(ABC):
     def _lasting(self, data: str) -> str:
         """A path as it leads to the same place from any folder; a name as it is."""
         path = Path(data).expanduser()
-        return str(path.absolute()) if data and data not in self.named_sets() and path.exists() else data
+        there = data and data not in self.named_sets() and (path.exists() or existing_pattern(data) is not None)
+        return str(path.absolute()) if there else data
 
     def view_defaults(self, cls: type[Method]) -> dict[str, Any]:
         """Return the arguments of a method's views that a user may set, with their defaults."""
