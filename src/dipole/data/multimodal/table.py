@@ -26,7 +26,7 @@ from dipole.data.multimodal.sounds import check_sound_file
 from dipole.data.multimodal.stored_columns import StoredVectors, checked_sources, vectors_present
 from dipole.data.multimodal.table_files import Cells, read_columns, texts_of
 from dipole.data.stored import Cells as Stored
-from dipole.data.stored import Coded, Made, filled
+from dipole.data.stored import Coded, Columns, Made, filled
 from dipole.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -146,7 +146,8 @@ def load_table(path: str | Path, reading: Reading | None = None) -> tuple[Modali
     ids = Made(cells[ID], _named) if ID in cells else None
     labels = Coded(map(as_text, cells[reading.label])) if reading.label in cells else None
     split = Coded(map(as_text, cells[SPLIT])) if SPLIT in cells and SPLIT not in wanted else None
-    return ModalitySet(path.name, columns, ids, labels, skipped), split
+    notes = cells.store.notes if isinstance(cells, Columns) else ()
+    return ModalitySet(path.name, columns, ids, labels, [*notes, *skipped]), split
 
 
 def _named(row: int, value: Any) -> str:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from dipole.data.decode import EXTENSIONS as IMAGES
 from dipole.data.stored.arrow_store import MappedArrow
-from dipole.data.stored.unpacked import state_of
+from dipole.data.stored.unpacked import forget_others, state_of
 from dipole.errors import InputError
 from dipole.files import atomic_write, cache_folder
 
@@ -48,8 +48,7 @@ def shard_index(path: Path) -> MappedArrow:
     if not kept.is_file():
         table = _looked_through(path)
         kept.parent.mkdir(parents=True, exist_ok=True)
-        for old in kept.parent.glob(f"{_VERSION}-{place}-*.arrow"):
-            old.unlink(missing_ok=True)
+        forget_others(kept, f"*-{place}-*.arrow")
         with atomic_write(kept) as temporary, pa.OSFile(str(temporary), "wb") as file:  # noqa: SIM117
             with pa.ipc.new_file(file, table.schema) as writer:
                 writer.write_table(table.combine_chunks(), max_chunksize=max(1, len(table)))

@@ -74,6 +74,13 @@ def state_of(path: Path) -> tuple[str, str]:
     return place, f"{found.st_size}-{found.st_mtime_ns}"
 
 
+def forget_others(kept: Path, pattern: str) -> None:
+    """Remove what was made of a file when it was another one; what another process has just made of it stays."""
+    for old in kept.parent.glob(pattern):
+        if old != kept:
+            old.unlink(missing_ok=True)
+
+
 def _kept(path: Path) -> Path:
     place, state = state_of(path)
     return cache_folder() / "unpacked" / f"{place}-{state}.arrow"
@@ -125,8 +132,7 @@ def _unpack(path: Path) -> None:
     """Copy a file; copies of what it was before go away."""
     kept = _kept(path)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    for old in kept.parent.glob(f"{state_of(path)[0]}-*.arrow"):
-        old.unlink(missing_ok=True)
+    forget_others(kept, f"{state_of(path)[0]}-*.arrow")
     schema, batches = _batches(path)
     with _teaching(path), atomic_write(kept) as temporary, pa.OSFile(str(temporary), "wb") as file:  # noqa: SIM117
         with pa.ipc.new_file(file, schema) as writer:
