@@ -213,10 +213,8 @@ def kind_of(data: str, root: str | None) -> Kind:
         if data in {info.name for info in kind.available()}:
             return kind
     path = next((path for path in (Path(data).expanduser(), Path(root or ".") / data) if path.exists()), Path(data))
-    held = _held(data, root)
-    if held is not None:
-        return kinds[held]
-    for name in ("interactions", "graph", "heterograph", "series", "texts"):
+    for name in ("interactions", "graph", "heterograph", "series"):
         if kinds[name].fits(data, path):
             return kinds[name]
-    return kinds["images"]
+    held = _held(data, root) or ("texts" if kinds["texts"].fits(data, path) else "images")
+    return kinds[held]

@@ -231,6 +231,19 @@ def test_shards_that_are_broken_off(left, tmp_path):
         find_store(path)
 
 
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("name", ["a", "long" * 30 + "/b", "long" * 23 + "c", "über"])
+def test_tars_of_all_formats(form, name, tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w", format=form) as file:
+        for number, content in enumerate((b"one", b"two")):
+            info = tarfile.TarInfo(f"{name}{number}.txt")
+            info.size, info.mtime = 3, 1.5  # a time with a fraction makes an extended header
+            file.addfile(info, io.BytesIO(content))
+    store = find_store(tmp_path / "a.tar")
+    assert [store.cell("text", row) for row in range(2)] == ["one", "two"]
+    assert [store.cell("id", row) for row in range(2)] == [f"{name}0", f"{name}1"]
+
+
 def test_what_is_missing_or_mixed_is_told(tmp_path):
     write_tar(tmp_path / "s-0.tar", members(0, 2))
     with pytest.raises(InputError, match="1 of 2 files are missing"):

@@ -1,7 +1,6 @@
 """Where the members of a WebDataset shard lie: looked through once, kept in the cache."""
 
 import re
-import tarfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow as pa
 
 from dipole.data.decode import EXTENSIONS as IMAGES
 from dipole.data.stored.arrow_store import MappedArrow
+from dipole.data.stored.tar_members import members_of
 from dipole.data.stored.unpacked import forget_others, state_of
 from dipole.errors import InputError
 from dipole.files import atomic_write, cache_folder
@@ -30,7 +30,6 @@ PICKLES = ("pyd", "pickle", "pkl", "pth", "pt", "ckpt", "joblib")
 PACKED = ("gz", "bz2", "xz", "zst")
 _NAME = re.compile(r"((?:.*/)?[^./][^/.]*)\.([^/]+)")
 _VERSION = "1"
-BLOCK = tarfile.BLOCKSIZE
 
 
 def shard_index(path: Path) -> MappedArrow:
@@ -66,33 +65,22 @@ def _looked_through(path: Path) -> pa.Table:
     samples: dict[str, dict[str, tuple[int, int]]] = {}
     forms: dict[str, str] = {}
     left_out: dict[str, int] = {}
-    last, end = "", 0
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for member in tar:
-                tar.members = []  # type: ignore[attr-defined]  # or the archive's table of contents stays in memory
-                end = member.offset_data + -(-member.size // BLOCK) * BLOCK
-                if member.isdir():
-                    continue
-                found = _NAME.fullmatch(member.name) if member.isreg() else None
-                column, form = ("", "") if found is None else _column(path, member.name, found[2])
-                if found is None or not column:
-                    what = member.name.rpartition(".")[2] if found else "others"
-                    left_out[what] = left_out.get(what, 0) + 1
-                    continue
-                key = found[1]
-                if key != last and key in samples:
-                    raise InputError(f"{path}: the members of {key!r} lie apart: a sample's are one after the other.")
-                own = samples.setdefault(key, {})
-                if column in own or forms.setdefault(column, form) != form:
-                    raise InputError(f"{path}: sample {key!r} has two members for the column {column!r}.")
-                own[column] = (member.offset_data, member.size)
-                last = key
-            _check_end(path, end)
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise InputError(
-            f"cannot read {path} as a tar ({error}): unpack it if it is compressed, or fetch it again."
-        ) from error
+    last = ""
+    for name, begin, size in members_of(path):
+        found = _NAME.fullmatch(name)
+        column, form = ("", "") if found is None else _column(path, name, found[2])
+        if found is None or not column:
+            what = name.rpartition(".")[2] if found else "others"
+            left_out[what] = left_out.get(what, 0) + 1
+            continue
+        key = found[1]
+        if key != last and key in samples:
+            raise InputError(f"{path}: the members of {key!r} lie apart: a sample's are one after the other.")
+        own = samples.setdefault(key, {})
+        if column in own or forms.setdefault(column, form) != form:
+            raise InputError(f"{path}: sample {key!r} has two members for the column {column!r}.")
+        own[column] = (begin, size)
+        last = key
     if not samples:
         raise InputError(f"{path} holds no sample: expected members such as 000.jpg and 000.txt.")
     return _table(samples, forms, left_out)
@@ -113,18 +101,6 @@ def _column(path: Path, name: str, suffixes: str) -> tuple[str, str]:
         raise InputError(f"{path} holds {name}, which is packed: pack shards without compressing their members.")
     form = _FORM_OF.get(suffix, "")
     return (before or form) if form else "", form
-
-
-def _check_end(path: Path, end: int) -> None:
-    """Require the empty block that ends an archive.
-
-    Raises:
-        InputError: it is missing; tarfile does not complain if a file ends between or within members.
-    """
-    with path.open("rb") as file:
-        file.seek(end)
-        if file.read(BLOCK) != bytes(BLOCK):
-            raise InputError(f"{path} is broken off at {end} bytes, it lacks the end of a tar: fetch it again.")
 
 
 def _table(
