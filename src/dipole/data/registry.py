@@ -18,6 +18,7 @@ from dipole.data.stored.finding import find_store
 from dipole.data.torchvision_sets import NAMES as TORCHVISION_NAMES
 from dipole.data.torchvision_sets import load_torchvision
 from dipole.errors import InputError
+from dipole.ops.checks import check_choice
 
 Pair = tuple[ImageSet, ImageSet]
 _TORCHVISION = "torchvision:"
@@ -35,7 +36,11 @@ class DataSetInfo:
 
 
 def load_image_sets(
-    data: str, data_root: str | Path | None = None, image_size: int | None = None, column: str | None = None
+    data: str,
+    data_root: str | Path | None = None,
+    image_size: int | None = None,
+    column: str | None = None,
+    check: str = "drawn",
 ) -> tuple[ImageSet, ImageSet]:
     """Load a training and a test set.
 
@@ -48,6 +53,7 @@ def load_image_sets(
         image_size: side at which the files of an image folder, or of a table, are decoded, 96 by default; other sets
             keep theirs.
         column: of a table that holds the images; the only one that does if None.
+        check: which images of a table are looked at first: `"drawn"`, up to 50,000 all and of more 10,000; or `"all"`.
 
     Returns:
         The training and the test set.
@@ -67,11 +73,12 @@ def load_image_sets(
     root = existing_root(data_root)
     if data in _SETS:
         return _SETS[data][1](root)
+    check_choice(check, ("drawn", "all"), "check")
     store = find_store(data, root)
     if store is not None:
         from dipole.data.stored_image_set import load_stored_image_sets
 
-        return load_stored_image_sets(store, DEFAULT_SIZE if image_size is None else image_size, column)
+        return load_stored_image_sets(store, DEFAULT_SIZE if image_size is None else image_size, column, check)
     if column is not None:
         raise InputError(f"--loading.column {column}: {data} is no table that stays on disk; leave it out.")
     path = existing_path(data, root)

@@ -102,7 +102,7 @@ class Picked(Sequence[str]):
         return str(self.values[int(self.rows[index])])
 
 
-def load_stored_images(store: Store, size: int, column: str | None = None) -> StoredImageSet:
+def load_stored_images(store: Store, size: int, column: str | None = None, check: str = "drawn") -> StoredImageSet:
     """Return all images of a table; its class column is `label`, or the only one whose type says that it holds classes.
 
     Rows without an image that can be read are left out and counted.
@@ -111,6 +111,7 @@ def load_stored_images(store: Store, size: int, column: str | None = None) -> St
         store: the table.
         size: side in pixels of the squares that images are decoded to.
         column: of the images; the only one that holds images if None.
+        check: `"drawn"`, or `"all"` to look at every image of very many.
 
     Raises:
         InputError: there is no such column, or several, or no image.
@@ -120,7 +121,9 @@ def load_stored_images(store: Store, size: int, column: str | None = None) -> St
     name = _image_column(store, column)
     skipped: list[tuple[str, str]] = list(store.notes)
     cells = store.cells()
-    sources, present = checked_sources(store.folder, name, cells[name], check_image_file, skipped)
+    sources, present = checked_sources(
+        store.folder, name, cells[name], check_image_file, skipped, everything=check == "all"
+    )
     rows = present.nonzero().flatten()
     missing = len(store) - len(rows)
     if not len(rows):
@@ -143,13 +146,15 @@ def load_stored_images(store: Store, size: int, column: str | None = None) -> St
     return StoredImageSet(store.name, ImageFiles(sources, present, size), rows, row_ids, labels, names, skipped)
 
 
-def load_stored_image_sets(store: Store, size: int, column: str | None = None) -> tuple[StoredImageSet, StoredImageSet]:
+def load_stored_image_sets(
+    store: Store, size: int, column: str | None = None, check: str = "drawn"
+) -> tuple[StoredImageSet, StoredImageSet]:
     """Return training and test images of a table: by its column `split`, or every fifth of each class to test.
 
     Raises:
         InputError: as of `load_stored_images`; or a part has too few images.
     """
-    whole = load_stored_images(store, size, column)
+    whole = load_stored_images(store, size, column, check)
     if SPLIT in store:
         split = Coded(map(as_text, store.cells()[SPLIT]))
         names = np.array([name.lower() in ("train", "training") for name in split.names] + [False])

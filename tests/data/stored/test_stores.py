@@ -178,6 +178,11 @@ def test_large_tables_are_looked_at_in_part(tmp_path, monkeypatch, caplog):
     bad = next(row for row in range(0, ROWS, 3) if rows.present("image")[row])
     with pytest.raises(InputError, match=f"cannot decode row {bad + 1}: "):
         rows.fetch(torch.tensor([bad]))
+    for _ in range(2):  # looked at, then known
+        everything, _ = load_table(tmp_path / "a.parquet", Reading(image_size=4, check="all"))
+        assert everything.present("image").tolist() == [row % 3 > 0 for row in range(ROWS)]
+        assert len(everything.skipped) == 4
+        monkeypatch.setattr(stored_columns, "_looked_at", None)
 
 
 def test_members_of_samples(tmp_path, caplog):

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from dipole.data.multimodal.table_files import Cells, read_columns, texts_of
 from dipole.data.stored import Cells as Stored
 from dipole.data.stored import Coded, Columns, Made, filled
 from dipole.errors import InputError
+from dipole.ops.checks import check_choice
 
 logger = logging.getLogger(__name__)
 ID, SPLIT, LABEL = "id", "split", "label"
@@ -48,6 +49,8 @@ class Reading:
         label: column of the classes.
         partial: whether columns of `modalities` that do not exist are passed over, as long as one does.
         encoding: of text, e.g. `latin-1`.
+        check: which files and contents are looked at when a table is opened: `"drawn"`, up to 50,000 all of a column
+            and of more 10,000 that are drawn, or `"all"`.
     """
 
     modalities: Mapping[str, Kind | None] | None = None
@@ -57,8 +60,10 @@ class Reading:
     label: str = LABEL
     partial: bool = False
     encoding: str = "utf-8"
+    check: Literal["drawn", "all"] = "drawn"
 
     def __post_init__(self) -> None:
+        check_choice(self.check, ("drawn", "all"), "check")
         for name, value in (("image_size", self.image_size), ("sample_rate", self.sample_rate)):
             if value < 1:
                 raise InputError(f"{name} is {value}: expected 1 or more.")
@@ -166,11 +171,12 @@ def _column(
 ) -> Column:
     """The cells of a column as a kind."""
     folder = cells.store.folder if isinstance(cells, Stored) else path.parent
+    everything = reading.check == "all"
     if kind == "image":
-        sources, present = checked_sources(folder, name, cells, check_image_file, skipped)
+        sources, present = checked_sources(folder, name, cells, check_image_file, skipped, everything=everything)
         return ImageFiles(sources, present, reading.image_size)
     if kind == "sound":
-        sources, present = checked_sources(folder, name, cells, check_sound_file, skipped)
+        sources, present = checked_sources(folder, name, cells, check_sound_file, skipped, everything=everything)
         samples = max(1, round(reading.seconds * reading.sample_rate))
         return SoundFiles(sources, present, reading.sample_rate, samples)
     if kind == "text":

@@ -60,6 +60,7 @@ class ChunkStore(Store):
         self.columns = (*names, *((SPLIT,) if parts and SPLIT not in names else ()))
         self.kinds = {name: "image" for name, form in self._formats.items() if form.split(":")[0] in ("jpeg", "pil")}
         self._files = OpenFiles(paths)
+        self.paths = paths
         self._starts = np.cumsum([0, *counts])
         for number in range(len(paths)):
             self._check(number)

@@ -161,7 +161,9 @@ def _of_files(name: str, paths: Sequence[Path], folder: Path) -> Store | None:
         from dipole.data.stored.tar_store import TarStore
 
         return TarStore(name, paths, splits)
-    return ArrowStore(name, unpacked(paths), splits, said=[str(path) for path in paths])
+    store = ArrowStore(name, unpacked(paths), splits, said=[str(path) for path in paths])
+    store.paths = paths
+    return store
 
 
 def _of_folder(path: Path) -> Store | None:
@@ -208,14 +210,17 @@ def _shards(folder: Path) -> list[Path]:
 def _saved(name: str, folder: Path) -> Store:
     """What `datasets` saved: one part, or several in folders."""
     if not (folder / "dataset_dict.json").is_file():
-        pieces, rows = _part(folder)
-        return ArrowStore(name, pieces, rows=rows)
+        pieces, rows, paths = _part(folder)
+        store = ArrowStore(name, pieces, rows=rows)
+        store.paths = paths
+        return store
     listed = read_json(folder / "dataset_dict.json")
     parts = listed.get("splits", []) if isinstance(listed, dict) else []
-    pieces, splits, orders = [], [], []
+    pieces, splits, orders, files = [], [], [], []
     start = 0
     for part in parts:
-        found, rows = _part(folder / Path(str(part)).name)
+        found, rows, paths = _part(folder / Path(str(part)).name)
+        files += paths
         length = sum(sum(piece.lengths) for piece in found)
         orders.append(np.arange(length) + start if rows is None else np.asarray(rows) + start)
         start += length
@@ -224,18 +229,21 @@ def _saved(name: str, folder: Path) -> Store:
     if not pieces:
         raise InputError(f"{folder / 'dataset_dict.json'} names no part: save the set again.")
     order = np.concatenate(orders)
-    return ArrowStore(name, pieces, splits, None if len(order) == start and (np.diff(order) == 1).all() else order)
+    store = ArrowStore(name, pieces, splits, None if len(order) == start and (np.diff(order) == 1).all() else order)
+    store.paths = files
+    return store
 
 
-def _part(folder: Path) -> tuple[list[MappedArrow], np.ndarray | None]:
-    """The files of one part and, where `datasets` kept an order apart from the rows, that order."""
+def _part(folder: Path) -> tuple[list[MappedArrow], np.ndarray | None, list[Path]]:
+    """The files of one part, where `datasets` kept an order apart from the rows that order, and all their paths."""
     state = read_json(folder / "state.json")
     names = [Path(str(each["filename"])).name for each in state.get("_data_files") or ()]
     if not names:
         raise InputError(f"{folder / 'state.json'} names no file: save the set again with save_to_disk.")
-    orders = [MappedArrow(folder / Path(str(e["filename"])).name) for e in state.get("_indices_data_files") or ()]
-    parts = [batch.column(0).to_numpy() for order in orders for batch in order.batches]
-    return unpacked([folder / name for name in names]), np.concatenate(parts).astype(np.int64) if parts else None
+    paths = [folder / name for name in names]
+    kept = [folder / Path(str(each["filename"])).name for each in state.get("_indices_data_files") or ()]
+    parts = [batch.column(0).to_numpy() for path in kept for batch in MappedArrow(path).batches]
+    return unpacked(paths), np.concatenate(parts).astype(np.int64) if parts else None, [*paths, *kept]
 
 
 def of_table(path: Path, columns: Mapping[str, Any]) -> ArrowStore:

@@ -25,6 +25,7 @@ class Store(ABC):
         kinds: what a column holds, where the source says so: `image`, `sound`, `category`.
         notes: `(what, reason)` of what was left out.
         folder: to which paths in cells are relative.
+        paths: the files that it is made of.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Store(ABC):
     kinds: Mapping[str, str] = {}
     notes: Sequence[tuple[str, str]] = ()
     folder: Path = Path()
+    paths: Sequence[Path] = ()
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -73,6 +73,7 @@ class TarStore(Store):
 
     def __init__(self, name: str, paths: Sequence[Path], splits: Sequence[str | None] | None = None) -> None:
         self.name, self._paths = name, list(paths)
+        self.paths = self._paths
         self._indexes = shard_indexes(self._paths)
         self._files = OpenFiles(self._paths)
         self._starts = np.cumsum([0, *(sum(index.lengths) for index in self._indexes)])

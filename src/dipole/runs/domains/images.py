@@ -33,6 +33,7 @@ from dipole.views import ImageViews, resize
 
 MONITORED_IMAGES = 512
 MOST_IMAGES = 1500  # of a report or an analysis
+STORED = ("column", "check")  # options of loading about tables
 GENERATED = ("generated", "replication", "drawing")  # options of loading about images beside the real ones
 
 
@@ -60,6 +61,7 @@ class Images(Domain):
         replication: int = 10,
         drawing: Literal["replicate", "sampler"] = "replicate",
         column: str | None = None,
+        check: Literal["drawn", "all"] = "drawn",
     ) -> None:
         """What images are labelled with, which of them training sees, and what it sees beside them.
 
@@ -77,6 +79,7 @@ class Images(Domain):
             replication: how often a real image is drawn while a generated one is drawn once.
             drawing: `replicate`: every copy once in an epoch; `sampler`: as many draws as there are real images.
             column: of a table or of shards that holds the images; the only one that does if None.
+            check: which images of shards are looked at first: `drawn`, up to 50,000 all and of more 10,000; or `all`.
         """
 
     def _roles(self, config: RunConfig) -> dict[str, Any]:
@@ -84,7 +87,7 @@ class Images(Domain):
         cls = get_method(config.name)
         loading = self.loading(config)
         return {
-            "roles": ImageRoles(**{name: loading[name] for name in loading if name not in (*GENERATED, "column")}),
+            "roles": ImageRoles(**{name: loading[name] for name in loading if name not in (*GENERATED, *STORED)}),
             "role": cls.label_role,
             "unlabelled": cls.keeps_unlabelled,
         }
@@ -104,7 +107,7 @@ class Images(Domain):
             num_workers=config.num_workers,
             seed=config.seed,
             **self._roles(config),
-            **{name: value for name, value in self.loading(config).items() if name in (*GENERATED, "column")},
+            **{name: value for name, value in self.loading(config).items() if name in (*GENERATED, *STORED)},
         )
 
     def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:
@@ -235,8 +238,8 @@ class Images(Domain):
         """
         options = self._roles(settings)
         options["unlabelled"] |= unlabelled
-        column = self.loading(settings)["column"]
-        sets = load_image_sets(data or settings.data, data_root or settings.data_root, settings.image_size, column)
+        stored = {name: self.loading(settings)[name] for name in STORED}
+        sets = load_image_sets(data or settings.data, data_root or settings.data_root, settings.image_size, **stored)
         return with_roles(sets, seed=settings.seed, **options)
 
     def embeddings(
@@ -307,8 +310,8 @@ def _with_label(images: ImageSet) -> ImageSet:
 def sample_images(run: Run, data_root: str | Path | None = None) -> ImageSet:
     """Return at most 1500 of the run's test images."""
     settings = run.settings()
-    column = DOMAIN.loading(settings)["column"]
-    _, test = load_image_sets(settings.data, data_root or settings.data_root, settings.image_size, column)
+    stored = {name: DOMAIN.loading(settings)[name] for name in STORED}
+    _, test = load_image_sets(settings.data, data_root or settings.data_root, settings.image_size, **stored)
     return test.sample(MOST_IMAGES)
 
 

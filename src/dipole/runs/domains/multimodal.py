@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import lightning
 import torch
@@ -70,6 +70,7 @@ class Multimodal(Domain):
         vocabulary: int = 4000,
         templates: str | None = None,
         encoding: str = "utf-8",
+        check: Literal["drawn", "all"] = "drawn",
     ) -> None:
         """How a table is read.
 
@@ -83,6 +84,7 @@ class Multimodal(Domain):
             vocabulary: word pieces that are learned from the texts.
             templates: file of prompts for zero-shot classes, one a line with {} in it; the bare name if None.
             encoding: of a table, e.g. `latin-1`.
+            check: which images and sounds are looked at first: `drawn`, up to 50,000 all and of more 10,000; or `all`.
         """
 
     def data_module(self, config: RunConfig, sets: Any = None) -> ModalityDataModule:
@@ -265,7 +267,9 @@ class Multimodal(Domain):
 
     def _reading(self, loading: Mapping[str, Any], **changes: Any) -> Reading:
         """How a table is read."""
-        options = {name: loading[name] for name in ("label", "image_size", "sample_rate", "seconds", "encoding")}
+        options = {
+            name: loading[name] for name in ("label", "image_size", "sample_rate", "seconds", "encoding", "check")
+        }
         return Reading(**{"modalities": parse_modalities(loading["modalities"]), **options, **changes})
 
     def _rows(self, method: AnyModal, loading: Mapping[str, Any], source: str, root: str | Path | None) -> ModalitySet:
