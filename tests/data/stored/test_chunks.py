@@ -28,7 +28,6 @@ pytest.importorskip("litdata")
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("DIPOLE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("DATA_OPTIMIZER_CACHE_FOLDER", str(tmp_path / "chunks"))
 
 
 def picture(number):
@@ -79,6 +78,7 @@ def test_what_is_written_is_what_was_there(tmp_path):
     pq.write_table(table(40), tmp_path / "a.parquet")
     main(["data", "optimize", str(tmp_path / "a.parquet"), str(tmp_path / "out"), "--workers", "2"])
     reading = Reading(image_size=4)
+    assert not (tmp_path / "out" / ".cache").exists()
     before, after = (load_table(tmp_path / name, reading)[0] for name in ("a.parquet", "out"))
     assert repr(after).split(", ", 1)[1] == repr(before).split(", ", 1)[1]
     assert before.labels == after.labels
@@ -119,6 +119,8 @@ def test_it_goes_on_after_sigkill(tmp_path):
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)
     assert not (tmp_path / "out" / "index.json").exists()
+    with pytest.raises(InputError, match="is not finished"):
+        find_store(tmp_path / "out")
     with pytest.raises(InputError, match="was begun with"):
         optimize(str(tmp_path / "a.parquet"), tmp_path / "out", workers=1)
     assert subprocess.run([*command, "--workers", "2"], check=False).returncode == 0

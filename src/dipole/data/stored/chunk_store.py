@@ -14,6 +14,7 @@ from dipole.data.stored.tar_store import OpenFiles
 from dipole.errors import InputError
 from dipole.files import read_json
 
+BEGUN = ".dipole-optimize.json"  # lies in a folder that `dipole data optimize` has not finished
 # As LitData numbers the types of NumPy and of torch that have a fixed size.
 NUMPY = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64")
 TORCH = {0: "float32", 1: "float32", 2: "float64", 3: "float64", 8: "float16", 9: "float16", 11: "uint8", 12: "int8",

@@ -13,7 +13,9 @@ import pyarrow as pa
 from dipole.data.decode import EXTENSIONS as IMAGES
 from dipole.data.finding import existing_root
 from dipole.data.stored.arrow_store import ArrowStore, MappedArrow
+from dipole.data.stored.chunk_store import BEGUN, ChunkStore
 from dipole.data.stored.store import Store
+from dipole.data.stored.tar_store import TarStore
 from dipole.data.stored.unpacked import unpacked
 from dipole.errors import InputError
 from dipole.files import read_json
@@ -158,8 +160,6 @@ def _of_files(name: str, paths: Sequence[Path], folder: Path) -> Store | None:
         raise InputError(f"{name} stands for files of several kinds, {', '.join(sorted(kinds))}: name those of one.")
     splits = [split_of(path, folder) for path in paths]
     if kinds == {".tar"}:
-        from dipole.data.stored.tar_store import TarStore
-
         return TarStore(name, paths, splits)
     store = ArrowStore(name, unpacked(paths), splits, said=[str(path) for path in paths])
     store.paths = paths
@@ -171,13 +171,11 @@ def _of_folder(path: Path) -> Store | None:
     name = path.resolve().name
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return _saved(name, path)
+    if (path / BEGUN).is_file():
+        raise InputError(f"{path} is not finished: run the same `dipole data optimize` again, it goes on where it was.")
     if (path / "index.json").is_file() and any(path.glob("chunk-*")):
-        from dipole.data.stored.chunk_store import ChunkStore
-
         return ChunkStore(name, path)
     if all((path / part / "index.json").is_file() for part in ("train", "test")):
-        from dipole.data.stored.chunk_store import ChunkStore
-
         return ChunkStore(name, path, ("train", "test"))
     shards = _shards(path)
     for kind in (".tar", ".parquet", ".arrow"):

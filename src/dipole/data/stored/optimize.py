@@ -1,8 +1,10 @@
 """Any images, texts or rows of modalities -> a folder of LitData's chunks."""
 
 import os
+import shutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from dipole.data.source import Content
+from dipole.data.stored.chunk_store import BEGUN as NOTE
 from dipole.errors import InputError
 from dipole.files import read_json, write_json
 
-NOTE = ".dipole-optimize.json"
 CHUNK_BYTES = 64_000_000
 MISSING = "dipole data optimize needs litdata: pip install 'dipole[stream]'."
 Values = Mapping[str, Callable[[int], Any]]
@@ -73,8 +75,7 @@ def optimize(data: str, out: str | Path, *, data_root: str | Path | None = None,
             f"{out} was begun with {read_json(out / NOTE)}, not {task}: go on with the same, or delete it."
         )
     write_json(out / NOTE, task)
-    os.environ.setdefault("DATA_OPTIMIZER_CACHE_FOLDER", str(out / ".cache"))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _working_in(out / ".cache"):
         warnings.simplefilter("ignore")
         litdata.optimize(
             rows, list(range(rows.count)), str(out), num_workers=workers, chunk_bytes=CHUNK_BYTES, use_checkpoint=True,
@@ -82,6 +83,20 @@ def optimize(data: str, out: str | Path, *, data_root: str | Path | None = None,
         )  # fmt: skip
     (out / NOTE).unlink()
     return rows.count
+
+
+@contextmanager
+def _working_in(folder: Path) -> Iterator[None]:
+    """Let LitData keep what it has not finished in a folder, which goes away when all is done."""
+    name = "DATA_OPTIMIZER_CACHE_FOLDER"
+    before = os.environ.get(name)
+    os.environ[name] = before or str(folder)
+    try:
+        yield
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        if before is None:
+            del os.environ[name]
 
 
 def _rows(data: str, root: str | Path | None) -> Rows:

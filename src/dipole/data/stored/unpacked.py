@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ IN_MEMORY, ROWS_IN_MEMORY = 2**24, 50_000  # bytes and rows of all files togethe
 BATCH_BYTES, BATCH_ROWS = 2**23, 2048
 FEWEST_SHOWN = 2**28  # bytes, from which unpacking shows a progress bar
 AT_ONCE = 4
+HOUR = 3600
 
 
 def unpacked(paths: Sequence[Path]) -> list[MappedArrow]:
@@ -75,8 +77,12 @@ def state_of(path: Path) -> tuple[str, str]:
 
 
 def forget_others(kept: Path, pattern: str) -> None:
-    """Remove what was made of a file when it was another one; what another process has just made of it stays."""
-    for old in kept.parent.glob(pattern):
+    """Remove what was made of a file when it was another one, and what a process that was killed has begun.
+
+    What another process has just made of it, or is making, stays.
+    """
+    begun = (path for path in kept.parent.glob(f".{kept.name[:24]}*.tmp") if time.time() - path.stat().st_mtime > HOUR)
+    for old in (*kept.parent.glob(pattern), *begun):
         if old != kept:
             old.unlink(missing_ok=True)
 
