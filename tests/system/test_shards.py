@@ -116,3 +116,35 @@ def test_all_verbs(form: str, tmp_path: Path, environment: dict[str, str], capsy
             assert main(["evaluate", run]) == 0
             assert main(["evaluate", run, "--data", source]) == 0
     assert "label" in pq.read_table(tmp_path / "simclr.parquet").column_names
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path, environment: dict[str, str]) -> None:
+    script = """
+import resource, sys
+from dipole.data.multimodal import ModalityDataModule, Reading
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+module = ModalityDataModule(sys.argv[1], reading=Reading(image_size=8), batch_size=64, views=lambda *a, **k: {})
+assert len(module.tokenizers["caption"]) and module.facts()
+for number, _ in zip(range(2000), module.train_dataloader()):
+    pass
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1000)
+"""
+    taken = {}
+    for rows in (20_000, 400_000):
+        folder = tmp_path / str(rows)
+        folder.mkdir()
+        image = picture(0)
+        for shard in range(4):
+            own = range(shard * rows // 4, (shard + 1) * rows // 4)
+            # A comment behind the end of a PNG makes each content another one, and 2 kB long.
+            cells = {
+                "image": [image[:-12] + np.random.default_rng(row).bytes(2000) + image[-12:] for row in own],
+                "caption": [f"number {row}" for row in own],
+            }
+            pq.write_table(pa.table(cells), folder / f"{shard}.parquet", row_group_size=5000, compression="none")
+        command = [sys.executable, "-c", script, str(folder)]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=True)
+        taken[rows] = int(found.stdout)
+    # 760 MB more lie on the disk.
+    assert taken[400_000] - taken[20_000] < 250, taken

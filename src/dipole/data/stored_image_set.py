@@ -11,9 +11,9 @@ from torch import Tensor
 
 from dipole.data.decode import check_image_file
 from dipole.data.image_set import ImageSet
+from dipole.data.multimodal.checked_sources import checked_sources
 from dipole.data.multimodal.columns import ImageFiles
 from dipole.data.multimodal.kinds import as_text
-from dipole.data.multimodal.stored_columns import checked_sources
 from dipole.data.multimodal.table import ID, SPLIT, kind_of_cells
 from dipole.data.splits import stratified_split
 from dipole.data.stored import Coded, Made, Store

@@ -15,7 +15,9 @@ import torch
 from PIL import Image
 
 from dipole.data import ImageDataModule, load_image_sets
-from dipole.data.multimodal import Reading, load_modalities, load_table, stored_columns
+from dipole.data.multimodal import Reading, load_modalities, load_table
+from dipole.data.multimodal import checked_sources as looking
+from dipole.data.multimodal import table as tables
 from dipole.data.stored import expanded, find_store, unpacked
 from dipole.data.text import load_texts
 from dipole.errors import InputError
@@ -166,8 +168,8 @@ def test_unpacked_tables_are_kept_and_made_anew_when_they_change(tmp_path, monke
 
 
 def test_large_tables_are_looked_at_in_part(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(stored_columns, "ALL_CHECKED", 10)
-    monkeypatch.setattr(stored_columns, "DRAWN", 6)
+    monkeypatch.setattr(looking, "ALL_CHECKED", 10)
+    monkeypatch.setattr(looking, "DRAWN", 6)
     cells = [picture(row) if row % 3 else b"no image" for row in range(ROWS)]
     pq.write_table(pa.table({"image": cells}), tmp_path / "a.parquet")
     with caplog.at_level(logging.WARNING):
@@ -182,7 +184,50 @@ def test_large_tables_are_looked_at_in_part(tmp_path, monkeypatch, caplog):
         everything, _ = load_table(tmp_path / "a.parquet", Reading(image_size=4, check="all"))
         assert everything.present("image").tolist() == [row % 3 > 0 for row in range(ROWS)]
         assert len(everything.skipped) == 4
-        monkeypatch.setattr(stored_columns, "_looked_at", None)
+        monkeypatch.setattr(looking, "_looked_at", None)
+
+
+@pytest.mark.parametrize("form", ["lists", "fixed lists", "numbers", "json", "tar"])
+def test_vectors_on_disk_are_those_in_memory(form, tmp_path, monkeypatch):
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=(9, 1 if form == "numbers" else 3)).astype(np.float32)
+    cells = [None if row == 4 else vector.tolist() for row, vector in enumerate(values)]
+    cells[7] = [float("nan")] * len(values[0])
+    path = tmp_path / ("a.tar" if form == "tar" else "a.parquet")
+    if form == "tar":
+        arrays = [io.BytesIO() for _ in cells]
+        for array, cell in zip(arrays, cells, strict=True):
+            np.save(array, np.array(cell or [], np.float32))
+        write_tar(path, ((f"{row}.npy", array.getvalue()) for row, array in enumerate(arrays)))
+    else:
+        column = {
+            "lists": pa.array(cells, pa.list_(pa.float32())),
+            "fixed lists": pa.array(cells, pa.list_(pa.float32(), 3)) if form == "fixed lists" else None,
+            "numbers": pa.array([cell and cell[0] for cell in cells], pa.float32()),
+            "json": pa.array([cell and json.dumps(cell) for cell in cells]),
+        }[form]
+        pq.write_table(pa.table({"vector": column}), path)
+    reading = Reading(modalities={"vector": "vector"})
+    memory, _ = load_table(path, reading)
+    monkeypatch.setattr(tables, "VECTORS_IN_MEMORY", 0)
+    disk, _ = load_table(path, reading)
+    assert type(disk.columns["vector"]) is not type(memory.columns["vector"])
+    assert disk.present("vector").tolist() == memory.present("vector").tolist()
+    assert disk.skipped == memory.skipped
+    for part in (torch.arange(9), torch.tensor([0, 2, 8])):
+        one, other = (each.select(part).facts()["vector"] for each in (memory, disk))
+        assert one.pop("mean") == pytest.approx(other.pop("mean"), rel=1e-6)
+        assert one.pop("std") == pytest.approx(other.pop("std"), rel=1e-6)
+        assert one == other
+    assert torch.equal(memory[0]["vector"], disk[0]["vector"])
+
+
+def test_vectors_of_several_widths_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "VECTORS_IN_MEMORY", 0)
+    for cells in ([[1.0], [1.0, 2.0]], ["[1.0]", "[1.0, 2.0]"], ["[1.0]", "word"]):
+        pq.write_table(pa.table({"vector": cells}), tmp_path / "a.parquet")
+        with pytest.raises(InputError, match=r"2 numbers in row 2|row 2 is 'word'"):
+            load_table(tmp_path / "a.parquet", Reading(modalities={"vector": "vector"}))
 
 
 def test_members_of_samples(tmp_path, caplog):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from dipole.data.decode import check_image_file
+from dipole.data.multimodal.checked_sources import checked_sources
 from dipole.data.multimodal.columns import (
     KINDS,
     Categories,
@@ -23,7 +24,7 @@ from dipole.data.multimodal.columns import (
 from dipole.data.multimodal.kinds import as_text, infer_kind, parsed
 from dipole.data.multimodal.modality_set import ModalitySet, unknown_column
 from dipole.data.multimodal.sounds import check_sound_file
-from dipole.data.multimodal.stored_columns import StoredVectors, checked_sources, vectors_present
+from dipole.data.multimodal.stored_vectors import StoredVectors
 from dipole.data.multimodal.table_files import Cells, read_columns, texts_of
 from dipole.data.stored import Cells as Stored
 from dipole.data.stored import Coded, Columns, Made, filled
@@ -184,7 +185,7 @@ def _column(
     if kind == "category":
         return Categories(Coded(map(as_text, cells)))
     if isinstance(cells, Stored) and len(cells) > VECTORS_IN_MEMORY:
-        return StoredVectors(cells, *vectors_present(path, name, cells, skipped))
+        return StoredVectors(path, cells, skipped)
     return _vectors(path, name, cells, skipped)
 
 

@@ -127,6 +127,11 @@ class ArrowStore(Store):
     def __len__(self) -> int:
         return int(self._starts[-1]) if self._order is None else len(self._order)
 
+    @property
+    def in_order(self) -> bool:
+        """Whether the rows are those of the files in their order."""
+        return self._order is None
+
     def _batch(self, number: int) -> pa.RecordBatch:
         piece = int(self._piece_of[number])
         return self._pieces[piece].batches[number - int(self._first_batch[piece])]

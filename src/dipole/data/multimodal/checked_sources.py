@@ -1,9 +1,9 @@
-"""Columns whose cells stay where they are: files and contents that are looked at once, vectors that are read."""
+"""Files and contents of a column, which stay where they are: which of them can be read."""
 
 import logging
 import os
 import sys
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import blake2b
@@ -12,15 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool
 from torch import Tensor
 
-from dipole.data.multimodal.columns import Column
-from dipole.data.multimodal.kinds import parsed, source_of
+from dipole.data.multimodal.kinds import source_of
 from dipole.data.source import Source
 from dipole.data.stored import Cells, Made, filled
 from dipole.data.stored.unpacked import state_of
-from dipole.errors import InputError
 from dipole.files import cache_folder, read_json, write_json
 
 logger = logging.getLogger(__name__)
@@ -126,86 +124,3 @@ def _source(folder: Path, row: int, value: Any) -> Source | None:
 def _said(name: str, source: Source, folder: Path) -> str:
     """How a file or a content is named."""
     return f"{name} {os.path.relpath(source, folder) if isinstance(source, Path) else source}"
-
-
-class StoredVectors(Column):
-    """Vectors of numbers that are read when they are asked for.
-
-    Args:
-        cells: lists of numbers, or numbers.
-        present: (N,) which cells hold one.
-        width: F.
-    """
-
-    kind = "vector"
-
-    def __init__(self, cells: Sequence[Any], present: Bool[Tensor, " n"], width: int) -> None:
-        super().__init__(present)
-        self.cells, self.width = cells, width
-
-    def read(self, row: int) -> Tensor:
-        """Return a vector: float32 (F,)."""
-        return torch.tensor(_vector(self.cells[row]))
-
-    def key(self, row: int) -> Hashable:
-        """The numbers."""
-        return tuple(_vector(self.cells[row]))
-
-    def facts(self, rows: Int64[Tensor, " n"]) -> dict[str, Any]:
-        """Width, and mean and standard deviation of the rows that are present; all cells are read twice for them."""
-        used = torch.zeros(len(self), dtype=torch.bool)
-        used[rows[self.present[rows]]] = True
-        count = max(1, int(used.sum()))
-        mean = self._sum(used, lambda part: part) / count
-        std = (self._sum(used, lambda part: (part - mean) ** 2) / count).sqrt()
-        # A constant says nothing; divided by 1 it stays where it is.
-        return {
-            "width": self.width,
-            "mean": mean.float().tolist(),
-            "std": torch.where(std > 0, std, 1.0).float().tolist(),
-        }
-
-    def _sum(self, used: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
-        """Sum over the rows that are used, some at a time."""
-        total = torch.zeros(self.width, dtype=torch.float64)
-        part: list[list[float]] = []
-        for cell, wanted in zip(self.cells, used.tolist(), strict=True):
-            if wanted:
-                part.append(_vector(cell))
-            if len(part) == 4096:
-                total += of(torch.tensor(part).double()).sum(dim=0)
-                part = []
-        return total + of(torch.tensor(part).double()).sum(dim=0) if part else total
-
-
-def _vector(cell: Any) -> list[float]:
-    """The numbers of a cell."""
-    value = parsed(cell)
-    return [float(number) for number in (value if isinstance(value, list) else [value])]
-
-
-def vectors_present(path: Path, name: str, cells: Sequence[Any], skipped: Skipped) -> tuple[Bool[Tensor, " n"], int]:
-    """Return which cells hold finite numbers, and how many numbers each.
-
-    Raises:
-        InputError: a cell holds something else, or another number of them.
-    """
-    present = np.zeros(len(cells), bool)
-    width, first = 0, 0
-    for row, cell in enumerate(cells):
-        if cell is None or cell == []:
-            continue
-        try:
-            vector = _vector(cell)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{path}: {name!r} of row {row + 1} is {cell!r}: expected numbers.") from error
-        if width and len(vector) != width:
-            raise InputError(
-                f"{path}: {name!r} has {len(vector)} numbers in row {row + 1} and {width} in row {first + 1}: expected "
-                "as many in each row."
-            )
-        width, first = width or len(vector), first if width else row
-        present[row] = np.isfinite(vector).all()
-        if not present[row]:
-            skipped.append((f"{name} row {row + 1}", "it holds a value that is no number"))
-    return torch.from_numpy(present), width
