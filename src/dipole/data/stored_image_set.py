@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import torch
@@ -16,12 +17,12 @@ from dipole.data.multimodal.columns import ImageFiles
 from dipole.data.multimodal.kinds import as_text
 from dipole.data.multimodal.table import ID, SPLIT, kind_of_cells
 from dipole.data.splits import stratified_split
-from dipole.data.stored import Coded, Made, Store
+from dipole.data.stored import Cells, Coded, Made, Store
 from dipole.errors import InputError
 
 logger = logging.getLogger(__name__)
 LABEL = "label"
-MOST_CLASSES = 100_000
+MOST_CLASSES, LOOKED_AT = 100_000, 1000
 
 
 class StoredImageSet(ImageSet):
@@ -105,6 +106,7 @@ class Picked(Sequence[str]):
 def load_stored_images(store: Store, size: int, column: str | None = None, check: str = "drawn") -> StoredImageSet:
     """Return all images of a table; its class column is `label`, or the only one whose type says that it holds classes.
 
+    Columns of which few different values occur are further kinds of labels; classes that miss in a row are not used.
     Rows without an image that can be read are left out and counted.
 
     Args:
@@ -135,14 +137,14 @@ def load_stored_images(store: Store, size: int, column: str | None = None, check
     row_ids = Made(cells[ID], _named) if ID in store else Numbered(len(store))
     labels: dict[str, Tensor] = {}
     names: dict[str, Sequence[str]] = {}
-    for kind in _class_columns(store):
+    for kind in _class_columns(store, name):
         coded = Coded(map(as_text, cells[kind]))
-        found = _classes(coded, rows)
+        found = _classes(store.name, kind, coded, rows)
         if found is not None:
             labels[kind], names[kind] = found
-    main = next((kind for kind in (LABEL, *labels) if kind in labels), None)
-    if main not in (None, LABEL):
-        labels[LABEL], names[LABEL] = labels[main], names[main]
+    typed = [kind for kind in labels if store.kinds.get(kind) == "category"]
+    if LABEL not in labels and len(typed) == 1:
+        labels[LABEL], names[LABEL] = labels[typed[0]], names[typed[0]]
     return StoredImageSet(store.name, ImageFiles(sources, present, size), rows, row_ids, labels, names, skipped)
 
 
@@ -218,16 +220,30 @@ def _image_column(store: Store, column: str | None) -> str:
     raise InputError(f"{store.name} has {what}, of {', '.join(store.columns)}: name one with --loading.column NAME.")
 
 
-def _class_columns(store: Store) -> list[str]:
-    """Columns that hold classes: `label`, and those whose type says so."""
-    said = [name for name, kind in store.kinds.items() if kind == "category" and name != LABEL]
-    return [*([LABEL] if LABEL in store else []), *said]
+def _class_columns(store: Store, image: str) -> list[str]:
+    """Columns that hold classes: `label`, those whose type says so, and those of which few different values occur."""
+    columns = store.cells()
+    others = [name for name in store.columns if name not in (ID, SPLIT, LABEL, image)]
+    said = [name for name in others if store.kinds.get(name) == "category"]
+    seen = [name for name in others if name not in said and _repeats(columns[name])]
+    return [*([LABEL] if LABEL in store else []), *said, *seen]
 
 
-def _classes(coded: Coded, rows: Tensor) -> tuple[Tensor, list[str]] | None:
-    """Class indices of rows, of names in order; nothing where one is missing, or all are alike."""
+def _repeats(cells: Cells) -> bool:
+    """Whether the first cells are texts or whole numbers of which each occurs five times on average, or oftener."""
+    first = [cell for cell in islice(cells, LOOKED_AT) if cell is not None]
+    if not all(isinstance(cell, str | int) for cell in first):
+        return False
+    return 2 <= len({as_text(cell) for cell in first}) <= len(first) // 5
+
+
+def _classes(name: str, kind: str, coded: Coded, rows: Tensor) -> tuple[Tensor, list[str]] | None:
+    """Class indices of rows, of names in order; nothing where one is missing or all are alike, which is said."""
     codes = torch.from_numpy(coded.codes).long()[rows]
-    if bool((codes < 0).any()) or len(coded.names) < 2 or len(coded.names) > MOST_CLASSES:
+    missing, used = int((codes < 0).sum()), len(codes[codes >= 0].unique())
+    if missing or used < 2 or len(coded.names) > MOST_CLASSES:
+        why = f"{missing} of {len(rows)} images have none" if missing else f"it has {used} different values"
+        logger.warning("%s: the column %r is not used as classes: %s.", name, kind, why)
         return None
     order = sorted(range(len(coded.names)), key=lambda place: _sortable(coded.names[place]))
     place = torch.empty(len(order), dtype=torch.long)

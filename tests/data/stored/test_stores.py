@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from dipole.data import ImageDataModule, load_image_sets
+from dipole.data.image_roles import ImageRoles
 from dipole.data.multimodal import Reading, load_modalities, load_table
 from dipole.data.multimodal import checked_sources as looking
 from dipole.data.multimodal import table as tables
@@ -129,6 +130,18 @@ def test_texts(form, tmp_path):
     assert texts[7]["text"] == "number 7"
     assert texts[7]["label"] == "odd"
     assert "image" not in texts.columns
+
+
+def test_classes_in_other_columns(tmp_path, caplog):
+    found = table().append_column("species", pa.array(["cat", "dog", "cat", "cat", "dog", "cat"] * 2))
+    found = found.set_column(2, "label", pa.array([None, *found["label"].to_pylist()[1:]]))
+    pq.write_table(found, tmp_path / "a.parquet")
+    with caplog.at_level(logging.WARNING):
+        train, _ = load_image_sets(str(tmp_path / "a.parquet"), image_size=4)
+    assert "the column 'label' is not used as classes: 1 of 12 images have none" in caplog.text
+    assert train.class_names == {"species": ("cat", "dog")}
+    named = ImageDataModule(str(tmp_path / "a.parquet"), batch_size=4, roles=ImageRoles(label_column="species"))
+    assert named.num_classes == 2
 
 
 def test_parts_are_found_in_names(tmp_path):
