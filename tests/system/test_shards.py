@@ -147,4 +147,5 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1000)
         found = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=True)
         taken[rows] = int(found.stdout)
     # 760 MB more lie on the disk.
+    print(taken)
     assert taken[400_000] - taken[20_000] < 250, taken

@@ -15,7 +15,7 @@ from dipole.data.stored.store import Block, Store, holds
 from dipole.errors import InputError
 
 FILE_MAGIC = b"ARROW1"
-RELEASED_EVERY = 2048  # rows that are read: pages of the file that they needed no longer count as memory in use
+RELEASED_EVERY = 512  # rows that are read: pages of the file that they needed no longer count as memory in use
 ROWS_AT_ONCE, BYTES_AT_ONCE = 4096, 2**24  # of a block
 SPLIT = "split"
 
@@ -115,6 +115,7 @@ class ArrowStore(Store):
         self._first_batch = np.searchsorted(self._piece_of, np.arange(len(self._pieces)))
         self._starts = np.cumsum([0, *(length for _, length in lengths)])
         self._read = 0
+        self._touched: set[int] = set()  # pieces that were read since pages were let go
         self._classes = {name: values for name, (_, values) in _features(first).items() if values}
         self.kinds = {name: kind for name, (kind, _) in _features(first).items()}
         own = set(splits or ()) - {None}
@@ -144,6 +145,7 @@ class ArrowStore(Store):
             return self._splits[int(self._piece_of[number])]
         value = self._batch(number).column(name)[place - int(self._starts[number])].as_py()
         self._read += 1
+        self._touched.add(int(self._piece_of[number]))
         if self._read % RELEASED_EVERY == 0:
             self.release()
         return self._said(name, value)
@@ -157,8 +159,9 @@ class ArrowStore(Store):
 
     def release(self) -> None:
         """Let go of what was read."""
-        for piece in self._pieces:
-            piece.release()
+        for number in self._touched:
+            self._pieces[number].release()
+        self._touched.clear()
 
     def arrays(self, name: str) -> Iterator[pa.Array]:
         """Yield a column in the order of the files, some rows at a time; nothing of it is kept."""

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,13 @@ def forget_others(kept: Path, pattern: str) -> None:
 
     What another process has just made of it, or is making, stays.
     """
-    begun = (path for path in kept.parent.glob(f".{kept.name[:24]}*.tmp") if time.time() - path.stat().st_mtime > HOUR)
-    for old in (*kept.parent.glob(pattern), *begun):
+    for old in kept.parent.glob(pattern):
         if old != kept:
             old.unlink(missing_ok=True)
+    for begun in kept.parent.glob(f".{kept.name[:24]}*.tmp"):
+        with suppress(FileNotFoundError):  # the other process has just finished it
+            if time.time() - begun.stat().st_mtime > HOUR:
+                begun.unlink()
 
 
 def _kept(path: Path) -> Path:
