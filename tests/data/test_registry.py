@@ -79,7 +79,7 @@ def test_pickled_cifar_is_refused_with_a_way_out(tmp_path):
 
 def test_a_single_file_that_is_no_npz_is_refused(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "photo.png")
-    with pytest.raises(InputError, match="a folder of images or an"):
+    with pytest.raises(InputError, match="a folder of images, an"):
         load_image_sets(str(tmp_path / "photo.png"))
 
 

@@ -117,6 +117,8 @@ def test_commands_and_their_flags_exist(command: str, arguments: list[str], caps
     assert command in COMMANDS
     name = [] if command != "train" else ["simclr"] if arguments[0].startswith("--") else arguments[:1]
     assert set(name) <= {*methods(), *recipes()}
+    if arguments[:1] == ["optimize"]:
+        name = ["optimize"]
     if "--decoder" in arguments:  # it decides which other flags there are
         place = arguments.index("--decoder")
         name = ["x", *arguments[place : place + 2]]

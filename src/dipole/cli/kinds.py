@@ -169,6 +169,21 @@ KINDS: dict[str, Callable[[], Kind]] = {
 }
 
 
+def _held(data: str, root: str | None) -> str | None:
+    """What shards hold: images, texts, or several modalities; None if the source is something else."""
+    from dipole.data.multimodal.table import ID, SPLIT, kind_of_cells
+    from dipole.data.stored import find_store
+
+    store = find_store(data, root)
+    if store is None:
+        return None
+    cells = store.cells()
+    found = {kind_of_cells(cells[name]) for name in store.columns if name not in (ID, SPLIT, "label")}
+    if "sound" in found or {"image", "text"} <= found:
+        return "modalities"
+    return "images" if "image" in found else "texts"
+
+
 def kind_of(data: str, root: str | None) -> str:
     """Return the kind that a name or a path is read as.
 
@@ -180,4 +195,5 @@ def kind_of(data: str, root: str | None) -> str:
     if data.startswith("aeon:"):
         return "series"
     path = next((path for path in (Path(data).expanduser(), Path(root or ".") / data) if path.exists()), None)
-    return "images" if path is None else likely_kind(path)
+    likely = "images" if path is None else likely_kind(path)
+    return (_held(data, root) or likely) if likely in ("images", "texts", "modalities") else likely

@@ -59,6 +59,8 @@ class ImageDataModule(LightningDataModule):
         roles: how images get labels and training images are chosen; as the set has it if None.
         role: of the labels, see `with_roles`.
         unlabelled: keep training images without a label, see `with_roles`.
+        column: of a table that holds the images, see `load_image_sets`.
+        check: which images of a table are looked at first, see `load_image_sets`.
 
     Raises:
         InputError: a setting is out of range, or `views.size` differs from `image_size`; and, when the sets are first
@@ -87,6 +89,8 @@ class ImageDataModule(LightningDataModule):
         roles: ImageRoles | None = None,
         role: Role = "classes",
         unlabelled: bool = False,
+        column: str | None = None,
+        check: str = "drawn",
     ) -> None:
         super().__init__()
         check_at_least(replication, 0, "replication")
@@ -108,6 +112,7 @@ class ImageDataModule(LightningDataModule):
         self.views = views
         self.sampling: Sampling | None = None
         self.roles, self.role, self.unlabelled = roles or ImageRoles(), role, unlabelled
+        self.column, self.check = column, check
 
     @property
     def views(self) -> Callable[..., Tensor] | None:
@@ -140,7 +145,7 @@ class ImageDataModule(LightningDataModule):
         """Both sets, loaded when they are first needed."""
         sets = self.data
         if isinstance(sets, str):
-            sets = load_image_sets(sets, self.data_root, self._asked_size)
+            sets = load_image_sets(sets, self.data_root, self._asked_size, self.column, self.check)
         return with_roles(sets, self.roles, self.role, unlabelled=self.unlabelled, seed=self.seed)
 
     @property

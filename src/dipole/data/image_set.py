@@ -28,7 +28,7 @@ class ImageSet(Dataset[dict[str, Tensor]], ABC):
 
     Args:
         name: see above.
-        ids: see above.
+        ids: see above; any sequence.
         image_shape: `(H, W)` of the images.
         labels: see above.
         class_names: see above; must have the keys of `labels`.
@@ -50,7 +50,8 @@ class ImageSet(Dataset[dict[str, Tensor]], ABC):
         skipped: Sequence[tuple[str, str]] = (),
     ) -> None:
         self.name = name
-        self.ids = tuple(ids)
+        # Names that are read when they are asked for stay where they are.
+        self.ids = tuple(ids) if isinstance(ids, list) else ids
         self.input_shape = (3, *image_shape)
         self.labels = {kind: values.long() for kind, values in (labels or {}).items()}
         self.class_names = {kind: tuple(names) for kind, names in (class_names or {}).items()}

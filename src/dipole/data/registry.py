@@ -14,9 +14,11 @@ from dipole.data.mnist_files import has_mnist_files, load_mnist_files
 from dipole.data.npz_files import load_npz
 from dipole.data.omniglot import BACKGROUND, load_omniglot
 from dipole.data.shapes import load_shapes
+from dipole.data.stored.finding import find_store
 from dipole.data.torchvision_sets import NAMES as TORCHVISION_NAMES
 from dipole.data.torchvision_sets import load_torchvision
 from dipole.errors import InputError
+from dipole.ops.checks import check_choice
 
 Pair = tuple[ImageSet, ImageSet]
 _TORCHVISION = "torchvision:"
@@ -34,16 +36,24 @@ class DataSetInfo:
 
 
 def load_image_sets(
-    data: str, data_root: str | Path | None = None, image_size: int | None = None
+    data: str,
+    data_root: str | Path | None = None,
+    image_size: int | None = None,
+    column: str | None = None,
+    check: str = "drawn",
 ) -> tuple[ImageSet, ImageSet]:
     """Load a training and a test set.
 
     Args:
         data: a name that `available()` lists; `torchvision:NAME`; or a path: an image folder (see
-            `load_image_folder`), an .npz file (see `load_npz`), a folder with MNIST's or CIFAR-10's original files. A
-            name goes before a folder called alike: write `./digits` for that.
+            `load_image_folder`), an .npz file (see `load_npz`), a folder with MNIST's or CIFAR-10's original files, or
+            a table that stays on disk (Parquet, Arrow, `datasets`, WebDataset, LitData; see
+            `dipole.data.stored.find_store`). A name goes before a folder called alike: write `./digits` for that.
         data_root: folder of the sets that are read from files; relative paths are also looked up there.
-        image_size: side at which the files of an image folder are decoded, 96 by default; other sets keep theirs.
+        image_size: side at which the files of an image folder, or of a table, are decoded, 96 by default; other sets
+            keep theirs.
+        column: of a table that holds the images; the only one that does if None.
+        check: which images of a table are looked at first: `"drawn"`, up to 50,000 all and of more 10,000; or `"all"`.
 
     Returns:
         The training and the test set.
@@ -63,6 +73,14 @@ def load_image_sets(
     root = existing_root(data_root)
     if data in _SETS:
         return _SETS[data][1](root)
+    check_choice(check, ("drawn", "all"), "check")
+    store = find_store(data, root)
+    if store is not None:
+        from dipole.data.stored_image_set import load_stored_image_sets
+
+        return load_stored_image_sets(store, DEFAULT_SIZE if image_size is None else image_size, column, check)
+    if column is not None:
+        raise InputError(f"--loading.column {column}: {data} is no table that stays on disk; leave it out.")
     path = existing_path(data, root)
     if path is None:
         instead = "give the path of an image folder or an .npz file"
@@ -82,6 +100,7 @@ def available() -> list[DataSetInfo]:
             _TORCHVISION + "NAME", ", ".join(TORCHVISION_NAMES), "", None, "downloaded by torchvision to --data-root"
         ),
         DataSetInfo("FOLDER", "your images: train/ and test/, or class folders, or a flat folder", "", None, "a path"),
+        DataSetInfo("SHARDS", "your images: Parquet, Arrow, .tar (WebDataset), LitData", "", None, "a path or pattern"),
         DataSetInfo("FILE.npz", "your images: x_train, y_train, x_test, y_test (uint8)", "", None, "a path"),
     ]
 
@@ -100,8 +119,8 @@ def _load_path(path: Path, image_size: int | None) -> Pair:
     if path.suffix.lower() == ".npz":
         return load_npz(path)
     raise InputError(
-        f"{path} is a file that dipole does not read as data: give a folder of images or an .npz file. Unpack archives "
-        "first."
+        f"{path} is a file that dipole does not read as data: give a folder of images, an .npz file or shards "
+        "(.parquet, .arrow, .tar). Unpack other archives first."
     )
 
 

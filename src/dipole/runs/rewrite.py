@@ -110,7 +110,7 @@ def rewrite_table(
         InputError: there is no such column or caption, a file cannot be read, or `out` is in another folder.
     """
     table, out = Path(table), Path(out)
-    columns = read_columns(table)
+    columns = {name: list(cells) for name, cells in read_columns(table).items()}
     captions = captions_of(columns, column, table.name)
     if out.suffix not in SAVED:
         raise InputError(f"--out {out}: expected a file that ends in {' or '.join(SAVED)}.")

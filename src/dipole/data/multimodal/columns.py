@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2b
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -80,9 +81,9 @@ class Files(Column):
         self.sources = sources
 
     def key(self, row: int) -> Hashable:
-        """The path, or the content."""
+        """The path, or the first 16 bytes of BLAKE2 of the content."""
         source = self.sources[row]
-        return source.content if isinstance(source, Content) else source
+        return blake2b(source.content, digest_size=16).digest() if isinstance(source, Content) else source
 
     def _source(self, row: int) -> Source:
         source = self.sources[row]
@@ -92,8 +93,8 @@ class Files(Column):
     def _broken(self, row: int, error: Exception) -> InputError:
         """The error for a file that passed the look at the start; leaving it out now would change what a run is."""
         return InputError(
-            f"cannot decode {self._source(row)}: {error}. The file passed the quick check at the start. Repair it or "
-            "empty its cell in the table, then resume."
+            f"cannot decode {self._source(row)}: {error}. The look at the start found nothing. Repair it or empty its "
+            "cell in the table, then resume."
         )
 
 
@@ -298,17 +299,29 @@ class SoundArray(Column):
 
 
 class Texts(Column):
-    """Texts, one a cell or several; the first one is the original."""
+    """Texts, one a cell or several; the first one is the original.
+
+    Args:
+        cells: texts, read when they are asked for where they are not in memory.
+        present: (N,) which cells hold one; found out if None.
+    """
 
     kind = "text"
 
-    def __init__(self, cells: Sequence[Sequence[str]]) -> None:
-        super().__init__(torch.tensor([bool(cell) for cell in cells], dtype=torch.bool))
+    def __init__(self, cells: Sequence[Sequence[str]], present: Bool[Tensor, " n"] | None = None) -> None:
+        super().__init__(torch.tensor([bool(cell) for cell in cells], dtype=torch.bool) if present is None else present)
         self.cells = cells
 
     def read(self, row: int) -> list[str]:
-        """Return the texts of a cell."""
-        return list(self.cells[row])
+        """Return the texts of a cell.
+
+        Raises:
+            InputError: there is none although the cell did not look empty.
+        """
+        found = list(self.cells[row])
+        if not found:
+            raise InputError(f"row {row + 1} holds white space in place of a text: empty the cell, or fill it.")
+        return found
 
     def key(self, row: int) -> Hashable:
         """The texts."""

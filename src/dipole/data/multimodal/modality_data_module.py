@@ -1,6 +1,7 @@
 """Rows of several modalities -> batches with views, for Lightning."""
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from string import ascii_lowercase
@@ -13,6 +14,8 @@ from dipole.data.multimodal.table import Reading
 from dipole.data.record_data_module import RecordDataModule
 from dipole.errors import InputError
 
+logger = logging.getLogger(__name__)
+MOST_LEARNED = 100_000  # rows whose texts a tokenizer is learned from
 MAX_LENGTH = 512  # tokens that a learned tokenizer would keep; encoders read fewer
 
 
@@ -88,11 +91,24 @@ class ModalityDataModule(RecordDataModule):
                 if name in self.given_tokenizers:
                     found[name] = self._knowing(name)
                     continue
-                cells = [cell for cell in self.train_set.keys(name) if cell is not None]
                 # All letters: templates and queries hold words that no caption has.
-                texts = sorted({" ".join(ascii_lowercase), *self.phrases, *(text for cell in cells for text in cell)})
+                texts = sorted({" ".join(ascii_lowercase), *self.phrases, *self._texts_to_learn_from(name)})
                 found[name] = learn_tokenizer(texts, self.vocabulary, MAX_LENGTH)
         return found
+
+    def _texts_to_learn_from(self, name: str) -> Iterator[str]:
+        """All training texts of a modality; those of rows that are drawn where there are very many, which is said."""
+        present = self.train_set.present(name).nonzero().flatten()
+        rows = self.train_set.select(present)
+        if len(rows) > MOST_LEARNED:
+            logger.warning(
+                "%s: the tokenizer of %r is learned from %d of %d texts, drawn with seed 0, and all their letters.",
+                self.train_set.name, name, MOST_LEARNED, len(rows),
+            )  # fmt: skip
+            yield " ".join(sorted(rows.letters(name)))
+            rows = rows.sample(MOST_LEARNED)
+        for cell in rows.each(name):
+            yield from cell
 
     def _knowing(self, name: str) -> Any:
         """The tokenizer that a model brings along.

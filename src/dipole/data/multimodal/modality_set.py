@@ -2,7 +2,8 @@
 
 import copy
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from dipole.data.multimodal.columns import Column
 from dipole.errors import InputError
 
 Row = dict[str, Any]
+AT_ONCE = 4096  # texts
 
 
 class ModalitySet:
@@ -94,6 +96,21 @@ class ModalitySet:
         """Return the part of a sound that begins at a second."""
         column: Any = self.columns[name]
         return column.window(int(self._rows[index]), start)
+
+    def each(self, name: str) -> Iterator[Any]:
+        """Yield the contents of a column, all of which must be there, one by one."""
+        column = self.columns[name]
+        return (column.read(row) for row in self._rows.tolist())
+
+    def letters(self, name: str) -> set[str]:
+        """Return all letters of a column of texts, which is read in the order of its file."""
+        cells, used = self.columns[name].cells, torch.zeros(len(self.columns[name]), dtype=torch.bool)  # type: ignore[attr-defined]
+        used[self._rows] = True
+        texts = (text for cell, wanted in zip(cells, used.tolist(), strict=True) if wanted for text in cell)
+        found: set[str] = set()
+        while part := "".join(islice(texts, AT_ONCE)):
+            found.update(part)
+        return found
 
     def only(self, name: str) -> "ModalitySet":
         """Return the same rows with a single modality."""

@@ -1,6 +1,6 @@
 """The sets of several modalities that dipole knows by name, and the one function that turns `--data` into rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from dipole.data.multimodal.table import TEST, TRAIN, Reading, load_table
 from dipole.data.multimodal.table_files import EXTENSIONS
 from dipole.data.registry import DataSetInfo
 from dipole.data.splits import stratified_split
+from dipole.data.stored.finding import existing_pattern
 from dipole.errors import InputError
 
 Sets = tuple[ModalitySet, ModalitySet | None]
@@ -49,7 +50,7 @@ def load_modalities(
         raise InputError(f"test_fraction is {test_fraction}: expected a share from 0 to below 1.")
     if data in _SETS:
         return _chosen(_SETS[data][1](existing_root(data_root)), reading)
-    whole, split = load_table(_path(data, data_root), reading)
+    whole, split = load_table(table_path(data, data_root), reading)
     return _divided(whole, split, test_fraction)
 
 
@@ -64,7 +65,7 @@ def load_rows(data: str, data_root: str | Path | None = None, *, reading: Readin
         test = _chosen(_SETS[data][1](existing_root(data_root)), reading)[1]
         assert test is not None, "named sets have test rows"
         return test
-    return load_table(_path(data, data_root), reading)[0]
+    return load_table(table_path(data, data_root), reading)[0]
 
 
 def available_modalities() -> list[DataSetInfo]:
@@ -81,9 +82,13 @@ def available_modalities() -> list[DataSetInfo]:
     ]
 
 
-def _path(data: str, data_root: str | Path | None) -> Path:
-    """The file of a path, also below the data root."""
-    path = existing_path(data, existing_root(data_root))
+def table_path(data: str, data_root: str | Path | None) -> Path:
+    """Return the file, the folder or the pattern that a path means, also below the data root.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = existing_path(data, existing_root(data_root)) or existing_pattern(data, data_root)
     if path is None:
         instead = f"give the path of a table ({', '.join(EXTENSIONS)})"
         raise leads_nowhere(data, "known set of several modalities", _SETS, instead)
@@ -106,7 +111,7 @@ def _chosen(sets: tuple[ModalitySet, ModalitySet], reading: Reading | None) -> S
     return sets
 
 
-def _divided(whole: ModalitySet, split: list[str | None] | None, test_fraction: float) -> Sets:
+def _divided(whole: ModalitySet, split: Sequence[str | None] | None, test_fraction: float) -> Sets:
     """The rows to train and to test on.
 
     Raises:
@@ -117,11 +122,11 @@ def _divided(whole: ModalitySet, split: list[str | None] | None, test_fraction: 
             return whole, None
         kept, drawn = stratified_split(torch.zeros(len(whole), dtype=torch.long), test_fraction)
         return whole.select(kept), whole.select(drawn)
-    names = [str(name).lower() for name in split]
-    strange = sorted(set(names) - {*TRAIN, *TEST})
+    names = {name: str(name).lower() for name in set(split)}
+    strange = sorted(set(names.values()) - {*TRAIN, *TEST})
     if strange:
         raise InputError(f"{whole.name}: the column split holds {strange[0]!r}, expected {', '.join((*TRAIN, *TEST))}.")
-    in_train = torch.tensor([name in TRAIN for name in names])
+    in_train = torch.tensor([names[name] in TRAIN for name in split])
     if not bool(in_train.any()):
         raise InputError(f"{whole.name}: no row has the split {TRAIN[0]!r}: there is nothing to train on.")
     test = whole.select((~in_train).nonzero().flatten())

@@ -1,17 +1,16 @@
 """A table whose columns are modalities -> a set of rows: Parquet, CSV, TSV or JSON lines, files beside it."""
 
 import logging
-import os
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from dipole.data.decode import check_image_file
+from dipole.data.multimodal.checked_sources import checked_sources
 from dipole.data.multimodal.columns import (
     KINDS,
     Categories,
@@ -22,16 +21,19 @@ from dipole.data.multimodal.columns import (
     Texts,
     Vectors,
 )
-from dipole.data.multimodal.kinds import as_text, infer_kind, parsed, source_of
+from dipole.data.multimodal.kinds import as_text, infer_kind, parsed
 from dipole.data.multimodal.modality_set import ModalitySet, unknown_column
 from dipole.data.multimodal.sounds import check_sound_file
+from dipole.data.multimodal.stored_vectors import StoredVectors
 from dipole.data.multimodal.table_files import Cells, read_columns, texts_of
-from dipole.data.source import Source
+from dipole.data.stored import Cells as Stored
+from dipole.data.stored import Coded, Columns, Made, filled
 from dipole.errors import InputError
 from dipole.ops.checks import check_choice
 
 logger = logging.getLogger(__name__)
 ID, SPLIT, LABEL = "id", "split", "label"
+VECTORS_IN_MEMORY = 100_000  # rows
 TRAIN, TEST = ("train", "training"), ("test", "val", "valid", "validation")
 
 
@@ -49,6 +51,8 @@ class Reading:
         label: column of the classes.
         partial: whether columns of `modalities` that do not exist are passed over, as long as one does.
         encoding: of text, e.g. `latin-1`.
+        check: which files and contents are looked at when a table is opened: `"drawn"`, up to 50,000 all of a column
+            and of more 10,000 that are drawn, or `"all"`.
     """
 
     modalities: Mapping[str, Kind | None] | None = None
@@ -59,8 +63,10 @@ class Reading:
     label: str = LABEL
     partial: bool = False
     encoding: str = "utf-8"
+    check: Literal["drawn", "all"] = "drawn"
 
     def __post_init__(self) -> None:
+        check_choice(self.check, ("drawn", "all"), "check")
         for name, value in (("image_size", self.image_size), ("sample_rate", self.sample_rate)):
             if value < 1:
                 raise InputError(f"{name} is {value}: expected 1 or more.")
@@ -94,7 +100,7 @@ def parse_modalities(text: str | None) -> dict[str, Kind | None] | None:
     return found
 
 
-def load_table(path: str | Path, reading: Reading | None = None) -> tuple[ModalitySet, list[str | None] | None]:
+def load_table(path: str | Path, reading: Reading | None = None) -> tuple[ModalitySet, Sequence[str | None] | None]:
     """Read a table.
 
     A column is an image file, a sound file, a text or a list of texts, a list of numbers, or a category; which of them
@@ -137,7 +143,7 @@ def load_table(path: str | Path, reading: Reading | None = None) -> tuple[Modali
         raise InputError(f"{path} has no column of a modality: columns {', '.join(cells)}.")
     skipped: list[tuple[str, str]] = []
     columns = {
-        name: _column(path, name, cells[name], kind or infer_kind(cells[name]), reading, skipped)
+        name: _column(path, name, cells[name], kind or kind_of_cells(cells[name]), reading, skipped)
         for name, kind in wanted.items()
     }
     for name, column in columns.items():
@@ -146,48 +152,49 @@ def load_table(path: str | Path, reading: Reading | None = None) -> tuple[Modali
             raise InputError(f"{path}: column {name!r} holds no {column.kind} that can be read{why}.")
     if skipped:
         logger.warning("%s: %d cells left out, %s: %s ...", path.name, len(skipped), *skipped[0])
-    ids = [as_text(value) or str(row) for row, value in enumerate(cells[ID])] if ID in cells else None
-    labels = [as_text(value) for value in cells[reading.label]] if reading.label in cells else None
-    split = [as_text(value) for value in cells[SPLIT]] if SPLIT in cells and SPLIT not in wanted else None
-    return ModalitySet(path.name, columns, ids, labels, skipped), split
+    ids = Made(cells[ID], _named) if ID in cells else None
+    labels = Coded(map(as_text, cells[reading.label])) if reading.label in cells else None
+    split = Coded(map(as_text, cells[SPLIT])) if SPLIT in cells and SPLIT not in wanted else None
+    notes = cells.store.notes if isinstance(cells, Columns) else ()
+    return ModalitySet(path.name, columns, ids, labels, [*notes, *skipped]), split
+
+
+def _named(row: int, value: Any) -> str:
+    """Name of a row."""
+    return as_text(value) or str(row)
+
+
+def kind_of_cells(cells: Cells) -> Kind:
+    """Return what a column holds: as the source says, else as its cells show it."""
+    said = cells.store.kinds.get(cells.name) if isinstance(cells, Stored) else None
+    return infer_kind(cells) if said is None else said  # type: ignore[return-value]
 
 
 def _column(
     path: Path, name: str, cells: Cells, kind: Kind, reading: Reading, skipped: list[tuple[str, str]]
 ) -> Column:
     """The cells of a column as a kind."""
+    folder = cells.store.folder if isinstance(cells, Stored) else path.parent
+    everything = reading.check == "all"
     if kind == "image":
-        sources, present = _files(path.parent, name, cells, check_image_file, skipped)
+        sources, present = checked_sources(folder, name, cells, check_image_file, skipped, everything=everything)
         return ImageFiles(sources, present, reading.image_size)
     if kind == "sound":
-        sources, present = _files(path.parent, name, cells, check_sound_file, skipped)
+        sources, present = checked_sources(folder, name, cells, check_sound_file, skipped, everything=everything)
         samples = max(1, round(reading.seconds * reading.sample_rate))
         return SoundFiles(sources, present, reading.sample_rate, samples, crop=reading.sound_crop)
     if kind == "text":
-        return Texts([texts_of(value) for value in cells])
+        return Texts(Made(cells, _texts), torch.from_numpy(filled(cells)))
     if kind == "category":
-        return Categories([as_text(value) for value in cells])
+        return Categories(Coded(map(as_text, cells)))
+    if isinstance(cells, Stored) and len(cells) > VECTORS_IN_MEMORY:
+        return StoredVectors(path, cells, skipped)
     return _vectors(path, name, cells, skipped)
 
 
-def _files(
-    folder: Path,
-    name: str,
-    cells: Cells,
-    check: Callable[[Source], str | None],
-    skipped: list[tuple[str, str]],
-) -> tuple[list[Source | None], torch.Tensor]:
-    """Files or contents, and which of them can be read; each different one is looked at once."""
-    sources = [source_of(folder, value, f"row {row}") for row, value in enumerate(cells, start=1)]
-    different = list(dict.fromkeys(source for source in sources if source is not None))
-    with ThreadPoolExecutor() as pool:
-        reasons = dict(zip(different, pool.map(check, different), strict=True))
-    for source, reason in reasons.items():
-        if reason is not None:
-            skipped.append(
-                (f"{name} {os.path.relpath(source, folder) if isinstance(source, Path) else source}", reason)
-            )
-    return sources, torch.tensor([source is not None and reasons[source] is None for source in sources])
+def _texts(row: int, value: Any) -> list[str]:
+    """Texts of a cell."""
+    return texts_of(value)
 
 
 def _vectors(path: Path, name: str, cells: Cells, skipped: list[tuple[str, str]]) -> Vectors:

@@ -1,7 +1,7 @@
 """Tables of any cells: Parquet, CSV, TSV and JSON lines, read as lists and written again."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +10,34 @@ import pyarrow as pa
 
 from dipole.data.multimodal.kinds import as_text, parsed
 from dipole.data.multimodal.modality_set import unknown_column
-from dipole.data.tables import read_table
+from dipole.data.stored.finding import find_store, of_table
+from dipole.data.tables import read_table, table_suffix
 from dipole.data.text.line_file import LineFile
 from dipole.errors import InputError
 from dipole.files import atomic_write
 
 EXTENSIONS = (".parquet", ".csv", ".tsv", ".jsonl")
 SAVED = (".parquet", ".jsonl")
-Cells = list[Any]
+Cells = Sequence[Any]
 
 
-def read_columns(path: Path, encoding: str = "utf-8") -> dict[str, Cells]:
-    """Read the columns of a file as lists; missing cells are None.
+def read_columns(path: Path, encoding: str = "utf-8") -> Mapping[str, Cells]:
+    """Read the columns of a table; missing cells are None. Those of Parquet, Arrow and shards stay on disk.
 
     Raises:
         InputError: the file is missing, empty, broken or of another kind.
     """
+    store = find_store(path)
+    if store is not None:
+        return store.cells()
     if not path.is_file():
-        raise InputError(f"{path} is no file: expected a table, {', '.join(EXTENSIONS)}.")
+        raise InputError(
+            f"{path} is no file: expected a table, {', '.join(EXTENSIONS)}, or shards (Parquet, Arrow, .tar, LitData)."
+        )
     table = read_table(path, encoding).whole()
-    return {name: table.cells(name) for name in table.columns}
+    if table_suffix(path) == ".jsonl":
+        return {name: table.cells(name) for name in table.columns}
+    return of_table(path, table.columns).cells()
 
 
 def read_records(path: Path) -> list[tuple[int, dict[str, Any]]]:

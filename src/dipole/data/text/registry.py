@@ -8,6 +8,7 @@ import torch
 
 from dipole.data.finding import existing_path, existing_root, leads_nowhere
 from dipole.data.registry import DataSetInfo
+from dipole.data.stored.finding import find_store
 from dipole.data.tables import table_suffix
 from dipole.data.text.arrow_text_set import ArrowTextSet
 from dipole.data.text.cranfield import read_cranfield
@@ -15,6 +16,7 @@ from dipole.data.text.dialogues import toy_dialogues
 from dipole.data.text.line_text_set import EMPTY, JsonLinesTextSet, LineTextSet
 from dipole.data.text.memory_text_set import MemoryTextSet
 from dipole.data.text.passages import PassageTextSet
+from dipole.data.text.stored_text_set import StoredTextSet
 from dipole.data.text.text_set import LineNote, TextSet
 from dipole.data.text.toy import (
     TOY_DIALOGUES,
@@ -38,8 +40,9 @@ def load_texts(data: str, data_root: str | Path | None = None, *, column: str | 
 
     Args:
         data: a name that `available_texts()` lists, or a path: a .txt file with a text a line; a .jsonl file; a .csv,
-            .tsv or .parquet file with named columns; a BEIR folder, of which the passages of `corpus.jsonl` are taken.
-            A name goes before a file called alike.
+            .tsv or .parquet file with named columns; a BEIR folder, of which the passages of `corpus.jsonl` are taken;
+            shards (Parquet, Arrow, `datasets`, WebDataset, LitData; see `dipole.data.stored.find_store`). A name goes
+            before a file called alike.
         data_root: folder of the sets that are read from files; relative paths are also looked up there.
         column: which column of a .jsonl, .csv, .tsv or .parquet file is the main text; by default `"text"`.
 
@@ -58,6 +61,10 @@ def load_texts(data: str, data_root: str | Path | None = None, *, column: str | 
             raise InputError(f"--column {column}: {data} needs no column; leave it out.")
         return _SETS[data][1](root)
     path = existing_path(data, root)
+    if path is None or path.is_dir() or table_suffix(path) in (".arrow", ".feather", ".tar"):
+        store = find_store(data, root)
+        if store is not None:
+            return StoredTextSet(store, column)
     if path is None:
         instead = "give the path of a .txt, .jsonl, .csv, .tsv or .parquet file"
         raise leads_nowhere(data, "known set of texts", _SETS, instead)
@@ -75,6 +82,7 @@ def available_texts() -> list[DataSetInfo]:
         DataSetInfo("FILE.txt", "your texts: one a line", "", None, "a path"),
         DataSetInfo("FILE.jsonl", "your records: a JSON dictionary a line", "", None, "a path"),
         DataSetInfo("FILE.csv", "your table: .csv, .tsv or .parquet with named columns", "", None, "a path"),
+        DataSetInfo("SHARDS", "your texts: Parquet, Arrow, .tar (WebDataset), LitData", "", None, "a path or pattern"),
         DataSetInfo("FOLDER", "your passages: a BEIR folder with corpus.jsonl", "", None, "a path"),
     ]
 
@@ -83,7 +91,7 @@ def _load_path(path: Path, column: str | None) -> TextSet:
     """Load whatever a path leads to."""
     if path.is_dir():
         if not (path / "corpus.jsonl").is_file():
-            raise InputError(f"{path} is a folder without corpus.jsonl: give a file of texts or a BEIR folder.")
+            raise InputError(f"{path} is a folder without corpus.jsonl: give a file of texts, a BEIR folder or shards.")
         return PassageTextSet(path / "corpus.jsonl", name=path.resolve().name)
     kind = table_suffix(path)
     if kind in (".csv", ".tsv", ".parquet"):

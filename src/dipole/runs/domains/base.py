@@ -11,6 +11,7 @@ import lightning
 import numpy as np
 from torch import Tensor, nn
 
+from dipole.data.stored.finding import existing_pattern
 from dipole.errors import InputError
 from dipole.evaluation.protocol import Material
 from dipole.methods.base import Method
@@ -209,7 +210,8 @@ class Domain(ABC):
     def _lasting(self, data: str) -> str:
         """A path as it leads to the same place from any folder; a name as it is."""
         path = Path(data).expanduser()
-        return str(path.absolute()) if data and data not in self.named_sets() and path.exists() else data
+        there = data and data not in self.named_sets() and (path.exists() or existing_pattern(data) is not None)
+        return str(path.absolute()) if there else data
 
     def _lasting_paths(self, loading: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments of loading, in which files are named as they lead to the same place from any folder."""

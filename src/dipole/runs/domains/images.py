@@ -16,6 +16,8 @@ from dipole.data import ImageDataModule, ImageSet, available, load_image_sets, l
 from dipole.data.embedding_file import read_embeddings
 from dipole.data.image_folder import class_folders
 from dipole.data.image_roles import ImageRoles, with_roles
+from dipole.data.stored import find_store
+from dipole.data.stored_image_set import StoredImageSet, load_stored_images
 from dipole.diagnostics import GeometryMonitor
 from dipole.errors import InputError
 from dipole.evaluation import OnlineKNN, embed_image_set
@@ -31,6 +33,7 @@ from dipole.views import ImageViews, resize
 
 MONITORED_IMAGES = 512
 MOST_IMAGES = 1500  # of a report or an analysis
+STORED = ("column", "check")  # options of loading about tables
 GENERATED = ("generated", "replication", "drawing")  # options of loading about images beside the real ones
 
 
@@ -58,6 +61,8 @@ class Images(Domain):
         generated: str | None = None,
         replication: int = 10,
         drawing: Literal["replicate", "sampler"] = "replicate",
+        column: str | None = None,
+        check: Literal["drawn", "all"] = "drawn",
     ) -> None:
         """What images are labelled with, which of them training sees, and what it sees beside them.
 
@@ -74,6 +79,8 @@ class Images(Domain):
             generated: a folder or an .npz file of generated images; only training draws them.
             replication: how often a real image is drawn while a generated one is drawn once.
             drawing: `replicate`: every copy once in an epoch; `sampler`: as many draws as there are real images.
+            column: of a table or of shards that holds the images; the only one that does if None.
+            check: which images of shards are looked at first: `drawn`, up to 50,000 all and of more 10,000; or `all`.
         """
 
     def _roles(self, config: RunConfig) -> dict[str, Any]:
@@ -81,7 +88,7 @@ class Images(Domain):
         cls = get_method(config.name)
         loading = self.loading(config)
         return {
-            "roles": ImageRoles(**{name: value for name, value in loading.items() if name not in GENERATED}),
+            "roles": ImageRoles(**{name: loading[name] for name in loading if name not in (*GENERATED, *STORED)}),
             "role": cls.label_role,
             "unlabelled": cls.keeps_unlabelled,
         }
@@ -101,7 +108,7 @@ class Images(Domain):
             num_workers=config.num_workers,
             seed=config.seed,
             **self._roles(config),
-            **{name: value for name, value in self.loading(config).items() if name in GENERATED},
+            **{name: value for name, value in self.loading(config).items() if name in (*GENERATED, *STORED)},
         )
 
     def facts(self, data: lightning.LightningDataModule) -> dict[str, Any]:
@@ -228,7 +235,8 @@ class Images(Domain):
         """
         options = self._roles(settings)
         options["unlabelled"] |= unlabelled
-        sets = load_image_sets(data or settings.data, data_root or settings.data_root, settings.image_size)
+        stored = {name: self.loading(settings)[name] for name in STORED}
+        sets = load_image_sets(data or settings.data, data_root or settings.data_root, settings.image_size, **stored)
         return with_roles(sets, seed=settings.seed, **options)
 
     def embeddings(
@@ -248,10 +256,11 @@ class Images(Domain):
         listed.
         """
         size = int(config["image_size"])
-        parts = _image_sets(source, data_root, size)
+        parts = _image_sets(source, data_root, size, config.get("loading", {}).get("column"))
         found = Embeddings(iter(()), [entry for _, images in parts[:1] for entry in images.skipped])
         found.empty = f"{source} holds no image that can be decoded."
-        paths = [path for split, images in parts if split is None for path in images.ids]
+        in_folder = [images for split, images in parts if split is None and not isinstance(images, StoredImageSet)]
+        paths = [path for images in in_folder for path in images.ids]
         classes = dict(zip(paths, class_folders(source, paths), strict=True))
 
         def batches(start: int, end: int) -> Iterator[tuple[dict[str, list[Any]], Tensor]]:
@@ -263,6 +272,8 @@ class Images(Domain):
                     columns: dict[str, list[Any]] = {"id": ids}
                     if split is None and any(classes.values()):
                         columns["label"] = [classes[name] for name in ids]
+                    if split is None and isinstance(images, StoredImageSet) and images.labels:
+                        columns["label"] = labels
                     if split is not None:
                         columns |= {"split": [split] * len(ids), "label": labels}
                     yield columns, vectors
@@ -299,13 +310,19 @@ def _with_label(images: ImageSet) -> ImageSet:
 def sample_images(run: Run, data_root: str | Path | None = None) -> ImageSet:
     """Return at most 1500 of the run's test images."""
     settings = run.settings()
-    _, test = load_image_sets(settings.data, data_root or settings.data_root, settings.image_size)
+    stored = {name: DOMAIN.loading(settings)[name] for name in STORED}
+    _, test = load_image_sets(settings.data, data_root or settings.data_root, settings.image_size, **stored)
     return test.sample(MOST_IMAGES)
 
 
-def _image_sets(source: str, data_root: str | Path | None, size: int) -> list[tuple[str | None, ImageSet]]:
-    """The images of a file or a folder, or both splits of a named data set."""
+def _image_sets(
+    source: str, data_root: str | Path | None, size: int, column: str | None
+) -> list[tuple[str | None, ImageSet]]:
+    """The images of a file, a folder or a table, or both splits of a named data set."""
     path = Path(source).expanduser()
+    store = None if source in Images.named_sets() else find_store(source, data_root)
+    if store is not None:
+        return [(None, load_stored_images(store, size, column))]
     if path.is_dir() or (path.is_file() and path.suffix.lower() != ".npz"):
         return [(None, load_images(path, size))]
     train, test = load_image_sets(source, data_root, size)

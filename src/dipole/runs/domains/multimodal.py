@@ -82,6 +82,7 @@ class Multimodal(Domain):
         vocabulary: int = 4000,
         templates: str | None = None,
         encoding: str = "utf-8",
+        check: Literal["drawn", "all"] = "drawn",
     ) -> None:
         """How a table is read.
 
@@ -98,6 +99,7 @@ class Multimodal(Domain):
             vocabulary: word pieces that are learned from the texts.
             templates: file of prompts for zero-shot classes, one a line with {} in it; the bare name if None.
             encoding: of a table, e.g. `latin-1`.
+            check: which images and sounds are looked at first: `drawn`, up to 50,000 all and of more 10,000; or `all`.
         """
 
     def data_module(self, config: RunConfig, sets: Any = None) -> ModalityDataModule:
@@ -296,7 +298,7 @@ class Multimodal(Domain):
     @staticmethod
     def reading(loading: Mapping[str, Any], **changes: Any) -> Reading:
         """Return how a table is read."""
-        options = {name: loading[name] for name in (*READ, "sound_crop")}
+        options = {name: loading[name] for name in (*READ, "sound_crop", "check")}
         return Reading(**{"modalities": parse_modalities(loading["modalities"]), **options, **changes})
 
     def _rows(self, method: AnyModal, loading: Mapping[str, Any], source: str, root: str | Path | None) -> ModalitySet:
