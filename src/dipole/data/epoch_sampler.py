@@ -89,9 +89,7 @@ class EpochSampler(DistributedSampler[int]):
         return self.drawn.draw(generator)[self.rank : self.total_size : self.num_replicas]
 
     def __iter__(self) -> Iterator[int]:
-        # In pieces: as Python's integers, the order of a huge set would need five times the memory.
-        for part in self.order()[self.first :].split(_PIECE):
-            yield from part.tolist()
+        return iter(self.order()[self.first :].tolist())
 
 
 class PlaceSampler(EpochSampler):
@@ -106,6 +104,7 @@ class PlaceSampler(EpochSampler):
     """
 
     def __iter__(self) -> Iterator[Place]:  # type: ignore[override]
+        # In pieces: as Python's integers, the order of a huge file would need five times the memory.
         own = self.order()
         for start in range(self.first, len(own), _PIECE):
             for position, index in enumerate(own[start : start + _PIECE].tolist(), start):
