@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint docs benchmarks clean
+.PHONY: demo test lint docs wheel notes benchmarks clean
 
 demo: .venv/.user  ## train CACR on built-in images, measure it, and make a report
 	rm -rf runs/demo
@@ -22,6 +22,13 @@ lint: .venv/.dev
 docs: .venv/.dev  ## the documentation, in site/
 	$(BIN)/mkdocs build --strict
 
+wheel: .venv/.build  ## the wheel and the source archive, in dist/
+	rm -rf dist
+	$(BIN)/python -m hatchling build
+
+notes:  ## what CHANGELOG.md says of a version: make notes VERSION=0.1.0
+	@awk -v version='$(VERSION)' '/^## / {on = $$2 == version; found += on; next} on; END {exit !found}' CHANGELOG.md
+
 benchmarks: .venv/.benchmarks  ## dipole beside its peers
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/views.py
@@ -31,7 +38,7 @@ benchmarks: .venv/.benchmarks  ## dipole beside its peers
 	$(BIN)/python benchmarks/graphs.py
 
 clean:
-	rm -rf .venv site
+	rm -rf .venv dist site
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -43,6 +50,10 @@ clean:
 .venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) --editable '.[dev,docs]'
 	touch $@ .venv/.user
+
+.venv/.build: constraints.txt | .venv/bin/python
+	$(PIP) hatchling
+	touch $@
 
 .venv/.benchmarks: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) --editable '.[dev,benchmarks]'

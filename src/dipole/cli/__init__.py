@@ -91,8 +91,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _of_the_machine(error: BaseException | None) -> str | None:
-    """What the disk, the memory or a damaged file did not allow, in words; None for a defect of ours."""
+    """What the disk, the memory, a damaged file or an absent package did not allow; None for a defect of ours."""
     while error is not None:
+        if isinstance(error, ModuleNotFoundError):
+            from dipole.cli.missing import advice
+
+            return advice(error)
         if isinstance(error, OSError):
             place = f" {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
             return (
