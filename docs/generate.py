@@ -18,6 +18,7 @@ from typing import Any
 import docstring_parser
 import numpy as np
 import yaml
+from effects import anchor, effect_plot
 
 from dipole.claims.results import FOLDER as RESULTS
 from dipole.claims.results import ahead_of_all, load_results
@@ -271,14 +272,16 @@ def claim_list() -> str:
     results = load_results(RESULTS)
     if not results:
         return "No result is stored.\n"
-    overview = [
-        [f"[{slug}](#{slug}-{found['verdict'].replace(' ', '-')})", found["statement"], found["verdict"]]
-        for slug, found in results.items()
-    ]
+    overview = [[f"[{slug}]({anchor(found)})", found["statement"], found["verdict"]] for slug, found in results.items()]
     return (
         "\n\n".join([table(["claim", "what is tested", "verdict"], overview), *map(claim_section, results.values())])
         + "\n"
     )
+
+
+def claim_plot() -> str:
+    """The effects of all stored results in one plot."""
+    return effect_plot(load_results(RESULTS))
 
 
 def tested_methods(result: dict[str, Any]) -> set[str]:
@@ -325,16 +328,18 @@ def pages() -> dict[str, str]:
 
 
 # Written pages in which a marker stands for a generated part.
-PARTS = {"claims.md": ("<!-- results -->", claim_list), "fidelity.md": ("<!-- differences -->", difference_list)}
+PARTS = {
+    "claims.md": {"<!-- effects -->": claim_plot, "<!-- results -->": claim_list},
+    "fidelity.md": {"<!-- differences -->": difference_list},
+}
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Fill in the generated part of a written page."""
-    if page.file.src_uri not in PARTS:
-        return markdown
-    marker, write = PARTS[page.file.src_uri]
-    head, tail = markdown.split(marker)
-    return head + write() + tail
+    """Fill in the generated parts of a written page."""
+    for marker, write in PARTS.get(page.file.src_uri, {}).items():
+        head, tail = markdown.split(marker)
+        markdown = head + write() + tail
+    return markdown
 
 
 def on_config(config: Any) -> Any:
