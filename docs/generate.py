@@ -18,6 +18,7 @@ from typing import Any
 import docstring_parser
 import numpy as np
 import yaml
+from algorithm import one_step_a_line
 from effects import anchor, effect_plot
 
 from dipole.claims.results import FOLDER as RESULTS
@@ -36,6 +37,18 @@ README = ROOT / "README.md"
 REFERENCE_VALUES = ROOT / "tests" / "reference_values"
 BEGIN, END = "<!-- methods -->", "<!-- end of methods -->"
 BUILT_IN = {info.name for info in (*available(), *available_modalities()) if info.where == "built in"}
+# The fields of cards, in the order in which they are listed, and their headings.
+FIELDS = {
+    "vision": "Images",
+    "recognition": "Recognition",
+    "text": "Text",
+    "multimodal": "Several modalities",
+    "audio": "Sounds and texts",
+    "graph": "Graphs",
+    "timeseries": "Time series",
+    "recommendation": "Recommendation",
+    "language": "Language models",
+}
 SECTION = re.compile(r"^(Args|Attributes|Example|Examples|Raises|Returns|Source|Yields):", re.MULTILINE)
 
 
@@ -56,18 +69,16 @@ def paper(card: Any) -> str:
 def entries() -> dict[str, type[Method] | type[Decoder]]:
     """Methods and decoders by name, field by field."""
     found: dict[str, type[Method] | type[Decoder]] = {**methods(), **decoders()}
-    order = [
-        "vision",
-        "recognition",
-        "text",
-        "multimodal",
-        "audio",
-        "graph",
-        "timeseries",
-        "recommendation",
-        "language",
-    ]
+    order = list(FIELDS)
     return dict(sorted(found.items(), key=lambda entry: (order.index(entry[1].card.field), entry[0])))
+
+
+def entries_by_field() -> dict[str, list[str]]:
+    """The names of methods and decoders under the headings of their fields."""
+    found: dict[str, list[str]] = {}
+    for name, cls in entries().items():
+        found.setdefault(FIELDS[cls.card.field], []).append(name)
+    return found
 
 
 def description(thing: Any) -> str:
@@ -117,7 +128,7 @@ def method_page(cls: type[Method] | type[Decoder]) -> str:
         card.summary,
         table(["", ""], facts),
         "## Algorithm",
-        description(cls),
+        one_step_a_line(description(cls)),
         "## Run it",
         recipe_text(card.name) if trained else f"{example}\n\n[More ways to run it](../decoding.md)",
         "## What differs from the paper or the authors' code",
@@ -189,14 +200,17 @@ def method_index() -> str:
     """The list of methods."""
     return (
         "# Methods\n\nOne file per paper. Each page is made from the method's card, docstring, source, recipe and the "
-        "result of its claim.\n\n" + method_table("")
+        "result of its claim.\n\n"
+        + "\n".join(f"## {field}\n\n{method_table('', names)}" for field, names in entries_by_field().items())
     )
 
 
-def method_table(folder: str) -> str:
-    """Methods with paper, idea and claim; links lead to pages in `folder`."""
+def method_table(folder: str, names: Sequence[str] = ()) -> str:
+    """Methods with paper, idea and claim, all or those of some names; links lead to pages in `folder`."""
     rows = []
     for name, cls in entries().items():
+        if names and name not in names:
+            continue
         card = cls.card
         link = f"[`{name}`]({folder}{name}.md)" if folder != README else f"`{name}`"
         authors = card.authors.split(", ")
@@ -343,10 +357,12 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_config(config: Any) -> Any:
-    """Put the methods' pages into the navigation."""
+    """Put the methods' pages into the navigation, field by field."""
     for entry in config.nav:
         if "Methods" in entry:
-            entry["Methods"] = ["methods/index.md", *({name: f"methods/{name}.md"} for name in entries())]
+            groups = entries_by_field().items()
+            listed = [{field: [{name: f"methods/{name}.md"} for name in names]} for field, names in groups]
+            entry["Methods"] = ["methods/index.md", *listed]
     return config
 
 

@@ -9,12 +9,14 @@ import sys
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from algorithm import one_step_a_line
 
 import dipole.losses
 from dipole.cli import COMMANDS, main
+from dipole.decoding.registry import decoders
 from dipole.methods.registry import methods
 from dipole.methods.wrapping import Wrapping
 from dipole.runs import recipes
@@ -87,6 +89,50 @@ def test_every_method_has_a_page_with_all_arguments_explained() -> None:
         # A method around another one has the optimiser of that one.
         assert "| `learning_rate` |" in page or issubclass(methods()[name], Wrapping)
         assert not re.findall(r"^\| `\w+` \| .* \|  \|$", page, re.MULTILINE)
+
+
+def test_algorithms_have_one_step_a_line() -> None:
+    algorithm = re.compile(r"^## Algorithm\n(.*?)^## Run it", re.MULTILINE | re.DOTALL)
+    shared = re.compile(r"^    .*[^\s:] {3,}\d+\. ", re.MULTILINE)
+    texts = {name: algorithm.findall(page) for name, page in generate().pages().items() if name != "methods/index.md"}
+    assert all(len(found) == 1 for found in texts.values())
+    assert not [name for name, [text] in texts.items() if shared.search(text)]
+    assert "    1. draw two views of every image\n    2. z = projector(" in texts["methods/simclr.md"][0]
+
+
+@pytest.mark.parametrize("name", sorted({**methods(), **decoders()}))
+def test_algorithms_lose_no_word(name: str) -> None:
+    text = generate().description({**methods(), **decoders()}[name])
+    shown = one_step_a_line(text)
+    assert shown.split() == text.split()
+    assert [line for line in shown.split("\n") if line[:1] != " "] == [
+        line for line in text.split("\n") if line[:1] != " "
+    ]
+
+
+def test_lines_that_go_on_with_a_step_move_with_it() -> None:
+    text = "    at first: 1. a     2. b\n                          goes on\n              3. c\n        end\n\nx   2. y"
+    shown = (
+        "    at first: 1. a\n              2. b\n                 goes on\n              3. c\n        end\n\nx   2. y"
+    )
+    assert one_step_a_line(text) == shown
+
+
+def test_methods_stand_under_their_fields_in_the_navigation() -> None:
+    class Config:
+        nav: ClassVar[list[Any]] = [{"Home": "index.md"}, {"Methods": "methods/index.md"}]
+
+    [_, listed] = generate().on_config(Config()).nav
+    index, *groups = listed["Methods"]
+    assert index == "methods/index.md"
+    found = {field: [name for page in pages for name in page] for group in groups for field, pages in group.items()}
+    assert sorted(name for names in found.values() for name in names) == sorted({**methods(), **decoders()})
+    assert "simclr" in found["Images"]
+    assert "grace" in found["Graphs"]
+    assert "adacad" in found["Language models"]
+    page = generate().pages()["methods/index.md"]
+    assert re.findall("^## (.*)$", page, re.MULTILINE) == list(found)
+    assert all(page.count(f"[`{name}`]({name}.md)") == 1 for names in found.values() for name in names)
 
 
 def test_losses_are_all_explained_and_none_is_invented() -> None:
