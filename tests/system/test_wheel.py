@@ -75,23 +75,29 @@ def needed(requirements: list[str], extras: set[str], found: dict[str, Distribut
     return found
 
 
-@pytest.fixture(scope="module")
-def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with the wheel and what it requires without any extra, linked from that of the tests."""
-    home = tmp_path_factory.mktemp("environment")
+def install(wheel: Path, extra: str, home: Path) -> Path:
+    """Make an environment with the wheel and what it requires with one extra or none, linked from that of the tests."""
     venv.create(home, with_pip=False, symlinks=True)
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)}))
     with zipfile.ZipFile(wheel) as archive:
         [metadata] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         text = archive.read(metadata).decode()
-    for each in needed(re.findall(r"^Requires-Dist: (.*)$", text, re.MULTILINE), set(), {}).values():
+    required = re.findall(r"^Requires-Dist: (.*)$", text, re.MULTILINE)
+    for each in needed(required, {extra} if extra else set(), {}).values():
         for top in {file.parts[0] for file in each.files or () if file.parts[0] not in ("..", "__pycache__")}:
             link, target = packages / top, Path(str(each.locate_file(top)))
             if not link.exists() and target.exists():
                 link.symlink_to(target, target_is_directory=target.is_dir())
     # With --no-index and without --no-deps, pip refuses a wheel that asks for anything else.
-    python("-m", "pip", "--python", home / "bin" / "python", "install", "--quiet", "--no-index", wheel)
+    asked = f"{wheel}[{extra}]" if extra else wheel
+    python("-m", "pip", "--python", home / "bin" / "python", "install", "--quiet", "--no-index", asked)
     return home
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with no extra."""
+    return install(wheel, "", tmp_path_factory.mktemp("environment"))
 
 
 def test_the_wheel_holds_all_that_the_source_holds(wheel: Path) -> None:
@@ -125,6 +131,36 @@ def test_commands_work_with_no_extra_installed(environment: Path, tmp_path: Path
     refused = python("-m", "dipole", "report", "run", home=environment, cwd=tmp_path, code=2).stderr
     assert refused.endswith("dipole: PIL is not installed: pip install 'dipole[vision]'.\n")
     assert not (tmp_path / "run" / "report.html").exists()
+
+
+TINY_IMAGES = "train simclr --method.encoder convnet4-4 --batch-size 256 --epochs 1 --out run"
+TINY_BERT = "pretrain bert --data toy-sentences --width 16 --layers 1 --heads 2 --vocabulary 200 --steps 3"
+VERBS = {
+    "vision": [TINY_IMAGES, "evaluate run", "report run"],
+    "text": [
+        TINY_BERT,
+        "train simcse --data toy-sentences --method.encoder bert --out run",
+        "evaluate run",
+        "report run",
+    ],
+    "graph": ["train csgcl --data karate-club --epochs 3 --out run", "evaluate run", "report run"],
+    "timeseries": ["train series-contrast --epochs 1 --method.depth 2 --out run", "evaluate run", "report run"],
+    "recommendation": [
+        "train sasrec --epochs 1 --out run",
+        "evaluate run",
+        "recommend run --users all --out top.parquet",
+    ],
+    "onnx": [TINY_IMAGES, "export run --out encoder.onnx"],
+    "stream": ["data optimize digits chunks"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", VERBS)
+def test_an_extra_alone_is_enough_for_its_field(extra: str, wheel: Path, tmp_path: Path) -> None:
+    home = install(wheel, extra, tmp_path / "environment")
+    for verb in VERBS[extra]:
+        python("-m", "dipole", *verb.split(), home=home, cwd=tmp_path)
 
 
 @pytest.mark.slow
