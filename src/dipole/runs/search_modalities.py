@@ -96,7 +96,9 @@ def search_modalities(
     }
     embedded = embed_modal_queries(method, options, queries, modality=by)
     searched: _Searched = (
-        _Stored(method, source) if is_stored(source, method) else _Read(method, source, options, data_root, progress)
+        _Stored(method, source, len(embedded[0][1]))
+        if is_stored(source, method)
+        else _Read(method, source, options, data_root, progress)
     )
     found: dict[int, Hits] = {}
     for name in dict.fromkeys(name for name, _ in embedded):
@@ -151,9 +153,9 @@ def _shown(caption: Any, otherwise: str) -> str:
 class _Stored(_Searched):
     """Embeddings that `dipole embed` wrote."""
 
-    def __init__(self, method: AnyModal, source: str) -> None:
+    def __init__(self, method: AnyModal, source: str, width: int) -> None:
         self.method, self.source = method, source
-        self.names = stored_modalities(source, method)
+        self.names = stored_modalities(source, method, width)
 
     def candidates(self, name: str) -> Iterator[Candidates]:
         """Yield a piece of a file at a time."""

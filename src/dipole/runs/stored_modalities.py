@@ -32,14 +32,19 @@ def is_stored(source: str, method: AnyModal) -> bool:
     return {"id", "vector"} <= columns and not columns & set(method.modalities)
 
 
-def stored_modalities(source: str, method: AnyModal) -> list[str]:
+def stored_modalities(source: str, method: AnyModal, width: int) -> list[str]:
     """Return the modalities of the model that stored embeddings are of; all of the model's where no column says.
+
+    Args:
+        source: see `is_stored`.
+        method: whose modalities they are.
+        width: of its embeddings.
 
     Raises:
         InputError: they are of none of them, or their vectors are of another length.
     """
     shards = open_shards(source)
-    known, width = list(method.modalities), int(method.embedding_dim)
+    known = list(method.modalities)
     if shards[0].dimensions != width:
         raise InputError(
             f"{source} holds vectors of {shards[0].dimensions} numbers, and the model makes such of {width}: "
