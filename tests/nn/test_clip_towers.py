@@ -1,6 +1,7 @@
 """Towers of CLIPs that transformers and open_clip have written, and back."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -79,6 +80,27 @@ def test_towers_of_transformers_give_the_same_embeddings(clip):
     torch.testing.assert_close(torch.nn.functional.normalize(text(rows), dim=1), whole.text_embeds)
     assert (image.width, text.width, text.max_length) == (12, 12, 16)
     assert image(torch.rand(2, 3, 20, 20)).shape == (2, 12)
+
+
+@pytest.mark.parametrize("said", [None, 7], ids=["unsaid", "another"])
+@torch.no_grad()
+def test_the_width_at_the_top_of_a_whole_model_counts(clip, tmp_path, said):
+    from transformers import CLIPModel
+
+    folder = shutil.copytree(clip, tmp_path / "clip")
+    config = json.loads((folder / "config.json").read_text())
+    for part in ("text_config", "vision_config"):
+        config[part].pop("projection_dim", None)
+        config[part] |= {} if said is None else {"projection_dim": said}
+    (folder / "config.json").write_text(json.dumps(config))
+    model = CLIPModel.from_pretrained(folder).eval()
+    images = torch.rand(2, 3, 16, 16)
+    image, text = open_clip_tower(folder, "image").eval(), open_clip_tower(folder, "text").eval()
+    tokens, rows = packed(text)
+    expected = model(**tokens, pixel_values=pixels(images))
+    assert image.width == text.width == 12
+    for found, known in ((image(images), expected.image_embeds), (text(rows), expected.text_embeds)):
+        torch.testing.assert_close(torch.nn.functional.normalize(found, dim=1), known)
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from dipole.report.cross_modal import Search, Shown
 def test_searches_stand_where_neighbours_would(run_dir):
     image = torch.zeros(3, 60, 60, dtype=torch.uint8)
     image[0] = 255
-    rows = ((Shown("<b>query</b>"), (Shown("first", image, 0.75, True), Shown("second", None, 0.5, False))),)
+    rows = (((Shown("<b>query</b>"),), (Shown("first", image, 0.75, True), Shown("second", None, 0.5, False))),)
     z = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
     page = build_report(run_dir, embeddings=z, texts=["text"] * 20, searches=[Search("text → image", rows)]).read_text()
     assert "From one modality to another" in page

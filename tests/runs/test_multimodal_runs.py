@@ -11,19 +11,22 @@ import soundfile
 import torch
 from PIL import Image
 
-from dipole.data.multimodal import load_modalities, load_table
+from dipole.data.multimodal import Reading, load_modalities, load_table
 from dipole.errors import InputError
 from dipole.methods.registry import methods
 from dipole.runs import Run, RunConfig, load, train
 from dipole.runs.embed import embed_to_parquet
 from dipole.runs.evaluate import evaluate
 from dipole.runs.look import report
+from dipole.runs.modality_items import embed_items
+from dipole.runs.modality_searches import searches
 from text_models import bert_folder
 
 COLOURS = {"red": (200, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 200), "grey": (90, 90, 90)}
 ROWS = 60
 SMALL = {"image_encoder": "convnet4-2", "text_encoder": "bag-16", "sound_encoder": "convnet-2", "embedding_dim": 8}
 LOADING = {"image_size": 8, "sample_rate": 4000, "seconds": 0.1, "test_fraction": 0.25}
+READING = Reading(image_size=8, sample_rate=4000, seconds=0.1)
 IMAGES_AND_TEXTS = ("dito", "laclip", "vlp-baselines")
 NAMES = [name for name, cls in methods().items() if cls.domain == "multimodal" and cls.card.field == "multimodal"]
 
@@ -190,6 +193,23 @@ def test_a_model_that_is_not_whole_is_told(run, tmp_path):
 def test_report(run):
     page = report(run.path).read_text()
     assert "something red" in page
+
+
+def test_a_report_of_symile_finds_one_modality_by_all_others(tmp_path):
+    done = train(settings(write_table(tmp_path, 0), "symile"), tmp_path / "run", monitor=False, progress=False)
+    page = report(done.path).read_text()
+    assert "caption + tone + sensor → photo" in page
+    assert "photo → caption" not in page
+    method, items = load(done.path), embed_items(load(done.path), load_table(done.settings().data, READING)[0])
+    found = searches(method, items)[2]
+    assert found.title == "photo + caption + sensor → tone"
+    for query, hits in found.rows:
+        assert [shown.image is not None for shown in query] == [True, False, False]
+        row = next(row for row, place in enumerate(items["photo"].shown) if place == query[0].text)
+        parts = [items[name].first(row)[None] for name in ("photo", "caption", "sensor")]
+        best = method.score(parts, items["tone"].embeddings)[0].topk(4)
+        np.testing.assert_allclose([hit.score for hit in hits], best.values.numpy(), atol=1e-6)
+        assert [hit.belongs for hit in hits] == [place == row for place in best.indices.tolist()]
 
 
 def test_a_text_tower_by_path_is_stored_and_opens_in_transformers(table, tmp_path):

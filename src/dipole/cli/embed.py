@@ -8,8 +8,8 @@ from dipole.cli.parsing import parse, parser
 from dipole.cli.tables import show
 
 SOURCE = (
-    "images: a file, a folder or the name of a set; texts: a file or the name of a set; several modalities: a table or "
-    "the name of a set"
+    "images: a file, a folder or the name of a set; texts: a file or the name of a set; several modalities: a table, a "
+    "folder of image or sound files, or the name of a set"
 )
 
 

@@ -13,6 +13,10 @@ DESCRIPTION = (
     "Find the texts, sounds or images nearest to each query, with the encoder of a run. `dipole search INDEX --help` "
     "lists the flags (--vectors, --lists, --rescore, --where) for an index that `dipole index` has made."
 )
+CORPUS = (
+    "file of texts, or the name of a set; of several modalities also a table, a folder of image or sound files, or "
+    "embeddings that `dipole embed` wrote"
+)
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -23,13 +27,16 @@ def run(arguments: Sequence[str]) -> None:
         return search_index.run(arguments)
     parser_ = parser("search", DESCRIPTION)
     parser_.add_argument("run", type=str, help="run or model folder of a method of texts, or of several modalities")
-    parser_.add_argument("corpus", type=str, help="file of texts, table of sounds or images, or the name of a set")
-    parser_.add_argument("query", type=str, nargs="*", help="one or more texts")
+    parser_.add_argument("corpus", type=str, help=CORPUS)
+    parser_.add_argument("query", type=str, nargs="*", help="one or more texts; of several modalities also files")
     parser_.add_argument("--queries", type=str | None, default=None, help="file of queries, in place of texts here")
     parser_.add_argument("--hybrid", type=bool, default=False, help="put embeddings and BM25 together by their ranks")
     parser_.add_argument("--rerank", type=str | None, default=None, help="cross-encoder that orders the hits anew")
     parser_.add_argument("--depth", type=int, default=100, help="texts of each ranking that these two look at")
     parser_.add_argument("--trec", type=str | None, default=None, help="write a run as trec_eval reads it")
+    parser_.add_argument("--by", type=str | None, default=None, help="modality of the queries, where it is not plain")
+    parser_.add_argument("--find", type=str | None, default=None, help="modality that is searched")
+    parser_.add_argument("--given", type=str, nargs="*", default=[], help="name=content that stands beside each query")
     parser_.add_argument("--k", type=int, default=10, help="texts found for each query")
     parser_.add_argument("--index", type=str | None, default=None, help="folder of the index; below the run by default")
     parser_.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
@@ -57,6 +64,9 @@ def run(arguments: Sequence[str]) -> None:
         hybrid=options.hybrid,
         rerank=options.rerank,
         depth=options.depth,
+        by=options.by,
+        find=options.find,
+        given=dict(_given(text) for text in options.given),
         progress=True,
     )
     if options.trec is not None:
@@ -76,6 +86,16 @@ def run(arguments: Sequence[str]) -> None:
     for query, hits in zip(queries, results, strict=True):
         rows = [[hit.rank, f"{hit.score:.4f}", hit.id, shortened(hit.text)] for hit in hits]
         show(query, columns, rows)
+
+
+def _given(text: str) -> tuple[str, str]:
+    """A modality and its content."""
+    from dipole.errors import InputError
+
+    name, separator, content = text.partition("=")
+    if not separator or not name or not content:
+        raise InputError(f"--given is {text!r}: expected name=content, the name of a modality and a text or a file.")
+    return name, content
 
 
 def _queries(options: Any) -> tuple[list[str], list[str]]:

@@ -24,10 +24,11 @@ def run(arguments: Sequence[str]) -> None:
     parser_ = parser("search", "Find the rows of an index that are nearest to each query.")
     parser_.add_argument("index", type=str, help="folder that `dipole index` made")
     parser_.add_argument(
-        "query", type=str, nargs="*", help="texts, or image files, as the run of the index embeds them"
+        "query", type=str, nargs="*", help="texts, or image or sound files, as the run of the index embeds them"
     )
     parser_.add_argument("--vectors", type=str | None, default=None, help="Parquet file of embeddings, in their place")
     parser_.add_argument("--run", type=str | None, default=None, help="run that embeds queries; that of the index")
+    parser_.add_argument("--by", type=str | None, default=None, help="modality of the queries, of a run of several")
     parser_.add_argument("--k", type=int, default=10, help="rows found for each query")
     parser_.add_argument("--lists", type=int, default=16, help="inverted lists that are looked through")
     parser_.add_argument(
@@ -100,4 +101,4 @@ def _queries(options: Any, index: Any) -> tuple[list[str], np.ndarray]:
         raise InputError("the index does not say what embeds queries: give --run, or --vectors.")
     from dipole.runs.queries import embed_queries
 
-    return list(options.query), embed_queries(source, options.query)
+    return list(options.query), embed_queries(source, options.query, modality=options.by)

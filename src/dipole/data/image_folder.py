@@ -81,7 +81,7 @@ def unreadable_images(folder: str | Path) -> list[tuple[str, str]]:
         InputError: the folder is missing or unreadable.
     """
     skipped: Skipped = []
-    candidates = [path for path in _walk(Path(folder), "", skipped) if Path(path).suffix.lower() in EXTENSIONS]
+    candidates = [path for path in files_below(Path(folder), "", skipped) if Path(path).suffix.lower() in EXTENSIONS]
 
     def reason(path: Path) -> str | None:
         try:
@@ -144,8 +144,19 @@ def _warn_of_alike(folder: Path, folders: list[str]) -> None:
         )
 
 
-def _walk(root: Path, part: str, skipped: Skipped) -> Iterator[str]:
-    """Paths of all files below `root / part`, relative to `root`, sorted; links are followed, loops are not."""
+def files_below(root: Path, part: str, skipped: Skipped) -> Iterator[str]:
+    """Yield the paths of all files below `root / part`, relative to `root`, sorted.
+
+    Links are followed, loops and hidden files are not.
+
+    Args:
+        root: a folder.
+        part: one in it, or `""`.
+        skipped: to which folders that cannot be read are added.
+
+    Raises:
+        InputError: `root / part` itself cannot be read.
+    """
 
     def unreadable(error: OSError) -> None:
         if Path(error.filename) == root / part:
@@ -176,7 +187,7 @@ def _readable_images(root: Path, part: str, skipped: Skipped) -> list[str]:
 def _image_paths(root: Path, part: str, skipped: Skipped) -> list[str]:
     """Paths of the files that are images by their extension; the others are added to `skipped`."""
     candidates = []
-    for path in _walk(root, part, skipped):
+    for path in files_below(root, part, skipped):
         extension = os.path.splitext(path)[1]
         if extension.lower() in EXTENSIONS:
             candidates.append(path)

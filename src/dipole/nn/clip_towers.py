@@ -142,6 +142,12 @@ def open_clip_tower(folder: str | Path, kind: str) -> ImageTower | TextTower:
 
     options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "dtype": torch.float32}
     with explained(str(folder)), quiet():
+        if read_json(folder / "config.json").get("model_type") == "clip":
+            # In a whole model the width that counts is that at the top; what its towers say of it is not used.
+            both = transformers.CLIPConfig.from_pretrained(folder, local_files_only=True)
+            own: Any = both.vision_config if kind == "image" else both.text_config
+            own.projection_dim = both.projection_dim
+            options["config"] = own
         if kind == "image":
             vision: Any = transformers.CLIPVisionModelWithProjection.from_pretrained(folder, **options)
             statistics = _statistics(folder)

@@ -62,12 +62,12 @@ class Shown:
 
 @dataclass(frozen=True)
 class Search:
-    """Some searches from one modality in another.
+    """Some searches from one modality, or several at once, in another.
 
     Args:
-        title: names both.
-        rows: what was searched with, and what was found, the best first.
+        title: names them.
+        rows: what was searched with, a content of each modality, and what was found, the best first.
     """
 
     title: str
-    rows: tuple[tuple[Shown, tuple[Shown, ...]], ...]
+    rows: tuple[tuple[tuple[Shown, ...], tuple[Shown, ...]], ...]

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from dipole.nn.text import encode_texts
 from dipole.ops.checks import check_at_least, check_choice
 from dipole.runs.embedding import Precision, computing
 from dipole.runs.loading import load
+from dipole.runs.modality_batches import embed_cells, embed_contents, loading_of_model
 from dipole.runs.model import model_config
 from dipole.runs.opened import OpenedEncoder
 from dipole.runs.text_encoders import is_foreign, open_text_encoder
@@ -27,20 +29,21 @@ logger = logging.getLogger(__name__)
 
 
 class Embedder:
-    """Add embeddings to batches of texts or images: what `map_batches` of Ray Data and `map` of `datasets` call.
+    """Add embeddings to batches of texts, images or sounds: `map_batches` of Ray Data and `map` of `datasets` call it.
 
     It holds the place of the model alone and opens it when the first batch comes, so that it can be pickled and sent.
 
     Args:
         model: a run, a model folder, or a folder of sentence-transformers or transformers that embeds texts.
         column: what is embedded: texts, or images as bytes of files, paths, arrays uint8 (H, W, 3) or (H, W), or
-            `{"bytes": …}`; `text` or `image` if None. Of a model of several modalities, the name of one.
+            `{"bytes": …}`; `text` or `image` if None. Of a model of several modalities, the name of one; sounds come as
+            bytes of files, paths, `{"bytes": …}` or `{"array": …, "sampling_rate": …}`.
         vector: the column that is added.
         prompt: name of the prompt that stands before every text, such as `"query"`.
         batch_size: how many are embedded at once.
         precision: `"bf16"` multiplies matrices in bfloat16.
         device: where to compute; a GPU if there is one and it is None.
-        unreadable: `"raise"`, or `"drop"` the rows whose image cannot be decoded, which a warning counts.
+        unreadable: `"raise"`, or `"drop"` the rows whose image or sound cannot be decoded, which a warning counts.
 
     Raises:
         InputError: there is no model, or it embeds neither texts nor images.
@@ -121,20 +124,43 @@ class Embedder:
     def _modality(self, method: AnyModal) -> tuple[str, Callable[[list[Any]], tuple[Tensor, list[int] | None]]]:
         """How one modality of several is embedded."""
         kinds = {name: facts["kind"] for name, facts in method.modalities.items()}
-        name = self.column
-        if name is None or kinds.get(name) not in ("image", "text"):
-            known = " or ".join(repr(each) for each, kind in kinds.items() if kind in ("image", "text"))
-            raise InputError(f"{self.model} has several modalities: expected column={known or 'an image or a text'}.")
-        views = method.build_views().only(name)
+        known = {name: kind for name, kind in kinds.items() if kind in ("image", "text", "sound")}
+        name, loading = self.column, loading_of_model(self.model)
+        if name is None or name not in known:
+            expected = " or ".join(map(repr, known)) or "an image, a text or a sound"
+            raise InputError(f"{self.model} has several modalities: expected column={expected}.")
 
         def embed(contents: list[Any]) -> Tensor:
-            batch = views([{name: content} for content in contents], method.tokenizers)
-            return method.embed({name: batch["inputs"][name].to(method.device)})
+            return embed_contents(method, name, contents)
 
-        if kinds[name] == "text":
+        if known[name] == "text":
             return name, lambda cells: (self._in_parts([[text] for text in _texts(cells)], embed), None)
-        size = int(method.modalities[name]["size"])
-        return name, lambda cells: self._images(cells, size, embed)
+        if known[name] == "sound":
+            return name, lambda cells: self._sounds(method, loading, name, cells)
+        return name, lambda cells: self._images(cells, int(loading["image_size"]), embed)
+
+    def _sounds(
+        self, method: AnyModal, loading: Mapping[str, Any], name: str, cells: Sequence[Any]
+    ) -> tuple[Tensor, list[int] | None]:
+        """Embeddings of the sounds that can be decoded, and which these are; None for all of them.
+
+        Raises:
+            InputError: one cannot be decoded, or none can.
+        """
+        files = [_sound_file(cell, place) for place, cell in enumerate(cells)]
+        vectors, kept, told = embed_cells(method, loading, name, files, batch_size=self.batch_size)
+        lost = sorted(set(range(len(cells))) - set(kept))
+        if lost and (self.unreadable == "raise" or not kept):
+            why = f" ({told[0]})" if told else ""
+            raise InputError(
+                f"row {lost[0] + 1} of the batch holds no sound that can be decoded{why}. unreadable='drop' leaves "
+                "such rows out, if there are others."
+            )
+        if lost:
+            logger.warning("%d sounds are left out, such as row %d of the batch.", len(lost), lost[0] + 1)
+        elif told:
+            logger.warning("%s", "; ".join(told))
+        return vectors, kept if lost else None
 
     def _images(
         self, cells: Sequence[Any], size: int, embed: Callable[[list[Tensor]], Tensor]
@@ -173,6 +199,33 @@ def _texts(cells: Sequence[Any]) -> list[str]:
         if not isinstance(cell, str):
             raise InputError(f"row {place + 1} of the batch holds {type(cell).__name__}: expected a text.")
     return [str(cell) for cell in cells]
+
+
+def _sound_file(cell: Any, place: int) -> Any:
+    """A sound as a file: its path or its bytes; samples become a WAV file of floats.
+
+    Raises:
+        InputError: it is none of the forms of a sound.
+    """
+    if isinstance(cell, Mapping) and "array" in cell:  # as `datasets` hands out sounds
+        import soundfile
+
+        buffer = BytesIO()
+        samples = np.asarray(cell["array"], dtype=np.float32)
+        soundfile.write(
+            buffer, samples.T if samples.ndim == 2 else samples, int(cell["sampling_rate"]), "FLOAT", format="WAV"
+        )
+        return buffer.getvalue()
+    if isinstance(cell, Mapping) and {"bytes", "path"} & cell.keys():
+        return dict(cell)
+    if isinstance(cell, bytes):
+        return cell
+    if isinstance(cell, str | Path):
+        return str(cell)
+    raise InputError(
+        f"row {place + 1} of the batch holds {type(cell).__name__}: expected a sound as bytes or path of a file, "
+        '{"bytes": …}, or {"array": …, "sampling_rate": …}.'
+    )
 
 
 def _square(cell: Any, size: int) -> np.ndarray:

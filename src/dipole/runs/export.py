@@ -30,33 +30,65 @@ def export_onnx(run: str | Path, out: str | Path | None = None) -> Path:
     Texts: `input_ids` and `attention_mask`, int64 (N, T), to `sentence_embedding` (N, D); the tokenizer is in the
     model's folder.
     Images: `images`, float32 (N, 3, S, S) in [0, 1], to `image_embedding` (N, F). N and T are free.
+    Several modalities: a folder with a file for each that can be written, see `export_modalities`.
 
     Args:
         run: a run directory or a model folder.
-        out: the file to write; `onnx/model.onnx` in the model's folder if it is None.
+        out: the file to write, or the folder; `onnx/model.onnx`, or `onnx`, in the model's folder if it is None.
 
     Returns:
-        The path of the file.
+        The path of the file, or the folder.
 
     Raises:
         InputError: there is no model, a package is missing, or the written file computes something else.
     """
     try:
-        import onnxruntime
+        import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401 - what torch.onnx stands on
     except ImportError as error:
         raise InputError(f"ONNX needs the package {error.name}: pip install 'dipole[onnx]'.") from error
+    method = load(run)
+    if method.domain == "multimodal":
+        from dipole.runs.export_modalities import export_modalities
+
+        return export_modalities(cast(Any, method), model_folder(run) / "onnx" if out is None else Path(out))
     path = model_folder(run) / "onnx" / "model.onnx" if out is None else Path(out)
     if path.is_dir():
         raise InputError(f"--out {path} is a folder: name a file, e.g. {path / 'model.onnx'}.")
-    network, inputs, free = _network(load(run), model_config(run))
+    network, inputs, free = _network(method, model_config(run))
     output = "image_embedding" if "images" in inputs else "sentence_embedding"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary, _quiet():
+    with atomic_write(path) as temporary:
+        other = {name: torch.cat([value, value.flip(0)]) for name, value in inputs.items()}
+        computed = write_onnx(network, inputs, free, output, temporary, other)
+        with torch.inference_mode():
+            expected: Tensor = network(**other)
+        difference = float((computed - expected).abs().max() / expected.abs().max().clamp_min(1e-6))
+        if not difference < TOLERANCE:
+            raise InputError(f"the exported encoder differs from PyTorch by {difference:.2g}: it was not written.")
+    return path
+
+
+def write_onnx(
+    network: nn.Module, inputs: dict[str, Tensor], free: Any, output: str, path: Path, other: dict[str, Tensor]
+) -> Tensor:
+    """Write a network as ONNX and return what onnxruntime computes with it.
+
+    Args:
+        network: in evaluation mode.
+        inputs: to trace it with.
+        free: sizes of them that may change, see `torch.onnx.export`.
+        output: name of what it computes.
+        path: to write.
+        other: inputs to compute with.
+    """
+    import onnxruntime
+
+    with _quiet():
         torch.onnx.export(
             network,
             kwargs=inputs,
-            f=temporary,
+            f=path,
             input_names=list(inputs),
             output_names=[output],
             dynamic_shapes=free,
@@ -64,15 +96,9 @@ def export_onnx(run: str | Path, out: str | Path | None = None) -> Path:
             external_data=False,
             verbose=False,
         )
-        session = onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
-        other = {name: torch.cat([value, value.flip(0)]) for name, value in inputs.items()}
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         (computed,) = session.run(None, {name: value.numpy() for name, value in other.items()})
-        with torch.inference_mode():
-            expected: Tensor = network(**other)
-        difference = float((torch.from_numpy(computed) - expected).abs().max() / expected.abs().max().clamp_min(1e-6))
-        if not difference < TOLERANCE:
-            raise InputError(f"the exported encoder differs from PyTorch by {difference:.2g}: it was not written.")
-    return path
+    return torch.from_numpy(computed)
 
 
 def _network(method: Method, config: dict[str, Any]) -> tuple[nn.Module, dict[str, Tensor], Any]:
@@ -85,7 +111,7 @@ def _network(method: Method, config: dict[str, Any]) -> tuple[nn.Module, dict[st
             ["a text", "another one that is longer"], padding=True, return_tensors="pt", return_token_type_ids=False
         )
         inputs = {"input_ids": tokens["input_ids"], "attention_mask": tokens["attention_mask"]}
-        return _traceable(encoder), inputs, {name: {0: batch, 1: length} for name in inputs}
+        return traceable(encoder), inputs, {name: {0: batch, 1: length} for name in inputs}
     if isinstance(method, JointEmbedding):
         size = int(config["image_size"])
         images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
@@ -93,8 +119,8 @@ def _network(method: Method, config: dict[str, Any]) -> tuple[nn.Module, dict[st
     raise InputError(f"{method.card.name} has no encoder of texts or images to export.")
 
 
-def _traceable(encoder: TextEncoder) -> nn.Module:
-    """The encoder in operations that ONNX has."""
+def traceable(encoder: TextEncoder) -> nn.Module:
+    """Return a text encoder in operations that ONNX has; it is changed in place."""
     if isinstance(encoder, StaticTextEncoder):
         return _Static(encoder).eval()
     cast(Any, encoder.backbone).set_attn_implementation("eager")

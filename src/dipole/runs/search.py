@@ -57,10 +57,13 @@ def search(
     hybrid: bool = False,
     rerank: str | None = None,
     depth: int = 100,
+    by: str | None = None,
+    find: str | None = None,
+    given: Mapping[str, str] | None = None,
     batch_size: int = 32,
     progress: bool = False,
 ) -> list[list[Hit]]:
-    """Find the texts of a corpus that are nearest to each query, exactly; or the sounds or images of a table.
+    """Find the texts of a corpus that are nearest to each query, exactly; or contents of other modalities.
 
     The embeddings of the corpus are computed once and kept in an index folder; it is made anew if the corpus or the
     model has changed. Texts stay where they are: the index refers to them.
@@ -68,8 +71,9 @@ def search(
     Args:
         run: a run directory or a model folder of a method of texts or of several modalities,
             or a folder of sentence-transformers or transformers.
-        corpus: a file of texts or the name of a set, as `load_texts` takes it.
-        queries: texts.
+        corpus: a file of texts or the name of a set, as `load_texts` takes it; of several modalities what
+            `search_modalities` takes.
+        queries: texts; with several modalities also paths of image and sound files.
         k: texts found for each query.
         index: folder of the index; a folder below `run` if it is None.
         data_root: folder of named data sets.
@@ -77,6 +81,9 @@ def search(
         hybrid: put the ranking by embeddings and that of BM25 together, see `reciprocal_rank_fusion`.
         rerank: a cross-encoder that orders what was found anew, see `Reranker`.
         depth: texts of each ranking that are put together, or ordered anew; at least k.
+        by: see `search_modalities`; so are the next two, which a model of texts alone does not take.
+        find: what is searched.
+        given: what stands beside every query.
         batch_size: texts of full length that are embedded at once.
         progress: show a progress bar while the index is made.
 
@@ -92,9 +99,20 @@ def search(
         if hybrid or rerank is not None or index is not None:
             raise InputError(f"{run} knows several modalities: leave out hybrid, rerank and index, which are of texts.")
         found_rows = search_modalities(
-            run, corpus, queries, k=k, data_root=data_root, loading=loading, progress=progress
+            run,
+            corpus,
+            queries,
+            k=k,
+            by=by,
+            find=find,
+            given=given,
+            data_root=data_root,
+            loading=loading,
+            progress=progress,
         )
         return [[Hit(rank, *hit) for rank, hit in enumerate(hits, 1)] for hits in found_rows]
+    if by is not None or find is not None or given:
+        raise InputError(f"{run} knows texts alone: leave out by, find and given, which are of several modalities.")
     opened = open_text_encoder(run)
     reranker = None if rerank is None else Reranker(rerank)
     own = Run.open(run).settings().loading if (Path(run) / "config.yaml").is_file() else {}

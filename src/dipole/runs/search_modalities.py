@@ -1,20 +1,40 @@
-"""Search a table of several modalities by text, with a model that has seen both."""
+"""Search contents of several modalities by text, image or sound, with a model that has seen them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 
-from dipole.data.multimodal import Reading, load_rows, parse_modalities
+from dipole.data.multimodal import ModalitySet, load_rows
 from dipole.errors import InputError
 from dipole.methods.multimodal.base import AnyModal
 from dipole.runs.domains import domain_of
 from dipole.runs.loading import load
+from dipole.runs.modality_batches import loading_of_model, reading_of
 from dipole.runs.modality_items import embed_items, queries_of
+from dipole.runs.modality_queries import embed_modal_queries
 from dipole.runs.model import model_config
+from dipole.runs.stored_modalities import is_stored, stored_candidates, stored_modalities
 
-READ = ("label", "image_size", "sample_rate", "seconds", "encoding")
+Hits = list[tuple[float, str, str]]  # score, id, what a reader sees
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Contents that are searched, or a part of them.
+
+    Args:
+        embeddings: (N, D).
+        ids: of the rows that they stand in first.
+        shown: what a reader sees of each.
+    """
+
+    embeddings: Tensor
+    ids: Sequence[str]
+    shown: Sequence[str]
 
 
 def is_multimodal(run: str | Path) -> bool:
@@ -38,65 +58,152 @@ def search_modalities(
     queries: Sequence[str],
     *,
     k: int = 10,
+    by: str | None = None,
+    find: str | None = None,
+    given: Mapping[str, str] | None = None,
     data_root: str | Path | None = None,
     loading: Mapping[str, Any] | None = None,
     progress: bool = False,
-) -> list[list[tuple[float, str, str]]]:
-    """Find the rows of a table whose sounds, images or other contents are nearest to each text.
+) -> list[Hits]:
+    """Find what is nearest to each query: images by a text, texts by an image, sounds by a sound.
 
     Args:
-        run: a run or model folder with a modality of texts.
-        source: a table or the name of a set; it needs no column of texts. Of several other modalities, the first one
-            that it has is searched.
-        queries: texts.
+        run: a run or model folder.
+        source: a table, a folder of image and sound files, the name of a set, or what `dipole embed` wrote: a Parquet
+            file of embeddings or a folder of them.
+        queries: texts, or paths of image or sound files, see `embed_modal_queries`.
         k: contents found for each query.
+        by: modality of the queries, where it is not to be inferred.
+        find: modality that is searched; by default the first that the source has and no query is of, or that of the
+            query if the source has nothing else.
+        given: one content more of other modalities, by name, that stands beside every query; a model such as Symile's
+            is searched with all modalities but one.
         data_root: folder of named data sets.
-        loading: how the table is read, where it differs from the run.
+        loading: how the source is read, where it differs from the run.
         progress: show a progress bar.
 
     Returns:
         For each query score, name of the first row with the content, and what a reader sees, the best first.
 
     Raises:
-        InputError: the model has no texts, or the table nothing to search.
+        InputError: the model does not know what a query is of, or the source has nothing to search.
     """
-    method, config = cast(AnyModal, load(run)), model_config(run)
-    kinds = {name: facts["kind"] for name, facts in method.modalities.items()}
-    text = next((name for name, kind in kinds.items() if kind == "text"), None)
-    if text is None:
-        raise InputError(f"{run} knows {', '.join(kinds)}: none of them is of texts to search by.")
-    domain = domain_of(config["name"], config["method"])
-    given = {**domain.loading_defaults(), **config.get("loading", {}), **(loading or {})}
-    options = {name: given[name] for name in READ}
-    wanted = parse_modalities((loading or {}).get("modalities")) or {
-        name: cast(Any, kind) for name, kind in kinds.items()
+    method = cast(AnyModal, load(run))
+    options = {**loading_of_model(run), **(loading or {})}
+    beside = {
+        name: embed_modal_queries(method, options, [content], modality=name)[0][1]
+        for name, content in (given or {}).items()
     }
-    rows = load_rows(source, data_root, reading=Reading(modalities=wanted, partial=True, **options))
-    target = next((name for name in rows.columns if name != text and name in kinds), None)
-    if target is None:
-        raise InputError(f"{source} holds {', '.join(rows.columns)}: nothing of {', '.join(kinds)} to search in.")
-    items = embed_items(method, rows.only(target), progress=progress)[target]
-    views = method.build_views().only(text)
-    batch = views([{text: [query]} for query in queries], method.tokenizers)
-    embedded = method.embed({text: batch["inputs"][text].to(method.device)}).float().cpu()
-    parts = queries_of(method, {text: embedded}, target)
-    if parts is None:
-        raise InputError(f"{run} needs all its modalities to search for {target}.")
-    best = method.score(parts, items.embeddings).topk(min(k, len(items.embeddings)), dim=1)
-    first: dict[int, int] = {}
-    for row, places in enumerate(items.rows):
-        for place in places:
-            first.setdefault(place, row)
-    captions = rows.keys(text) if text in rows.columns else [None] * len(rows)
-    return [
-        [
-            (score, rows.id(first[place]), _shown(captions[first[place]], items.shown[place]))
-            for score, place in zip(scores, places, strict=True)
-        ]
-        for scores, places in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-    ]
+    embedded = embed_modal_queries(method, options, queries, modality=by)
+    searched: _Searched = (
+        _Stored(method, source, len(embedded[0][1]))
+        if is_stored(source, method)
+        else _Read(method, source, options, data_root, progress)
+    )
+    found: dict[int, Hits] = {}
+    for name in dict.fromkeys(name for name, _ in embedded):
+        places = [place for place, (own, _) in enumerate(embedded) if own == name]
+        vectors = method.comparable(torch.stack([embedded[place][1] for place in places]))
+        target = _target(searched.names, source, {name, *beside}, name, find)
+        parts = _parts(method, {name: vectors, **{n: v.expand_as(vectors) for n, v in beside.items()}}, name, target)
+        best = _best(method, parts, searched.candidates(target), k)
+        found.update(zip(places, best, strict=True))
+    return [found[place] for place in range(len(queries))]
+
+
+class _Searched:
+    """What is searched: which modalities it has, and their contents."""
+
+    names: Sequence[str]
+
+    def candidates(self, name: str) -> Iterator[Candidates]:
+        """Yield the contents of a modality, some at a time."""
+        raise NotImplementedError
+
+
+class _Read(_Searched):
+    """A table, a folder or a set, whose contents are embedded when they are asked for."""
+
+    def __init__(
+        self, method: AnyModal, source: str, loading: Mapping[str, Any], root: str | Path | None, progress: bool
+    ) -> None:
+        self.method, self.progress = method, progress
+        self.rows: ModalitySet = load_rows(source, root, reading=reading_of(method, loading))
+        self.names = list(self.rows.columns)
+
+    def candidates(self, name: str) -> Iterator[Candidates]:
+        """Yield all contents at once."""
+        rows = self.rows
+        items = embed_items(self.method, rows.only(name), progress=self.progress)[name]
+        first: dict[int, int] = {}
+        for row, places in enumerate(items.rows):
+            for place in places:
+                first.setdefault(place, row)
+        text = next((each for each, column in rows.columns.items() if column.kind == "text" and each != name), None)
+        captions: Sequence[Any] = [None] * len(rows) if text is None else rows.keys(text)
+        shown = [_shown(captions[first[place]], said) for place, said in enumerate(items.shown)]
+        yield Candidates(items.embeddings, [rows.id(first[place]) for place in range(len(shown))], shown)
 
 
 def _shown(caption: Any, otherwise: str) -> str:
     """The caption of a row, if there is one."""
-    return caption[0] if caption else otherwise
+    return str(caption[0]) if caption else otherwise
+
+
+class _Stored(_Searched):
+    """Embeddings that `dipole embed` wrote."""
+
+    def __init__(self, method: AnyModal, source: str, width: int) -> None:
+        self.method, self.source = method, source
+        self.names = stored_modalities(source, method, width)
+
+    def candidates(self, name: str) -> Iterator[Candidates]:
+        """Yield a piece of a file at a time."""
+        for vectors, ids, shown in stored_candidates(self.source, name, self.method):
+            yield Candidates(vectors, ids, shown)
+
+
+def _target(names: Sequence[str], source: str, given: set[str], by: str, find: str | None) -> str:
+    """The modality that is searched."""
+    if find is not None:
+        if find not in names:
+            raise InputError(f"{source} holds {', '.join(names)}: there is no {find!r} to search in.")
+        return find
+    found = next((name for name in names if name not in given), None)
+    return by if found is None and by in names else found or _nothing(names, source, given)
+
+
+def _nothing(names: Sequence[str], source: str, given: set[str]) -> str:
+    raise InputError(f"{source} holds {', '.join(names)}: nothing to find by {', '.join(sorted(given))}.")
+
+
+def _parts(method: AnyModal, given: dict[str, Tensor], by: str, target: str) -> list[Tensor]:
+    """What is scored against the contents of the target.
+
+    Raises:
+        InputError: the method needs more than is given.
+    """
+    if target == by and len(given) == 1:
+        return [given[by]]
+    if target in given:
+        raise InputError(f"{target} is given and searched for: search for another modality, by --find.")
+    parts = queries_of(method, given, target)
+    if parts is None:
+        lacking = [name for name in method.modalities if name != target and name not in given]
+        raise InputError(
+            f"to find {target}, this method needs {', '.join(lacking)}, too: give them by --given, e.g. --given "
+            f"{lacking[0]}=…"
+        )
+    return parts
+
+
+def _best(method: AnyModal, parts: Sequence[Tensor], pieces: Iterator[Candidates], k: int) -> list[Hits]:
+    """The k contents of highest score for each query, over all pieces."""
+    best: list[Hits] = [[] for _ in parts[0]]
+    for piece in pieces:
+        found = method.score(parts, piece.embeddings).topk(min(k, len(piece.ids)), dim=1)
+        for own, scores, places in zip(best, found.values.tolist(), found.indices.tolist(), strict=True):
+            own += [(s, piece.ids[p], piece.shown[p]) for s, p in zip(scores, places, strict=True)]
+            own.sort(key=lambda hit: -hit[0])
+            del own[k:]
+    return best

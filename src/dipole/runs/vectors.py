@@ -38,11 +38,22 @@ class Shard:
         Raises:
             InputError: a vector is missing, of another length, or not finite.
         """
+        return (vectors for vectors, _ in self.batches([]))
+
+    def batches(self, columns: Sequence[str]) -> Iterator[tuple[Vectors, Any]]:
+        """Return the vectors in their order, with other columns beside them, as batches of Arrow.
+
+        Args:
+            columns: names of the others.
+
+        Raises:
+            InputError: as of `pieces`.
+        """
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(PIECE, columns=["vector"]):
-                yield self._array(batch.column(0))
+            for batch in file.iter_batches(PIECE, columns=["vector", *columns]):
+                yield self._array(batch["vector"]), batch
 
     def _array(self, column: Any) -> Vectors:
         """A column as rows of numbers."""

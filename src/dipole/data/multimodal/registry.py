@@ -8,12 +8,13 @@ import torch
 from dipole.data.finding import existing_path, existing_root, leads_nowhere
 from dipole.data.multimodal.built_in import load_digit_trios, load_emoji_captions, load_shape_captions, load_xor
 from dipole.data.multimodal.made_sounds import load_sound_captions
+from dipole.data.multimodal.media_folder import load_media_folder
 from dipole.data.multimodal.modality_set import ModalitySet
 from dipole.data.multimodal.table import TEST, TRAIN, Reading, load_table
 from dipole.data.multimodal.table_files import EXTENSIONS
 from dipole.data.registry import DataSetInfo
 from dipole.data.splits import stratified_split
-from dipole.data.stored.finding import existing_pattern
+from dipole.data.stored.finding import existing_pattern, find_store
 from dipole.errors import InputError
 
 Sets = tuple[ModalitySet, ModalitySet | None]
@@ -55,7 +56,9 @@ def load_modalities(
 
 
 def load_rows(data: str, data_root: str | Path | None = None, *, reading: Reading | None = None) -> ModalitySet:
-    """Load all rows of a table, whatever its split says, or the test rows of a named set.
+    """Load all rows of a table, whatever its split says, or the test rows of a named set, or the files of a folder.
+
+    A folder of image or sound files, see `load_media_folder`, is read where `reading` names the modalities.
 
     Example:
         >>> len(load_rows("xor"))
@@ -65,7 +68,10 @@ def load_rows(data: str, data_root: str | Path | None = None, *, reading: Readin
         test = _chosen(_SETS[data][1](existing_root(data_root)), reading)[1]
         assert test is not None, "named sets have test rows"
         return test
-    return load_table(table_path(data, data_root), reading)[0]
+    path = table_path(data, data_root)
+    if reading is not None and reading.modalities and path.is_dir() and find_store(path) is None:
+        return load_media_folder(path, reading)
+    return load_table(path, reading)[0]
 
 
 def available_modalities() -> list[DataSetInfo]:

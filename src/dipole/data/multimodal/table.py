@@ -143,7 +143,7 @@ def load_table(path: str | Path, reading: Reading | None = None) -> tuple[Modali
         raise InputError(f"{path} has no column of a modality: columns {', '.join(cells)}.")
     skipped: list[tuple[str, str]] = []
     columns = {
-        name: _column(path, name, cells[name], kind or kind_of_cells(cells[name]), reading, skipped)
+        name: column_of(path, name, cells[name], kind or kind_of_cells(cells[name]), reading, skipped)
         for name, kind in wanted.items()
     }
     for name, column in columns.items():
@@ -170,10 +170,22 @@ def kind_of_cells(cells: Cells) -> Kind:
     return infer_kind(cells) if said is None else said  # type: ignore[return-value]
 
 
-def _column(
+def column_of(
     path: Path, name: str, cells: Cells, kind: Kind, reading: Reading, skipped: list[tuple[str, str]]
 ) -> Column:
-    """The cells of a column as a kind."""
+    """Return the cells of a column as a kind.
+
+    Args:
+        path: of the table; paths in its cells are relative to its folder.
+        name: of the column.
+        cells: as the table holds them.
+        kind: see `KINDS`.
+        reading: how images and sounds are read.
+        skipped: to which what cannot be read is added, with the reason; such cells count as missing.
+
+    Raises:
+        InputError: numbers that are none, or vectors of different widths.
+    """
     folder = cells.store.folder if isinstance(cells, Stored) else path.parent
     everything = reading.check == "all"
     if kind == "image":

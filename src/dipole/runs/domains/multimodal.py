@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from math import nan
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -33,6 +32,7 @@ from dipole.nn.modalities import learns_tokenizer
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
 from dipole.runs.domains.base import Domain, Embeddings
+from dipole.runs.modality_batches import modality_batches, reading_of
 from dipole.runs.modality_items import embed_items, encoder_of
 from dipole.runs.modality_model import (
     given_towers,
@@ -42,7 +42,6 @@ from dipole.runs.modality_model import (
     set_tokenizers,
 )
 from dipole.runs.modality_searches import searches
-from dipole.runs.sound_windows import sound_batches
 from dipole.views.caption_augmentation import settled_synonyms
 
 MONITORED = 256  # rows
@@ -253,7 +252,10 @@ class Multimodal(Domain):
         batch_size: int = 256,
         progress: bool = False,
     ) -> Embeddings:
-        """Embed what a table holds of the model's modalities; a row for each cell, with the column `modality`."""
+        """Embed what a table, or a folder of files, holds of the model's modalities.
+
+        There is a row for each cell or file, with the column `modality`.
+        """
         method = cast(AnyModal, method)
         loading = self.loading_defaults() | dict(config["loading"])
         windows = loading["sound_windows"]
@@ -262,24 +264,7 @@ class Multimodal(Domain):
         found.empty = f"{source} holds nothing to embed."
 
         def batches(start: int, end: int) -> Iterator[tuple[dict[str, list[Any]], Tensor]]:
-            for name, column in rows.columns.items():
-                if column.kind == "sound":
-                    within = range(start, end)
-                    yield from sound_batches(method, rows, name, windows, batch_size, found.skipped, within)
-                    continue
-                one, views = rows.only(name), method.build_views().only(name)
-                for indices in (start + rows.present(name)[start:end].nonzero().flatten()).split(batch_size):
-                    indices, cells = _readable(one, indices, found.skipped)
-                    if not cells:
-                        continue
-                    batch = views(cells, method.tokenizers)
-                    kept = batch["present"][name]
-                    if not bool(kept.any()):
-                        continue
-                    vectors = method.embed({name: batch["inputs"][name][kept].to(method.device)})
-                    ids = [rows.id(index) for index in indices[kept].tolist()]
-                    nothing = dict.fromkeys(("start", "end"), [nan] * len(ids)) if windows == "each" else {}
-                    yield {"id": ids, "modality": [name] * len(ids), **nothing}, vectors
+            return modality_batches(method, rows, windows, batch_size, found.skipped, range(start, end))
 
         found.count, found.part = len(rows), batches
         found.batches = batches(0, len(rows))
@@ -303,8 +288,7 @@ class Multimodal(Domain):
 
     def _rows(self, method: AnyModal, loading: Mapping[str, Any], source: str, root: str | Path | None) -> ModalitySet:
         """All rows of a source with those of the model's modalities that it has."""
-        kinds = {name: facts["kind"] for name, facts in method.modalities.items()}
-        return load_rows(source, root, reading=self.reading(loading, modalities=kinds, partial=True))
+        return load_rows(source, root, reading=reading_of(method, loading))
 
     def _test_rows(
         self, settings: RunConfig, data: str | None, root: str | Path | None, method: AnyModal
@@ -319,23 +303,6 @@ class Multimodal(Domain):
         if test is None:
             raise InputError(f"{settings.data} has no test rows: name data to measure on with --data.")
         return test
-
-
-def _readable(
-    rows: ModalitySet, indices: Tensor, skipped: list[tuple[str, str]]
-) -> tuple[Tensor, list[dict[str, Any]]]:
-    """The rows of a batch that can be read; the others are added to `skipped`."""
-    try:
-        return indices, rows.fetch(indices)
-    except InputError:
-        kept, cells = [], []
-        for index in indices:
-            try:
-                cells += rows.fetch(index[None])
-                kept.append(index)
-            except InputError as error:
-                skipped.append((rows.id(int(index)), str(error.__cause__ or error)))
-        return torch.stack(kept) if kept else indices[:0], cells
 
 
 def _map(items: Mapping[str, Items]) -> dict[str, Any]:
