@@ -64,7 +64,10 @@ def _weights(source: Path) -> dict[str, Tensor]:
         with safe_open(source, framework="pt") as file:
             whole = "dipole_checkpoint" in (file.metadata() or {})
         if whole:
-            weights: dict[str, Tensor] = SafeCheckpointIO().load_checkpoint(source)["state_dict"]
+            checkpoint = SafeCheckpointIO().load_checkpoint(source)
+            if "parts" in checkpoint:
+                raise InputError(f"{source} names the parts of several processes: give the run, whose model is whole.")
+            weights: dict[str, Tensor] = checkpoint["state_dict"]
             return weights
         return load_file(source)
     except (SafetensorError, OSError) as error:

@@ -1,6 +1,7 @@
 """Weights, gradients and states of the optimiser divided between processes (FSDP2), without pickles."""
 
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class ShardedStrategy(ModelParallelStrategy):
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None) -> None:
         """Write one file for each process, and then the one that names them."""
         path = Path(self.broadcast(str(filepath)))
-        names = [_part(path, checkpoint["global_step"], rank, self.world_size) for rank in range(self.world_size)]
+        names = self.broadcast(_new_parts(path, checkpoint["global_step"], self.world_size))
         self.checkpoint_io.save_checkpoint(_local(checkpoint), path.with_name(names[self.global_rank]))
         self.barrier()
         if self.global_rank == 0:
@@ -92,9 +93,14 @@ class ShardedStrategy(ModelParallelStrategy):
         return self.lightning_module
 
 
-def _part(path: Path, step: int, rank: int, processes: int) -> str:
-    """The name of the file of a process."""
-    return f"{path.stem}.{step}-{rank + 1}-of-{processes}{path.suffix}"
+def _new_parts(path: Path, step: int, processes: int) -> list[str]:
+    """Names of the files of the processes, none of which is there: two checkpoints may be of the same step."""
+    for number in count():
+        stem = f"{path.stem}.{step}" + (f".{number}" if number else "")
+        names = [f"{stem}-{rank + 1}-of-{processes}{path.suffix}" for rank in range(processes)]
+        if not any(path.with_name(name).exists() for name in names):
+            break
+    return names
 
 
 def _remove_parts(path: Path, but: Any) -> None:
