@@ -11,6 +11,7 @@ from dipole.ops import gather as gather_rows
 from dipole.ops import pairwise_logsumexp_both, rank, world_size
 from dipole.ops.derivatives import second_derivatives
 from dipole.ops.door import looking, traced
+from dipole.ops.rows import Exclusion
 
 SHORTEST = 1e-12  # below this the norm of gated keys has no gradient
 Reduction = Literal["mean", "sum", "none"]
@@ -36,12 +37,12 @@ def unit_rows(x: Tensor, normalize: bool = True) -> Tensor:
     if not normalize:
         return x
     if traced():
-        return _plain_unit_rows(x)
+        return plain_unit_rows(x)
     unit: Tensor = _UnitRows.apply(x)
     return unit
 
 
-def _plain_unit_rows(x: Tensor) -> Tensor:
+def plain_unit_rows(x: Tensor) -> Tensor:
     """`unit_rows` by operations that any transform of PyTorch knows."""
     peak = x.detach().abs().amax(dim=-1, keepdim=True)
     zero = peak == 0
@@ -52,13 +53,13 @@ def _plain_unit_rows(x: Tensor) -> Tensor:
 
 
 class _UnitRows(torch.autograd.Function):
-    """`_plain_unit_rows`, whose gradient makes one tensor of the size of its input in place of seven."""
+    """`plain_unit_rows`, whose gradient makes one tensor of the size of its input in place of seven."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         # Where a look costs little, rows of usual lengths save a second pass.
-        ctx.usual = x.device.type == "cpu" and looking() and _usual(length)
+        ctx.usual = x.device.type == "cpu" and looking() and usual(length)
         if ctx.usual:
             unit = x / length
         else:
@@ -71,7 +72,7 @@ class _UnitRows(torch.autograd.Function):
         return unit
 
     @staticmethod
-    @second_derivatives(lambda ctx, x: _plain_unit_rows(x))
+    @second_derivatives(lambda ctx, x: plain_unit_rows(x))
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         _, unit, length = ctx.saved_tensors
         along = (gradient * unit).sum(dim=-1, keepdim=True)
@@ -82,7 +83,7 @@ class _UnitRows(torch.autograd.Function):
         return torch.addcmul(gradient, unit, along, value=-1).div_(divisor)
 
 
-def _usual(length: Tensor) -> bool:
+def usual(length: Tensor) -> bool:
     """Whether no square of an entry overflows or vanishes, and no row is zero."""
     limit = torch.finfo(length.dtype).max ** 0.4
     if not length.numel():
@@ -123,8 +124,27 @@ class TwoViews(NamedTuple):
     anchors: Tensor  # (2N, D): view 1, then view 2
     candidates: Tensor  # (2M, D): view 1 of all processes, then view 2; the anchors themselves in one process
     positives: Tensor  # (2N,): similarity of each anchor with its other view
-    own: Tensor  # (2N,): column of the anchor itself
-    partner: Tensor  # (2N,): column of the anchor's other view
+    first: int  # column of the first anchor
+    total: int  # columns of one view
+
+    @property
+    def own(self) -> Tensor:
+        """(2N,): column of the anchor itself."""
+        return torch.cat([self._columns(), self._columns() + self.total])
+
+    @property
+    def partner(self) -> Tensor:
+        """(2N,): column of the anchor's other view."""
+        return torch.cat([self._columns() + self.total, self._columns()])
+
+    @property
+    def excluded(self) -> Exclusion:
+        """The anchor itself, as statistics of rows take it."""
+        return "own" if self.anchors is self.candidates else self.own
+
+    def _columns(self) -> Tensor:
+        rows = len(self.anchors) // 2
+        return torch.arange(self.first, self.first + rows, device=self.anchors.device)
 
 
 def two_views(z1: Tensor, z2: Tensor, gather: bool, normalize: bool) -> TwoViews:
@@ -144,14 +164,13 @@ def two_views(z1: Tensor, z2: Tensor, gather: bool, normalize: bool) -> TwoViews
             candidates = torch.cat([everywhere[:, 0], everywhere[:, 1]])
     if total < 2:
         raise InputError("a batch of 1 sample has no negatives: use a batch of 2 or more, or a queue of negatives.")
-    index = first + torch.arange(rows, device=z1.device)
     similarity = (z1 * z2).sum(dim=1)
     return TwoViews(
         anchors,
         candidates,
         positives=torch.cat([similarity, similarity]),
-        own=torch.cat([index, index + total]),
-        partner=torch.cat([index + total, index]),
+        first=first,
+        total=total,
     )
 
 
@@ -184,7 +203,10 @@ def both_directions(
     so that only the keys are gathered and no similarity is computed twice.
     """
     every_key, own = gathered_keys(keys, gather)
-    rows, columns = pairwise_logsumexp_both(queries, every_key, 1 / temperature, exclude=own if exclude_own else None)
+    excluded: Exclusion = "own" if every_key is keys else own
+    rows, columns = pairwise_logsumexp_both(
+        queries, every_key, 1 / temperature, exclude=excluded if exclude_own else None
+    )
     if len(every_key) > len(keys):
         columns = gather_rows(columns[None]).logsumexp(dim=0)[own]
     return BothDirections(rows, columns)

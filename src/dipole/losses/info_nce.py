@@ -6,6 +6,7 @@ from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.losses.common import Reduction, gathered_keys, reduce, two_views, unit_rows
+from dipole.losses.one_tile import small_nt_xent
 from dipole.ops import pairwise_logsumexp
 from dipole.ops.checks import check_embeddings, check_same_rows, check_temperature
 from dipole.ops.door import looking, public
@@ -52,10 +53,13 @@ def nt_xent_loss(
         >>> nt_xent_loss(z, z, temperature=0.5)  # positives at 1, six negatives at 0
         tensor(0.5944)
     """
+    values = small_nt_xent(z1, z2, temperature, gather) if normalize else None
+    if values is not None:
+        return reduce(values, reduction)
     check_same_rows(z1=z1, z2=z2)
     check_temperature(temperature)
     views = two_views(z1, z2, gather, normalize)
-    denominator = pairwise_logsumexp(views.anchors, views.candidates, 1 / temperature, exclude=views.own)
+    denominator = pairwise_logsumexp(views.anchors, views.candidates, 1 / temperature, exclude=views.excluded)
     return reduce(denominator - views.positives / temperature, reduction)
 
 

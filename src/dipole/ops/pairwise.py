@@ -6,7 +6,7 @@ and columns are symmetric, tiles are kept for the gradient up to a limit, which 
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,7 +16,7 @@ from dipole.errors import InputError
 from dipole.ops.derivatives import second_derivatives
 from dipole.ops.door import looking, public, traced
 from dipole.ops.plain import logits_of, logsumexp, softmax_mean
-from dipole.ops.rows import RowSums, as_columns, normaliser_of, prepare
+from dipole.ops.rows import Exclusion, RowSums, as_columns, normaliser_of, prepare
 from dipole.ops.tiles import Tiles, bounded
 
 __all__ = ["pairwise_logsumexp", "pairwise_softmax_mean"]
@@ -28,7 +28,7 @@ def pairwise_logsumexp(
     keys: Float[Tensor, "m d"],
     scale: float | Float[Tensor, ""] = 1.0,
     *,
-    exclude: Int[Tensor, "n"] | Int[Tensor, "n e"] | Bool[Tensor, "n m"] | None = None,
+    exclude: Int[Tensor, "n"] | Int[Tensor, "n e"] | Bool[Tensor, "n m"] | Literal["own"] | None = None,
     log_weight: Float[Tensor, "m"] | Float[Tensor, "n m"] | None = None,
 ) -> Float[Tensor, "n"]:
     """Compute `log Σ_j exp(scale · ⟨queries_i, keys_j⟩ + log_weight_ij)` for every row i, over the j not excluded.
@@ -42,7 +42,7 @@ def pairwise_logsumexp(
         keys: (M, D).
         scale: factor of the similarities, 1 / temperature; a number or a learnable scalar.
         exclude: columns left out of each row: indices (N,) or (N, E), where a negative index stands for none,
-            or a mask (N, M) that is True where the pair is left out.
+            a mask (N, M) that is True where the pair is left out, or `"own"`: key i of query i, where N = M.
         log_weight: constant added to the logits, per key (M,) or per pair (N, M); −inf leaves a key out.
 
     Returns:
@@ -83,7 +83,7 @@ def pairwise_softmax_mean(
     weight_scale: float | Float[Tensor, ""],
     value: Callable[[Tensor], Tensor] | None = None,
     *,
-    exclude: Int[Tensor, "n"] | Int[Tensor, "n e"] | Bool[Tensor, "n m"] | None = None,
+    exclude: Int[Tensor, "n"] | Int[Tensor, "n e"] | Bool[Tensor, "n m"] | Literal["own"] | None = None,
     detach_weights: bool = False,
 ) -> Float[Tensor, "n"]:
     """Compute `Σ_j softmax_j(weight_scale · s_ij) · value(s_ij)` with `s_ij = ⟨queries_i, keys_j⟩` for every row i.
@@ -116,9 +116,9 @@ def pairwise_softmax_mean(
     return result
 
 
-def _is_symmetric(exclude: Tensor | None, rows: int) -> bool:
+def _is_symmetric(exclude: Exclusion, rows: int) -> bool:
     """Whether j is excluded from row i exactly when i is excluded from row j."""
-    if exclude is None:
+    if exclude is None or isinstance(exclude, str):
         return True
     if not looking():
         return False  # it is not known
@@ -142,22 +142,23 @@ class _LogSumExp(torch.autograd.Function):
         queries: Tensor,
         keys: Tensor,
         scale: Tensor,
-        exclude: Tensor | None,
+        exclude: Exclusion,
         log_weight: Tensor | None,
     ) -> Tensor:
         sums = RowSums(queries, shifted=not bounded(queries, keys, scale, log_weight))
         for rows, _, logits in Tiles(queries, keys, scale, exclude, log_weight):
             sums.add(rows, logits)
         result = sums.logsumexp()
-        ctx.save_for_backward(queries, keys, scale, exclude, log_weight, result)
+        ctx.save_for_backward(queries, keys, scale, log_weight, result)
+        ctx.exclude = exclude
         return result
 
     @staticmethod
-    @second_derivatives(lambda ctx, q, k, s: logsumexp(logits_of(q, k, s, *ctx.saved_tensors[3:5]), 1))
+    @second_derivatives(lambda ctx, q, k, s: logsumexp(logits_of(q, k, s, ctx.exclude, ctx.saved_tensors[3]), 1))
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        queries, keys, scale, exclude, log_weight, result = ctx.saved_tensors
+        queries, keys, scale, log_weight, result = ctx.saved_tensors
         to_queries, to_keys, to_scale = ctx.needs_input_grad[:3]
-        tiles = Tiles(queries, keys, scale, exclude, log_weight)
+        tiles = Tiles(queries, keys, scale, ctx.exclude, log_weight)
         normaliser = normaliser_of(result)[:, None]
         grad_queries = torch.zeros_like(queries)
         grad_keys = torch.zeros_like(keys) if to_keys else None
@@ -175,26 +176,29 @@ class _SymmetricLogSumExp(torch.autograd.Function):
     """Queries are the keys, and no exponential can overflow: one triangle of the matrix serves rows and columns."""
 
     @staticmethod
-    def forward(ctx: Any, points: Tensor, scale: Tensor, exclude: Tensor | None, log_weight: Tensor | None) -> Tensor:
+    def forward(ctx: Any, points: Tensor, scale: Tensor, exclude: Exclusion, log_weight: Tensor | None) -> Tensor:
         total = points.new_zeros(len(points))
         weight = None if log_weight is None else log_weight.exp()
         tiles = Tiles(points, points, scale, exclude, None)
         for rows, columns, exponentials in tiles.exponentials(triangle=True):
-            total[rows] += exponentials.sum(dim=1) if weight is None else exponentials @ weight[columns]
-            if columns != rows:
-                total[columns] += exponentials.sum(dim=0) if weight is None else weight[rows] @ exponentials
-        ctx.save_for_backward(points, scale, exclude, total, weight, tiles.kept)
-        ctx.log_weight = log_weight
+            total[rows].add_(exponentials.sum(dim=1) if weight is None else exponentials @ weight[columns])
+            if columns.start != rows.start:
+                total[columns].add_(exponentials.sum(dim=0) if weight is None else weight[rows] @ exponentials)
+        ctx.save_for_backward(points, scale, total, weight, tiles.kept)
+        ctx.exclude, ctx.log_weight = exclude, log_weight
         return total.log()
 
     @staticmethod
-    @second_derivatives(lambda ctx, x, s: logsumexp(logits_of(x, x, s, ctx.saved_tensors[2], ctx.log_weight), 1))
+    @second_derivatives(lambda ctx, x, s: logsumexp(logits_of(x, x, s, ctx.exclude, ctx.log_weight), 1))
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        points, scale, exclude, total, key_weight, kept = ctx.saved_tensors
+        points, scale, total, key_weight, kept = ctx.saved_tensors
         # p_ij g_i + p_ji g_j = exp(s_ij) (w_j g_i / Z_i + w_i g_j / Z_j): one exponential for both roles of a pair.
         share = torch.where(total > 0, gradient / total, 0.0)
+        to_scale = ctx.needs_input_grad[1]
+        if not to_scale:  # N products in place of N·D
+            share.mul_(scale)
         grad_points = torch.zeros_like(points)
-        tiles = Tiles(points, points, scale, exclude, None)
+        tiles = Tiles(points, points, scale, ctx.exclude, None)
         for rows, columns, exponentials in tiles.exponentials(triangle=True, kept=kept):
             if key_weight is None:
                 shares = share[rows, None] + share[None, columns]
@@ -202,10 +206,10 @@ class _SymmetricLogSumExp(torch.autograd.Function):
                 shares = torch.outer(share[rows], key_weight[columns]).addr_(key_weight[rows], share[columns])
             weight = shares.mul_(exponentials)
             grad_points[rows].addmm_(weight, points[columns])
-            if columns != rows:
+            if columns.start != rows.start:
                 grad_points[columns].addmm_(weight.T, points[rows])
-        grad_scale = (points * grad_points).sum() / 2 if ctx.needs_input_grad[1] else None
-        return grad_points * scale, grad_scale, None, None
+        grad_scale = (points * grad_points).sum() / 2 if to_scale else None
+        return grad_points.mul_(scale) if to_scale else grad_points, grad_scale, None, None
 
 
 class _SoftmaxMean(torch.autograd.Function):
@@ -218,7 +222,7 @@ class _SoftmaxMean(torch.autograd.Function):
         keys: Tensor,
         weight_scale: Tensor,
         value: Callable[[Tensor], Tensor] | None,
-        exclude: Tensor | None,
+        exclude: Exclusion,
         detach_weights: bool,
     ) -> Tensor:
         sums = RowSums(queries, shifted=not bounded(queries, keys, weight_scale, None))
@@ -228,20 +232,20 @@ class _SoftmaxMean(torch.autograd.Function):
             values = similarities if value is None else value(similarities)
             weighted[rows] = weighted[rows] * decay + weights.mul_(values).sum(dim=1)
         mean = torch.where(sums.total > 0, weighted / sums.total, 0.0)
-        ctx.save_for_backward(queries, keys, weight_scale, exclude, mean, normaliser_of(sums.logsumexp()))
-        ctx.value, ctx.detach_weights = value, detach_weights
+        ctx.save_for_backward(queries, keys, weight_scale, mean, normaliser_of(sums.logsumexp()))
+        ctx.value, ctx.exclude, ctx.detach_weights = value, exclude, detach_weights
         return mean
 
     @staticmethod
-    @second_derivatives(lambda ctx, q, k, s: softmax_mean(q, k, s, ctx.value, ctx.saved_tensors[3], ctx.detach_weights))
+    @second_derivatives(lambda ctx, q, k, s: softmax_mean(q, k, s, ctx.value, ctx.exclude, ctx.detach_weights))
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        queries, keys, weight_scale, exclude, mean, normaliser = ctx.saved_tensors
+        queries, keys, weight_scale, mean, normaliser = ctx.saved_tensors
         to_queries, to_keys, to_scale = ctx.needs_input_grad[:3]
         grad_queries = torch.zeros_like(queries) if to_queries else None
         grad_keys = torch.zeros_like(keys) if to_keys else None
         grad_scale = torch.zeros_like(weight_scale)
         for rows, columns, similarities in Tiles(queries, keys, torch.ones_like(weight_scale), None, None):
-            weights = _weight_logits(similarities, weight_scale, exclude, rows, columns)
+            weights = _weight_logits(similarities, weight_scale, ctx.exclude, rows, columns)
             weights.sub_(normaliser[rows, None]).exp_().mul_(gradient[rows, None])
             values, slopes = _value_and_slope(ctx.value, similarities)
             if ctx.detach_weights:
@@ -259,7 +263,7 @@ class _SoftmaxMean(torch.autograd.Function):
 
 
 def _weight_logits(
-    similarities: Tensor, weight_scale: Tensor, exclude: Tensor | None, rows: slice, columns: slice
+    similarities: Tensor, weight_scale: Tensor, exclude: Exclusion, rows: slice, columns: slice
 ) -> Tensor:
     """The logits of the softmax for one tile, −inf where a pair is excluded."""
     return Tiles.mask(similarities * weight_scale, exclude, rows, columns)

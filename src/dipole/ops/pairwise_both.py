@@ -1,6 +1,6 @@
 """Statistics of the rows and of the columns of one similarity matrix, from one pass over its tiles."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,7 +9,7 @@ from torch import Tensor
 from dipole.ops.derivatives import second_derivatives
 from dipole.ops.door import public, traced
 from dipole.ops.plain import logits_of, logsumexp
-from dipole.ops.rows import RowSums, as_columns, normaliser_of, prepare
+from dipole.ops.rows import Exclusion, RowSums, as_columns, normaliser_of, prepare
 from dipole.ops.tiles import Tiles, bounded
 
 
@@ -19,7 +19,7 @@ def pairwise_logsumexp_both(
     keys: Float[Tensor, "m d"],
     scale: float | Float[Tensor, ""] = 1.0,
     *,
-    exclude: Int[Tensor, "n"] | Int[Tensor, "n e"] | Bool[Tensor, "n m"] | None = None,
+    exclude: Int[Tensor, "n"] | Int[Tensor, "n e"] | Bool[Tensor, "n m"] | Literal["own"] | None = None,
 ) -> tuple[Float[Tensor, "n"], Float[Tensor, "m"]]:
     """Compute the log-sum-exp of every row and of every column of `scale · queries @ keys.T`.
 
@@ -32,7 +32,7 @@ def pairwise_logsumexp_both(
         queries: (N, D), used as they are.
         keys: (M, D).
         scale: factor of the similarities, 1 / temperature; a number or a learnable scalar.
-        exclude: pairs left out, as for `pairwise_logsumexp`: columns of each row, or a mask (N, M).
+        exclude: pairs left out, as for `pairwise_logsumexp`: columns of each row, a mask (N, M), or `"own"`.
 
     Returns:
         (N,) of the rows and (M,) of the columns; −inf where nothing is left.
@@ -56,7 +56,7 @@ def pairwise_logsumexp_both(
     return rows, columns
 
 
-def _plain(queries: Tensor, keys: Tensor, scale: Tensor, exclude: Tensor | None) -> tuple[Tensor, Tensor]:
+def _plain(queries: Tensor, keys: Tensor, scale: Tensor, exclude: Exclusion) -> tuple[Tensor, Tensor]:
     """Both statistics of the whole matrix."""
     logits = logits_of(queries, keys, scale, exclude)
     return logsumexp(logits, dim=1), logsumexp(logits, dim=0)
@@ -66,26 +66,25 @@ class _LogSumExpBoth(torch.autograd.Function):
     """No exponential can overflow: one of it serves the row and the column."""
 
     @staticmethod
-    def forward(
-        ctx: Any, queries: Tensor, keys: Tensor, scale: Tensor, exclude: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, queries: Tensor, keys: Tensor, scale: Tensor, exclude: Exclusion) -> tuple[Tensor, Tensor]:
         of_rows, of_columns = queries.new_zeros(len(queries)), keys.new_zeros(len(keys))
         tiles = Tiles(queries, keys, scale, exclude, None)
         for rows, columns, exponentials in tiles.exponentials():
             of_rows[rows] += exponentials.sum(dim=1)
             of_columns[columns] += exponentials.sum(dim=0)
-        ctx.save_for_backward(queries, keys, scale, exclude, of_rows, of_columns, tiles.kept)
+        ctx.exclude = exclude
+        ctx.save_for_backward(queries, keys, scale, of_rows, of_columns, tiles.kept)
         return of_rows.log(), of_columns.log()
 
     @staticmethod
-    @second_derivatives(lambda ctx, q, k, s: _plain(q, k, s, ctx.saved_tensors[3]))
+    @second_derivatives(lambda ctx, q, k, s: _plain(q, k, s, ctx.exclude))
     def backward(ctx: Any, to_rows: Tensor, to_columns: Tensor) -> tuple[Tensor | None, ...]:
-        queries, keys, scale, exclude, of_rows, of_columns, kept = ctx.saved_tensors
+        queries, keys, scale, of_rows, of_columns, kept = ctx.saved_tensors
         # e / Z_row · g_row + e / Z_column · g_column = e · (share_row + share_column)
         of_row = torch.where(of_rows > 0, to_rows / of_rows, 0.0)
         of_column = torch.where(of_columns > 0, to_columns / of_columns, 0.0)
         gradients = _Gradients(ctx, queries, keys, scale)
-        tiles = Tiles(queries, keys, scale, exclude, None)
+        tiles = Tiles(queries, keys, scale, ctx.exclude, None)
         buffer = torch.empty_like(tiles.buffer)
         for rows, columns, exponentials in tiles.exponentials(kept=kept):
             weight = buffer[: exponentials.numel()].view_as(exponentials)
@@ -98,9 +97,7 @@ class _ShiftedLogSumExpBoth(torch.autograd.Function):
     """Exponentials are relative to the largest logit of their row, and to that of their column."""
 
     @staticmethod
-    def forward(
-        ctx: Any, queries: Tensor, keys: Tensor, scale: Tensor, exclude: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, queries: Tensor, keys: Tensor, scale: Tensor, exclude: Exclusion) -> tuple[Tensor, Tensor]:
         row_sums, column_sums = RowSums(queries, shifted=True), RowSums(keys, shifted=True)
         tiles = Tiles(queries, keys, scale, exclude, None)
         copy = torch.empty_like(tiles.buffer)
@@ -108,16 +105,17 @@ class _ShiftedLogSumExpBoth(torch.autograd.Function):
             column_sums.add(columns, copy[: logits.numel()].view_as(logits).copy_(logits).T)
             row_sums.add(rows, logits)
         of_rows, of_columns = row_sums.logsumexp(), column_sums.logsumexp()
-        ctx.save_for_backward(queries, keys, scale, exclude, of_rows, of_columns)
+        ctx.exclude = exclude
+        ctx.save_for_backward(queries, keys, scale, of_rows, of_columns)
         return of_rows, of_columns
 
     @staticmethod
-    @second_derivatives(lambda ctx, q, k, s: _plain(q, k, s, ctx.saved_tensors[3]))
+    @second_derivatives(lambda ctx, q, k, s: _plain(q, k, s, ctx.exclude))
     def backward(ctx: Any, to_rows: Tensor, to_columns: Tensor) -> tuple[Tensor | None, ...]:
-        queries, keys, scale, exclude, of_rows, of_columns = ctx.saved_tensors
+        queries, keys, scale, of_rows, of_columns = ctx.saved_tensors
         of_rows, of_columns = normaliser_of(of_rows), normaliser_of(of_columns)
         gradients = _Gradients(ctx, queries, keys, scale)
-        tiles = Tiles(queries, keys, scale, exclude, None)
+        tiles = Tiles(queries, keys, scale, ctx.exclude, None)
         other = torch.empty_like(tiles.buffer)
         for rows, columns, logits in tiles:
             of_column = other[: logits.numel()].view_as(logits)

@@ -6,18 +6,18 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from dipole.ops.rows import as_mask
+from dipole.ops.rows import Exclusion, as_mask
 
 
 def logits_of(
-    queries: Tensor, keys: Tensor, scale: Tensor, exclude: Tensor | None = None, log_weight: Tensor | None = None
+    queries: Tensor, keys: Tensor, scale: Tensor, exclude: Exclusion = None, log_weight: Tensor | None = None
 ) -> Tensor:
     """`scale · queries @ keys.T + log_weight`, −inf where a pair is excluded."""
     with torch.autocast(queries.device.type, enabled=False):
         logits = (queries @ keys.T) * scale
     if log_weight is not None:
         logits = logits + log_weight
-    return logits if exclude is None else logits.masked_fill(as_mask(exclude, len(keys)), -math.inf)
+    return logits if exclude is None else logits.masked_fill(as_mask(exclude, len(keys), keys.device), -math.inf)
 
 
 def logsumexp(logits: Tensor, dim: int) -> Tensor:
@@ -32,7 +32,7 @@ def softmax_mean(
     keys: Tensor,
     scale: Tensor,
     value: Callable[[Tensor], Tensor] | None,
-    exclude: Tensor | None,
+    exclude: Exclusion,
     detach_weights: bool,
 ) -> Tensor:
     """The mean of a function of the similarities, weighted by their softmax."""
@@ -40,7 +40,7 @@ def softmax_mean(
         similarities = queries @ keys.T
     logits = similarities * scale
     if exclude is not None:
-        logits = logits.masked_fill(as_mask(exclude, len(keys)), -math.inf)
+        logits = logits.masked_fill(as_mask(exclude, len(keys), keys.device), -math.inf)
     empty = (logits == -math.inf).all(dim=1, keepdim=True)
     weights = torch.where(empty, 0, torch.where(empty, 0, logits).softmax(dim=1))
     values = similarities if value is None else value(similarities)

@@ -1,12 +1,16 @@
 """What the statistics of rows share: operands of one type, exclusions of one form, sums of exponentials."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.ops.door import looking
+
+# Columns left out of each row: indices (N, E), a mask (N, M), or of row i the column i; None for none.
+Exclusion = Tensor | Literal["own"] | None
 
 
 def prepare(queries: Tensor, keys: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -15,14 +19,23 @@ def prepare(queries: Tensor, keys: Tensor, scale: float | Tensor) -> tuple[Tenso
         raise InputError(
             f"queries {tuple(queries.shape)} and keys {tuple(keys.shape)}: expected (N, D) and (M, D), not empty."
         )
-    dtype = torch.promote_types(torch.promote_types(queries.dtype, keys.dtype), torch.float32)
+    dtype = torch.float32
+    if not queries.dtype == keys.dtype == torch.float32:
+        dtype = torch.promote_types(torch.promote_types(queries.dtype, keys.dtype), torch.float32)
     return queries.to(dtype), keys.to(dtype), torch.as_tensor(scale, dtype=dtype, device=queries.device)
 
 
-def as_columns(exclude: Tensor | None, queries: Tensor, keys: Tensor) -> Tensor | None:
+def as_columns(exclude: Exclusion, queries: Tensor, keys: Tensor) -> Exclusion:
     """Check the exclusions and give single columns a second axis."""
     if exclude is None:
         return None
+    if isinstance(exclude, str):
+        if exclude != "own" or len(queries) != len(keys):
+            raise InputError(
+                f"exclude is {exclude!r} of {len(queries)} queries and {len(keys)} keys: expected columns, a mask, or "
+                "'own' where key i is that of query i."
+            )
+        return exclude
     if len(exclude) != len(queries) or exclude.ndim > 2:
         raise InputError(
             f"exclude has shape {tuple(exclude.shape)}: expected one row for each of {len(queries)} queries."
@@ -38,8 +51,10 @@ def as_columns(exclude: Tensor | None, queries: Tensor, keys: Tensor) -> Tensor 
     return exclude[:, None] if exclude.ndim == 1 else exclude
 
 
-def as_mask(exclude: Tensor, columns: int) -> Tensor:
+def as_mask(exclude: Tensor | Literal["own"], columns: int, device: torch.device) -> Tensor:
     """Exclusions as a mask (N, M)."""
+    if isinstance(exclude, str):
+        return torch.eye(columns, dtype=torch.bool, device=device)
     if exclude.dtype == torch.bool:
         return exclude
     return (exclude[:, :, None] == torch.arange(columns, device=exclude.device)).any(dim=1)

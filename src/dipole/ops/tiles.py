@@ -2,11 +2,15 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
 from dipole.ops.door import looking
+from dipole.ops.rows import Exclusion
 
 # One float32 tile of 2²⁰ entries is 4 MiB: it is written by the product and read by the exponential from the cache.
 TILE_ENTRIES = {"cpu": 1 << 20}
@@ -29,7 +33,7 @@ class Tiles:
     """
 
     def __init__(
-        self, queries: Tensor, keys: Tensor, scale: Tensor, exclude: Tensor | None, log_weight: Tensor | None
+        self, queries: Tensor, keys: Tensor, scale: Tensor, exclude: Exclusion, log_weight: Tensor | None
     ) -> None:
         self.queries, self.keys, self.scale = queries, keys, 1.0
         if scale.device.type == "cpu" and looking():
@@ -37,16 +41,23 @@ class Tiles:
         else:  # whose value would have to be waited for
             self.queries = queries * scale.detach()
         self.exclude, self.log_weight = exclude, log_weight
-        entries = TILE_ENTRIES.get(queries.device.type, DEFAULT_TILE_ENTRIES)
-        self.width = min(len(keys), max(TILE_COLUMNS, math.isqrt(entries)))
-        self.height = min(len(queries), max(1, entries // self.width))
-        self.buffer = queries.new_empty(self.height * self.width)
-        self.kept = queries.new_empty(0)
+        self.device_type = queries.device.type
+        self.rows, self.columns = queries.shape[0], keys.shape[0]
+        entries = TILE_ENTRIES.get(self.device_type, DEFAULT_TILE_ENTRIES)
+        self.width = min(self.columns, max(TILE_COLUMNS, math.isqrt(entries)))
+        self.height = min(self.rows, max(1, entries // self.width))
+
+    @cached_property
+    def buffer(self) -> Tensor:
+        """Room for the largest tile."""
+        return self.queries.new_empty(self.height * self.width)
 
     def __iter__(self) -> Iterator[Tile]:
-        for rows, columns in self._places(triangle=False):
-            tile = self.buffer[: _size(rows) * _size(columns)].view(_size(rows), _size(columns))
-            yield rows, columns, self._write_logits(tile, rows, columns)
+        with exact_products(self.device_type):
+            for rows, columns in self._places(triangle=False):
+                height, width = rows.stop - rows.start, columns.stop - columns.start
+                tile = self.buffer[: height * width].view(height, width)
+                yield rows, columns, self._write_logits(tile, rows, columns)
 
     def exponentials(self, triangle: bool = False, kept: Tensor | None = None, matrices: int = 1) -> Iterator[Tile]:
         """Iterate over the exponentials of the logits, which must not overflow; callers leave them as they are.
@@ -55,39 +66,35 @@ class Tiles:
         those of the first tiles in `self.kept`, as many as are affordable; several `matrices` of one result share what
         is. A second pass takes them from there and computes the others again.
         """
-        known = kept is not None
-        self.kept = self.queries.new_empty(self._affordable(triangle, matrices)) if kept is None else kept
-        end = 0
-        for rows, columns in self._places(triangle):
-            start, end = end, end + _size(rows) * _size(columns)
-            fits = end <= len(self.kept)
-            tile = (self.kept[start:end] if fits else self.buffer[: end - start]).view(_size(rows), _size(columns))
-            if not (known and fits):
-                # To base 2, since the exponential to base e is up to three times slower.
-                self._write_logits(tile, rows, columns, LOG2_E).exp2_()
-            yield rows, columns, tile
+        places = self._places(triangle)
+        sizes = [(rows.stop - rows.start, columns.stop - columns.start) for rows, columns in places]
+        if kept is None:
+            limit = KEPT_ENTRIES.get(self.device_type, DEFAULT_KEPT_ENTRIES) // matrices
+            ends = accumulate(height * width for height, width in sizes)
+            self.kept = self.queries.new_empty(max((end for end in ends if end <= limit), default=0))
+        else:
+            self.kept = kept
+        end, room = 0, self.kept.shape[0]
+        with exact_products(self.device_type):
+            for (rows, columns), (height, width) in zip(places, sizes, strict=True):
+                start, end = end, end + height * width
+                tile = (self.kept[start:end] if end <= room else self.buffer[: end - start]).view(height, width)
+                if kept is None or end > room:
+                    # To base 2, since the exponential to base e is up to three times slower.
+                    self._write_logits(tile, rows, columns, LOG2_E).exp2_()
+                yield rows, columns, tile
 
-    def _affordable(self, triangle: bool, matrices: int) -> int:
-        """Entries of the first tiles that may be kept."""
-        limit, total = KEPT_ENTRIES.get(self.queries.device.type, DEFAULT_KEPT_ENTRIES) // matrices, 0
-        for rows, columns in self._places(triangle):
-            if total + _size(rows) * _size(columns) > limit:
-                break
-            total += _size(rows) * _size(columns)
-        return total
-
-    def _places(self, triangle: bool) -> Iterator[tuple[slice, slice]]:
+    def _places(self, triangle: bool) -> list[tuple[slice, slice]]:
         """Rows and columns of the tiles; square ones, on and above the diagonal, of a triangle."""
         height, width = self.height, self.width
         if triangle:
             # Smaller ones, since a tile on the diagonal computes every pair twice.
             height = width = max(1, min(height, width, LEAST_SIDE), min(height, width) // 2)
-        # Products would be rounded to half precision, here and where the caller uses the tile.
-        with torch.autocast(self.queries.device.type, enabled=False):
-            for top in range(0, len(self.queries), height):
-                rows = slice(top, min(top + height, len(self.queries)))
-                for left in range(top if triangle else 0, len(self.keys), width):
-                    yield rows, slice(left, min(left + width, len(self.keys)))
+        return [
+            (slice(top, min(top + height, self.rows)), slice(left, min(left + width, self.columns)))
+            for top in range(0, self.rows, height)
+            for left in range(top if triangle else 0, self.columns, width)
+        ]
 
     def _write_logits(self, tile: Tensor, rows: slice, columns: slice, factor: float = 1.0) -> Tensor:
         """Fill a tile with its logits times a factor."""
@@ -98,9 +105,13 @@ class Tiles:
         return self.mask(tile, self.exclude, rows, columns)
 
     @staticmethod
-    def mask(tile: Tensor, exclude: Tensor | None, rows: slice, columns: slice) -> Tensor:
+    def mask(tile: Tensor, exclude: Exclusion, rows: slice, columns: slice) -> Tensor:
         """Write −inf, in place, where a pair is excluded."""
         if exclude is None:
+            return tile
+        if isinstance(exclude, str):
+            if rows.start < columns.stop and columns.start < rows.stop:
+                tile.diagonal(rows.start - columns.start).fill_(-math.inf)
             return tile
         if exclude.dtype == torch.bool:
             return tile.masked_fill_(exclude[rows, columns], -math.inf)
@@ -114,20 +125,22 @@ class Tiles:
         return tile
 
 
-def _size(part: slice) -> int:
-    """Number of indices in a slice of explicit ends."""
-    size: int = part.stop - part.start
-    return size
-
-
 @torch.no_grad()
 def bounded(queries: Tensor, keys: Tensor, scale: Tensor, log_weight: Tensor | None) -> bool:
     """Whether Cauchy–Schwarz proves that no sum of `exp(logit)` can overflow or vanish, so that no shift is needed."""
     if not looking():
         return False
     limit = 0.6 * math.log(torch.finfo(queries.dtype).max)
-    longest = queries.norm(dim=1).max()
-    largest = longest * (longest if keys is queries else keys.norm(dim=1).max()) * scale.abs()
+    longest = torch.linalg.vector_norm(queries, dim=1).max()
+    largest = longest.square() if keys is queries else longest * torch.linalg.vector_norm(keys, dim=1).max()
+    largest = largest * scale.abs()
     if log_weight is not None:
         largest = largest + torch.where(log_weight.isfinite(), log_weight.abs(), 0.0).max()
-    return bool(largest < limit)  # False for NaN, as of products that overflow
+    return float(largest) < limit  # False for NaN, as of products that overflow
+
+
+def exact_products(device_type: str) -> AbstractContextManager[object]:
+    """A context in which products are not rounded to half precision; entering none where autocast is off saves time."""
+    if torch.is_autocast_enabled(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()
