@@ -12,6 +12,7 @@ from dipole.ops.boxes import (
 )
 from dipole.ops.distributed import gather, gather_mean, rank, world_size
 from dipole.ops.door import check_values
+from dipole.ops.fused import use_fused
 from dipole.ops.grad_cache import GradCache
 from dipole.ops.pairwise import pairwise_logsumexp, pairwise_softmax_mean
 from dipole.ops.pairwise_both import pairwise_logsumexp_both
@@ -37,5 +38,6 @@ __all__ = [
     "rank",
     "rescale_boxes",
     "softmax_retrieval",
+    "use_fused",
     "world_size",
 ]

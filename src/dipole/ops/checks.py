@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from dipole.errors import InputError
@@ -39,7 +40,7 @@ def check_embeddings(**embeddings: Tensor) -> None:
         if not looking():
             continue
         # A sum is finite only if every entry is: one cheap pass without a boolean copy of the input.
-        if not math.isfinite(float(tensor.detach().sum())) and not bool(tensor.isfinite().all()):
+        if not math.isfinite(float(tensor.detach().sum())) and not bool(torch.isfinite(tensor).all()):
             raise InputError(
                 f"{name} contains NaN or infinite values: look at the encoder's output and the learning rate."
             )

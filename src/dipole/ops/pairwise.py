@@ -15,6 +15,7 @@ from torch import Tensor
 from dipole.errors import InputError
 from dipole.ops.derivatives import second_derivatives
 from dipole.ops.door import looking, public, traced
+from dipole.ops.fused import fusable, fused_logsumexp, fused_softmax_mean
 from dipole.ops.plain import logits_of, logsumexp, softmax_mean
 from dipole.ops.rows import Exclusion, RowSums, as_columns, normaliser_of, prepare
 from dipole.ops.tiles import Tiles, bounded
@@ -57,6 +58,7 @@ def pairwise_logsumexp(
         tensor([0.6931, 0.6931, 0.6931])
     """
     symmetric = queries is keys
+    given = queries, keys
     queries, keys, scale_tensor = prepare(queries, keys, scale)
     exclude = as_columns(exclude, queries, keys)
     if log_weight is not None:
@@ -65,6 +67,8 @@ def pairwise_logsumexp(
         log_weight = log_weight.detach().to(queries.dtype)
     if traced():
         return logsumexp(logits_of(queries, keys, scale_tensor, exclude, log_weight), dim=1)
+    if fusable(*given):
+        return fused_logsumexp(*given, scale_tensor, exclude, log_weight)
     of_keys = log_weight is None or log_weight.ndim == 1
     if symmetric and not (of_keys and _is_symmetric(exclude, len(queries))):
         symmetric = False
@@ -108,10 +112,13 @@ def pairwise_softmax_mean(
         >>> pairwise_softmax_mean(z, z, 0.0)  # the plain mean of each row
         tensor([0.3333, 0.3333, 0.3333])
     """
+    given = queries, keys
     queries, keys, scale_tensor = prepare(queries, keys, weight_scale)
     exclude = as_columns(exclude, queries, keys)
     if traced():
         return softmax_mean(queries, keys, scale_tensor, value, exclude, detach_weights)
+    if value is None and fusable(*given):
+        return fused_softmax_mean(*given, scale_tensor, exclude, detach_weights)
     result: Tensor = _SoftmaxMean.apply(queries, keys, scale_tensor, value, exclude, detach_weights)
     return result
 

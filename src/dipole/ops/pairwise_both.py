@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dipole.ops.derivatives import second_derivatives
 from dipole.ops.door import public, traced
+from dipole.ops.fused import fusable, fused_logsumexp
 from dipole.ops.plain import logits_of, logsumexp
 from dipole.ops.rows import Exclusion, RowSums, as_columns, normaliser_of, prepare
 from dipole.ops.tiles import Tiles, bounded
@@ -47,10 +48,15 @@ def pairwise_logsumexp_both(
         >>> columns  # log(e + 1), log(e + 1), log 2
         tensor([1.3133, 1.3133, 0.6931])
     """
+    given = queries, keys
     queries, keys, scale_tensor = prepare(queries, keys, scale)
     exclude = as_columns(exclude, queries, keys)
     if traced():
         return _plain(queries, keys, scale_tensor, exclude)
+    if fusable(*given) and not isinstance(exclude, Tensor):
+        queries, keys = given
+        rows = fused_logsumexp(queries, keys, scale_tensor, exclude, None)
+        return rows, fused_logsumexp(keys, queries, scale_tensor, exclude, None)
     function = _LogSumExpBoth if bounded(queries, keys, scale_tensor, None) else _ShiftedLogSumExpBoth
     rows, columns = function.apply(queries, keys, scale_tensor, exclude)
     return rows, columns
