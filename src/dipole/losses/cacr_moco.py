@@ -15,6 +15,7 @@ from dipole.losses.common import gathered_keys, unit_rows
 from dipole.ops import pairwise_logsumexp, pairwise_softmax_mean
 from dipole.ops.checks import check_at_least, check_choice, check_embeddings, check_temperature, check_views
 from dipole.ops.door import public
+from dipole.ops.pairwise import constant_weights_mean
 
 
 @public
@@ -84,25 +85,28 @@ def cacr_queue_loss(
     weights = attraction_weights(distances.detach(), t_positive)
     attraction = (weights * distances).sum(dim=-1).mean()
 
-    repulsion = []
+    repulsion, lifted_queue = [], lift_keys(queue)
     for own in queries:
         towards_queue = own if queue_queries == "own" else queries[0]
         parts = []
         if len(queue):
-            parts.append(_negatives(towards_queue, queue, t_negative, None, detach_weights=True))
+            parts.append(_negatives(lift_queries(towards_queue), lifted_queue, t_negative, None, detach_weights=True))
         if intra_batch and len(own) > 1:
             others = torch.arange(len(own), device=own.device)
-            parts.append(_negatives(own, own, t_negative, others, detach_weights=detach_weights == "all"))
+            lifted, lifted_keys = lift_queries(own), lift_keys(own)
+            parts.append(_negatives(lifted, lifted_keys, t_negative, others, detach_weights=detach_weights == "all"))
         share = torch.softmax(torch.stack([mass for mass, _ in parts]), dim=0)
         repulsion.append(-(share * torch.stack([distance for _, distance in parts])).sum(dim=0).mean())
     return alpha * attraction + beta * torch.stack(repulsion).mean()
 
 
 def _negatives(
-    queries: Tensor, keys: Tensor, t_negative: float, exclude: Tensor | None, *, detach_weights: bool
+    lifted: Tensor, lifted_keys: Tensor, t_negative: float, exclude: Tensor | None, *, detach_weights: bool
 ) -> tuple[Tensor, Tensor]:
     """Return the log of the summed weights of one kind of negatives, and their weighted mean squared distance."""
-    lifted, lifted_keys = lift_queries(queries), lift_keys(keys)
+    if detach_weights and not lifted_keys.requires_grad:
+        distance, mass = constant_weights_mean(lifted, lifted_keys, -t_negative, exclude)
+        return mass, distance
     distance = pairwise_softmax_mean(lifted, lifted_keys, -t_negative, exclude=exclude, detach_weights=detach_weights)
     if detach_weights:
         lifted, lifted_keys = lifted.detach(), lifted_keys.detach()

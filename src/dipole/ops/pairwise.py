@@ -119,8 +119,30 @@ def pairwise_softmax_mean(
         return softmax_mean(queries, keys, scale_tensor, value, exclude, detach_weights)
     if value is None and fusable(*given):
         return fused_softmax_mean(*given, scale_tensor, exclude, detach_weights)
+    if value is None and detach_weights and not keys.requires_grad:
+        return _RetrievedMean.apply(queries, keys, scale_tensor, exclude)[0]
     result: Tensor = _SoftmaxMean.apply(queries, keys, scale_tensor, value, exclude, detach_weights)
     return result
+
+
+def constant_weights_mean(
+    queries: Tensor, keys: Tensor, weight_scale: float | Tensor, exclude: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Compute `pairwise_softmax_mean` with constant weights of constant keys, and `pairwise_logsumexp`, a constant too.
+
+    One pass over the similarities serves both, and their gradient needs none.
+
+    Returns:
+        (N,) the means and (N,) the logarithms of the sums of the weights.
+    """
+    keys = keys.detach()
+    queries, keys, scale_tensor = prepare(queries, keys, weight_scale)
+    columns = as_columns(exclude, queries, keys)
+    if traced():
+        fixed = logits_of(queries.detach(), keys, scale_tensor, columns)
+        return softmax_mean(queries, keys, scale_tensor, None, columns, True), logsumexp(fixed, dim=1)
+    mean, mass = _RetrievedMean.apply(queries, keys, scale_tensor, columns)
+    return mean, mass
 
 
 def _is_symmetric(exclude: Exclusion, rows: int) -> bool:
@@ -267,6 +289,41 @@ class _SoftmaxMean(torch.autograd.Function):
             if grad_keys is not None:
                 grad_keys[columns].addmm_(slope.T, queries[rows])
         return grad_queries, grad_keys, grad_scale if to_scale else None, None, None, None
+
+
+class _RetrievedMean(torch.autograd.Function):
+    """With constant weights and keys the slope of the mean is the mean key, which is retrieved with it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, queries: Tensor, keys: Tensor, weight_scale: Tensor, exclude: Exclusion
+    ) -> tuple[Tensor, Tensor]:
+        tiles, retrieved = Tiles(queries, keys, weight_scale, exclude, None), torch.zeros_like(queries)
+        if bounded(queries, keys, weight_scale, None):
+            total = queries.new_zeros(len(queries))
+            for rows, columns, weights in tiles.exponentials(kept=queries.new_empty(0)):
+                total[rows].add_(weights.sum(dim=1))
+                retrieved[rows].addmm_(weights, keys[columns])
+            mass = total.log()
+        else:
+            sums = RowSums(queries, shifted=True)
+            for rows, columns, logits in tiles:
+                weights, decay = sums.add(rows, logits)
+                retrieved[rows] *= decay[:, None] if isinstance(decay, Tensor) else decay
+                retrieved[rows].addmm_(weights, keys[columns])
+            total, mass = sums.total, sums.logsumexp()
+        retrieved = torch.where(total > 0, 1 / total, 0.0)[:, None].mul(retrieved)
+        ctx.save_for_backward(queries, keys, weight_scale, retrieved)
+        ctx.exclude = exclude
+        ctx.mark_non_differentiable(mass)
+        ctx.set_materialize_grads(False)
+        return (queries * retrieved).sum(dim=1), mass
+
+    @staticmethod
+    @second_derivatives(lambda ctx, q, k, s: (softmax_mean(q, k, s, None, ctx.exclude, True), s))
+    def backward(ctx: Any, gradient: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
+        of_scale = torch.zeros_like(ctx.saved_tensors[2]) if ctx.needs_input_grad[2] else None
+        return gradient[:, None] * ctx.saved_tensors[3], None, of_scale, None
 
 
 def _weight_logits(
