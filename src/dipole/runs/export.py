@@ -55,7 +55,7 @@ def export_onnx(run: str | Path, out: str | Path | None = None) -> Path:
     path = model_folder(run) / "onnx" / "model.onnx" if out is None else Path(out)
     if path.is_dir():
         raise InputError(f"--out {path} is a folder: name a file, e.g. {path / 'model.onnx'}.")
-    network, inputs, free = _network(method, model_config(run))
+    network, inputs, free = embedding_network(method, model_config(run))
     output = "image_embedding" if "images" in inputs else "sentence_embedding"
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
@@ -84,7 +84,7 @@ def write_onnx(
     """
     import onnxruntime
 
-    with _quiet():
+    with quiet_export():
         torch.onnx.export(
             network,
             kwargs=inputs,
@@ -101,7 +101,7 @@ def write_onnx(
     return torch.from_numpy(computed)
 
 
-def _network(method: Method, config: dict[str, Any]) -> tuple[nn.Module, dict[str, Tensor], Any]:
+def embedding_network(method: Method, config: dict[str, Any]) -> tuple[nn.Module, dict[str, Tensor], Any]:
     """The network to trace, inputs to trace it with, and which of their sizes are free."""
     batch = torch.export.Dim("n", min=1)
     if isinstance(method, SentenceEmbedding):
@@ -153,7 +153,7 @@ class _Static(nn.Module):
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_export() -> Iterator[None]:
     """Keep the exporter from reporting its steps."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

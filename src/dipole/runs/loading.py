@@ -15,7 +15,7 @@ def load(path: str | Path, *, encoder: nn.Module | None = None) -> Method:
     """Load the method of a run or of a model folder, ready to embed.
 
     Args:
-        path: a run directory, or the `model` folder in it.
+        path: a run directory, or the `model` folder in it; or `"hf:user/name"`, which is fetched from a hub once.
         encoder: the module that the method was trained with, if it was not a named encoder.
 
     Returns:
@@ -24,6 +24,10 @@ def load(path: str | Path, *, encoder: nn.Module | None = None) -> Method:
     Raises:
         InputError: there is no model, a file is not whole, or a pickle lies in the folder.
     """
+    if isinstance(path, str) and path.startswith("hf:"):
+        from dipole.runs.hub import fetch
+
+        path = fetch(path)
     folder = model_folder(path)
     refuse_pickles(path)
     config = model_config(path)
