@@ -35,9 +35,8 @@ def push_to_hub(run: str | Path, repository: str, *, private: bool = True, licen
     Raises:
         InputError: the package is missing, the name is none, or the hub refuses.
     """
-    api = _client()
+    address, api = PREFIX + _checked(repository), _client()
     method = load(run)
-    address = PREFIX + _checked(repository)
     card = model_card(
         run, method.card, method.domain, "dipole", EXAMPLE.replace("{address}", address), license_name=license_name
     )
@@ -48,7 +47,7 @@ def push_to_hub(run: str | Path, repository: str, *, private: bool = True, licen
         try:
             api.create_repo(repository, private=private, exist_ok=True)
             api.upload_folder(repo_id=repository, folder_path=folder, commit_message=f"A model of {method.card.name}")
-        except (OSError, ValueError) as error:
+        except Exception as error:  # of the client, of its network library, of the hub
             raise InputError(f"the hub did not take {repository} ({_reason(error)}).") from error
     return address
 
@@ -64,9 +63,10 @@ def fetch(address: str) -> Path:
     """
     api = _client()
     repository, _, revision = address.removeprefix(PREFIX).partition("@")
+    _checked(repository)
     try:
-        folder = api.snapshot_download(_checked(repository), revision=revision or None, allow_patterns=FETCHED)
-    except (OSError, ValueError) as error:
+        folder = api.snapshot_download(repository, revision=revision or None, allow_patterns=FETCHED)
+    except Exception as error:  # as above
         raise InputError(f"cannot fetch {repository} from the hub ({_reason(error)}).") from error
     return Path(folder)
 
