@@ -5,6 +5,8 @@
     python benchmarks/losses.py --only "CLIP, wide" "CLOOB, wide" --large 0
 
 Every measurement runs in a process of its own, so that the peak memory is its own; peers and dipole take turns.
+"The bare work" is what a loss cannot avoid: its products of matrices, over one triangle where the matrix is symmetric,
+and one exponential of each pair.
 """
 
 import argparse
@@ -17,10 +19,12 @@ from collections.abc import Callable
 
 import torch
 from rich.console import Console
+from rich.progress import Progress, TimeElapsedColumn
 from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
+BARE = "the bare work"
 TEMPERATURE = 0.1
 BIAS = -10.0
 Loss = Callable[[], Tensor]
@@ -153,15 +157,60 @@ def _queue(dim: int) -> Tensor:
     return normalize(torch.randn(65536, dim, generator=torch.Generator().manual_seed(1)), dim=1)
 
 
+def nt_xent_compiled(z1: Tensor, z2: Tensor) -> Loss:
+    return torch.compile(nt_xent_plain(z1, z2))
+
+
+def nt_xent_bare(z1: Tensor, z2: Tensor) -> Loss:
+    return _Bare(torch.cat([z1, z2]), None, z1)
+
+
+def clip_bare(z1: Tensor, z2: Tensor) -> Loss:
+    return _Bare(z1, z2, z1)
+
+
+class _Bare:
+    """Tile by tile: the similarities, their exponentials, and the products of these with the rows of both sides."""
+
+    def __init__(self, queries: Tensor, keys: Tensor | None, leaf: Tensor, side: int = 256) -> None:
+        self.symmetric, self.leaf, self.side = keys is None, leaf, side
+        self.queries = normalize(queries.detach(), dim=1)
+        self.keys = self.queries if keys is None else normalize(keys.detach(), dim=1)
+
+    @torch.no_grad()
+    def _work(self) -> Tensor:
+        buffer, of_queries, of_keys = torch.empty(self.side**2), torch.zeros_like(self.queries), self.queries
+        of_keys = of_queries if self.symmetric else torch.zeros_like(self.keys)
+        for top in range(0, len(self.queries), self.side):
+            rows = slice(top, min(top + self.side, len(self.queries)))
+            for left in range(top if self.symmetric else 0, len(self.keys), self.side):
+                columns = slice(left, min(left + self.side, len(self.keys)))
+                shape = rows.stop - rows.start, columns.stop - columns.start
+                tile = buffer[: shape[0] * shape[1]].view(shape)
+                torch.mm(self.queries[rows], self.keys[columns].T, out=tile)
+                tile.exp2_()
+                of_queries[rows].addmm_(tile, self.keys[columns])
+                if not (self.symmetric and left == top):
+                    of_keys[columns].addmm_(tile.T, self.queries[rows])
+        return of_queries[:1].sum()
+
+    def __call__(self) -> Tensor:
+        return self._work() + 0 * self.leaf[:1].sum()
+
+
 CASES: dict[str, dict[str, Callable[[Tensor, Tensor], Loss]]] = {
     "NT-Xent": {
         "dipole": nt_xent_dipole,
         "lightly": nt_xent_lightly,
         "pytorch-metric-learning": nt_xent_metric_learning,
         "plain PyTorch": nt_xent_plain,
+        "plain PyTorch, compiled": nt_xent_compiled,
+        BARE: nt_xent_bare,
     },
-    "CLIP": {"dipole": clip_dipole, "open_clip": clip_open_clip},
-    "CLIP, wide": {"dipole": clip_dipole, "open_clip": clip_open_clip},
+    "NT-Xent, 64 pairs": {"dipole": nt_xent_dipole, "plain PyTorch": nt_xent_plain, "lightly": nt_xent_lightly},
+    "NT-Xent, 256 pairs": {"dipole": nt_xent_dipole, "plain PyTorch": nt_xent_plain, "lightly": nt_xent_lightly},
+    "CLIP": {"dipole": clip_dipole, "open_clip": clip_open_clip, BARE: clip_bare},
+    "CLIP, wide": {"dipole": clip_dipole, "open_clip": clip_open_clip, BARE: clip_bare},
     "SigLIP, wide": {"dipole": siglip_dipole, "open_clip": siglip_open_clip},
     "LaCLIP, two texts, wide": {"dipole": several_texts_dipole, "open_clip": several_texts_open_clip},
     # CLIP's loss takes a fifth of the matrix products of CLOOB; it is here for its size, not for its value.
@@ -169,6 +218,15 @@ CASES: dict[str, dict[str, Callable[[Tensor, Tensor], Loss]]] = {
     "CACR, queue 65,536": {"dipole": queue_dipole, "plain PyTorch": queue_plain},
 }
 WIDE = (8192, 512)  # pairs and dimensions of the cases that are called so
+
+
+def size_of(case: str, rows: int, dim: int) -> tuple[int, int]:
+    """Pairs and dimensions of a case."""
+    if "wide" in case:
+        return WIDE
+    if "pairs" in case:
+        return int(case.split()[-2]), dim
+    return (256 if "queue" in case else rows), dim
 
 
 def measure(case: str, peer: str, rows: int, dim: int, repeats: int) -> None:
@@ -180,7 +238,7 @@ def measure(case: str, peer: str, rows: int, dim: int, repeats: int) -> None:
     loss = CASES[case][peer](z1, z2)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = []
-    for _ in range(repeats):
+    for _ in range(max(repeats, min(1000, 20_000 // rows))):
         z1.grad = z2.grad = None
         start = time.perf_counter()
         value = loss()
@@ -216,42 +274,61 @@ def main() -> None:
         measure(*options.measure, options.rows, options.dim, options.repeats)
         return
     table = Table(title=f"Forward and backward, float32, {torch.get_num_threads()} threads")
-    for heading in ("loss", "pairs", "D", "implementation", "time / dipole", "memory / dipole", "MiB", "s", "value"):
+    for heading in ("loss", "pairs", "D", "implementation", "time / dipole", "memory / dipole", "MiB", "ms", "value"):
         table.add_column(heading, justify="left" if heading in ("loss", "implementation") else "right")
-    for case in options.only:
-        peers = CASES[case]
-        rows, dim = WIDE if "wide" in case else (256 if "queue" in case else options.rows, options.dim)
-        found: dict[str, list[dict[str, float]]] = {peer: [] for peer in peers}
-        failures: dict[str, str] = {}
-        for _ in range(options.rounds):
-            for peer in peers:
-                result = run(case, peer, rows, dim, options.repeats)
-                if isinstance(result, str):
-                    failures[peer] = result
-                else:
-                    found[peer].append(result)
-        best = {
-            peer: {key: sorted(r[key] for r in rs)[len(rs) // 2] for key in rs[0]} for peer, rs in found.items() if rs
-        }
-        for peer, result in best.items():
-            table.add_row(
-                case,
-                str(rows),
-                str(dim),
-                peer,
-                f"{result['seconds'] / best['dipole']['seconds']:.1f}×",
-                f"{result['mebibytes'] / max(best['dipole']['mebibytes'], 0.1):.1f}×",
-                f"{result['mebibytes']:.0f}",
-                f"{result['seconds']:.3f}",
-                f"{result['value']:.6f}",
-            )
-    if options.large:
-        result = run("NT-Xent", "dipole", options.large, options.dim, 1)
-        cells = (
-            [result] if isinstance(result, str) else ["", "", f"{result['mebibytes']:.0f}", f"{result['seconds']:.1f}"]
-        )
-        table.add_row("NT-Xent", str(options.large), str(options.dim), "dipole", *cells)
+    total = options.rounds * sum(len(CASES[case]) for case in options.only)
+    with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task("measuring", total=total + bool(options.large))
+        for case in options.only:
+            for row in compare(case, options, lambda: progress.advance(task)):
+                table.add_row(*row)
+                progress.console.print("  ".join(row), highlight=False)
+        if options.large:
+            table.add_row(*alone(options.large, options.dim))
+            progress.advance(task)
     Console().print(table)
+
+
+def compare(case: str, options: argparse.Namespace, advance: Callable[[], None]) -> list[list[str]]:
+    """The rows of the table for one loss; peers take turns, and the median of the rounds counts."""
+    rows, dim = size_of(case, options.rows, options.dim)
+    found: dict[str, list[dict[str, float]]] = {peer: [] for peer in CASES[case]}
+    failures: dict[str, str] = {}
+    for _ in range(options.rounds):
+        for peer in CASES[case]:
+            result = run(case, peer, rows, dim, options.repeats)
+            if isinstance(result, str):
+                failures[peer] = result
+            else:
+                found[peer].append(result)
+            advance()
+    best = {peer: {key: sorted(r[key] for r in rs)[len(rs) // 2] for key in rs[0]} for peer, rs in found.items() if rs}
+    own = best.get("dipole", {"seconds": float("nan"), "mebibytes": float("nan")})
+    table = [
+        [
+            case,
+            str(rows),
+            str(dim),
+            peer,
+            f"{result['seconds'] / own['seconds']:.2f}×",
+            "" if peer == BARE else f"{result['mebibytes'] / max(own['mebibytes'], 0.1):.1f}×",
+            "" if peer == BARE else f"{result['mebibytes']:.0f}",
+            f"{result['seconds'] * 1e3:.2f}",
+            "" if peer == BARE else f"{result['value']:.6f}",
+        ]
+        for peer, result in best.items()
+    ]
+    failed = [[case, str(rows), str(dim), peer, reason] for peer, reason in failures.items() if peer not in best]
+    return table + failed
+
+
+def alone(rows: int, dim: int) -> list[str]:
+    """The row of a batch that the others cannot hold."""
+    result = run("NT-Xent", "dipole", rows, dim, 1)
+    if isinstance(result, str):
+        return ["NT-Xent", str(rows), str(dim), "dipole", result]
+    measured = f"{result['mebibytes']:.0f}", f"{result['seconds'] * 1e3:.0f}"
+    return ["NT-Xent", str(rows), str(dim), "dipole", "", "", *measured, f"{result['value']:.6f}"]
 
 
 if __name__ == "__main__":
