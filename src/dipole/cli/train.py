@@ -16,8 +16,11 @@ DESCRIPTION = (
     "Train a method, named by a recipe or by itself, and write a run directory. Settings come from the recipe (unless "
     "--data names other data than it is for), then --config, then the flags. `dipole train NAME --help` lists the "
     "arguments of a method and its views. --monitor.every N (or off) says after how many epochs the embeddings are "
-    "looked at while it trains."
+    "looked at while it trains. --preset quick, standard or paper: settings for images of your own, chosen by their "
+    "number and size (for simclr; standard where --data is not the recipe's), or those that were published."
 )
+# Flags on which it depends what a preset chooses.
+DECIDING = ("config", "data", "data_root", "loading.column", "image_size", "out", "method.optimizer")
 
 
 def trainer_options(
@@ -51,6 +54,7 @@ def run(arguments: Sequence[str]) -> None:
     arguments = renamed(arguments)
     name = arguments[0] if arguments and not arguments[0].startswith("-") else None
     every, flags = taken("--monitor.every", arguments[1:] if name else arguments)
+    preset, flags = taken("--preset", flags)
     monitor = _monitoring(every)
 
     from lightning.pytorch.utilities import rank_zero_only
@@ -58,6 +62,8 @@ def run(arguments: Sequence[str]) -> None:
     from dipole.runs import Run, train
     from dipole.runs.stages import saved_stages, staged, stages_of, train_stages
 
+    if name is None and preset is not None:
+        raise InputError("--preset chooses the settings of a method that is named: `dipole train simclr --preset …`.")
     if name is None and "--resume" in flags and "--config" not in flags:
         # The run itself says what it is.
         resumed = parser("train", DESCRIPTION)
@@ -75,9 +81,17 @@ def run(arguments: Sequence[str]) -> None:
             more = saved if options.epochs is None else replace(saved, epochs=options.epochs)
             result = train(more, options.out, resume=True, monitor=monitor)
     else:
-        settings = _settings(name, flags)
+        from dipole.cli.preset import choose
+
+        deciding = {key: _value_of(f"--{key}", flags) for key in DECIDING}
+        there = {"resume": "--resume" in flags or None, "help": bool({"--help", "-h"} & set(flags)) or None}
+        chosen = choose(name, preset, _settings(name, flags), {**deciding, **there})
+        settings = chosen.settings
         found = [_config(each, flags) for each in stages_of(settings) or [settings]]
         configs, (out, resume) = [config for config, _ in found], found[0][1]
+        line = chosen.line(configs[0])
+        if line is not None:
+            rank_zero_only(print)(line)
         alone = staged(configs[0]) if len(configs) == 1 else None
         if "stages" in settings or alone:
             result = train_stages(alone or configs, out, resume=resume, monitor=monitor)
