@@ -7,9 +7,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 
 demo: .venv/.user  ## train on photographs without labels, measure what that is worth, and make a report
 	rm -rf runs/demo
-	$(BIN)/dipole train simclr --data photographs --preset quick --monitor.every 10 --out runs/demo
+	$(BIN)/dipole train simclr-photographs --monitor.every 10 --out runs/demo
 	$(BIN)/dipole evaluate runs/demo --protocol knn --k 20
-	$(BIN)/dipole evaluate runs/demo --protocol few-labels
+	$(BIN)/dipole evaluate runs/demo --protocol few-labels --shots 1,5,10
 	$(BIN)/dipole report runs/demo
 
 test: .venv/.dev lint  ## everything that CI checks

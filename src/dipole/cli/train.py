@@ -10,6 +10,7 @@ import jsonargparse
 from dipole.cli.loading import renamed
 from dipole.cli.parsing import parse, parser, taken
 from dipole.cli.tables import show
+from dipole.cli.weights import with_weights
 from dipole.errors import InputError
 
 DESCRIPTION = (
@@ -17,10 +18,11 @@ DESCRIPTION = (
     "--data names other data than it is for), then --config, then the flags. `dipole train NAME --help` lists the "
     "arguments of a method and its views. --monitor.every N (or off) says after how many epochs the embeddings are "
     "looked at while it trains. --preset quick, standard or paper: settings for images of your own, chosen by their "
-    "number and size (for simclr; standard where --data is not the recipe's), or those that were published."
+    "number and size (for simclr; standard where --data is not the recipe's), or those that were published. "
+    "--weights FOLDER starts from a trained encoder: of timm, or of a run."
 )
 # Flags on which it depends what a preset chooses.
-DECIDING = ("config", "data", "data_root", "loading.column", "image_size", "out", "method.optimizer")
+DECIDING = ("config", "data", "data_root", "loading.column", "image_size", "out", "method.optimizer", "method.weights")
 
 
 def trainer_options(
@@ -51,7 +53,7 @@ def trainer_options(
 
 def run(arguments: Sequence[str]) -> None:
     """Train and print the last metrics."""
-    arguments = renamed(arguments)
+    arguments = with_weights(renamed(arguments))
     name = arguments[0] if arguments and not arguments[0].startswith("-") else None
     every, flags = taken("--monitor.every", arguments[1:] if name else arguments)
     preset, flags = taken("--preset", flags)

@@ -22,7 +22,7 @@ SIZES = (16, 32, 64)
 BATCH = 256
 FEWEST_STEPS = 8  # in an epoch; fewer images than for this make smaller batches
 # Pixels that pass through training: images times epochs, in images of 32x32. Epochs are what is left of them.
-BUDGET = {"quick": 150_000, "standard": 800_000}
+BUDGET = {"quick": 150_000, "standard": 500_000}
 EPOCHS = {"quick": (5, 100), "standard": (20, 200)}  # fewest and most
 ENCODER = {"quick": "convnet4-16", "standard": "convnet4"}
 OPTIMIZATION = {"optimizer": "adamw", "learning_rate": 0.001, "weight_decay": 0.0001}
@@ -96,9 +96,9 @@ def fitting(measured: Measured, preset: str, *, image_size: int | None = None) -
     Example:
         >>> settings = fitting(Measured(1650, 100, False), "standard")
         >>> settings["image_size"], settings["batch_size"], settings["epochs"]
-        (64, 128, 121)
+        (64, 128, 76)
         >>> fitting(Measured(8000, 32, False), "standard")["epochs"]
-        100
+        62
     """
     check_preset(preset)
     if preset == "paper":
