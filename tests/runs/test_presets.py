@@ -8,14 +8,13 @@ from PIL import Image
 from dipole.data import load_image_sets
 from dipole.data.tensor_image_set import TensorImageSet
 from dipole.errors import InputError
-from dipole.runs.presets import BATCH, BUDGET, EPOCHS, PRESETS, SIZES, Measured, fitting, in_a_line, measure
+from dipole.runs.presets import BATCH, BUDGET, EPOCHS, PRESETS, Measured, fitting, in_a_line, measure
 
 
 @given(number=st.integers(2, 10**7), side=st.integers(1, 5000), grey=st.booleans(), preset=st.sampled_from(PRESETS[:2]))
 def test_the_rules_hold_for_any_images(number, side, grey, preset):
     settings = fitting(Measured(number, side, grey), preset)
-    assert settings["image_size"] in SIZES
-    assert settings["image_size"] >= min(side, SIZES[-1])
+    assert settings["image_size"] == (16 if side <= 16 else 32 if side <= 128 else 64)
     assert 2 <= settings["batch_size"] <= min(BATCH, max(number, 2))
     fewest, most = EPOCHS[preset]
     assert fewest <= settings["epochs"] <= most
@@ -69,3 +68,10 @@ def test_the_line_says_what_the_run_is_set_to():
     assert "500 training images of 28 pixels, grey" in line
     for part in ("image_size 32", "convnet4-16", "batch_size 32", "adamw at 0.001", "7 epochs", "crops from 0.3"):
         assert part in line
+
+
+def test_a_trained_encoder_is_fitted_gently():
+    settings = fitting(Measured(4000, 32, False), "standard", started=True)
+    assert (settings["image_size"], settings["epochs"], settings["method"]["learning_rate"]) == (96, 5, 0.0001)
+    assert "encoder" not in settings["method"]
+    assert fitting(Measured(4000, 32, False), "standard", started=True, image_size=64)["image_size"] == 64

@@ -34,8 +34,8 @@ def choose(name: str | None, preset: str | None, settings: dict[str, Any], flags
         name: of the recipe or method that was asked for; None if a file says it.
         preset: that was asked for; None for `standard`, where the recipe is for other data.
         settings: what the recipe and the file give.
-        flags: those that decide, by name: config, data, data_root, loading.column, image_size, out, method.optimizer;
-            resume and help as whether they are there.
+        flags: those that decide, by name: config, data, data_root, loading.column, image_size, out,
+            method.encoder, method.optimizer, method.weights, method.pretrained; resume and help as whether they are there.
 
     Raises:
         InputError: another preset, a method without one, or images that cannot be read.
@@ -55,7 +55,13 @@ def choose(name: str | None, preset: str | None, settings: dict[str, Any], flags
         return Chosen(merged(_saved(flags["out"]), settings))
     measured = _measured(settings, flags)
     size = str(flags["image_size"] or settings.get("image_size"))
-    chosen = fitting(measured, preset, image_size=int(size) if size.isdecimal() and int(size) > 0 else None)
+    whole = int(size) if size.isdecimal() and int(size) > 0 else None
+    method = settings.get("method", {})
+    encoder = str(flags["method.encoder"] or method.get("encoder", "convnet4"))
+    weights = flags["method.weights"] or method.get("weights")
+    pretrained = str(flags["method.pretrained"] or method.get("pretrained")).lower() == "true"
+    started = (weights is not None or pretrained) and not encoder.startswith(("convnet4", "mlp", "small-alexnet"))
+    chosen = fitting(measured, preset, image_size=whole, started=started)
     if flags["method.optimizer"] or "optimizer" in given.get("method", {}):
         # A learning rate belongs to its optimiser.
         chosen["method"] = {key: value for key, value in chosen["method"].items() if key not in OPTIMIZATION}

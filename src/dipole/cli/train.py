@@ -22,7 +22,10 @@ DESCRIPTION = (
     "--weights FOLDER starts from a trained encoder: of timm, or of a run."
 )
 # Flags on which it depends what a preset chooses.
-DECIDING = ("config", "data", "data_root", "loading.column", "image_size", "out", "method.optimizer", "method.weights")
+DECIDING = (
+    *("config", "data", "data_root", "loading.column", "image_size", "out"),
+    *("method.encoder", "method.optimizer", "method.weights", "method.pretrained"),
+)
 
 
 def trainer_options(

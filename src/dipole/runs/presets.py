@@ -18,13 +18,18 @@ from dipole.ops.checks import check_choice
 PRESETS = ("quick", "standard", "paper")
 METHODS = ("simclr",)  # for which the rules were measured
 LOOKED_AT = 64  # images whose size and colours are looked at
-SIZES = (16, 32, 64)
+SIZES = ((16, 16), (128, 32))  # images up to so many pixels: views of so many
+LARGEST = 64  # views of larger images
 BATCH = 256
 FEWEST_STEPS = 8  # in an epoch; fewer images than for this make smaller batches
 # Pixels that pass through training: images times epochs, in images of 32x32. Epochs are what is left of them.
-BUDGET = {"quick": 150_000, "standard": 500_000}
+BUDGET = {"quick": 150_000, "standard": 300_000}
 EPOCHS = {"quick": (5, 100), "standard": (20, 200)}  # fewest and most
 ENCODER = {"quick": "convnet4-16", "standard": "convnet4"}
+# Of an encoder that a package brings, trained on photographs: it is large, and is only fitted to the images.
+STARTED_SIZE, STARTED_RATE = 96, 0.0001
+STARTED_BUDGET = {"quick": 5_000, "standard": 20_000}  # images times epochs
+STARTED_EPOCHS = (1, 10)
 OPTIMIZATION = {"optimizer": "adamw", "learning_rate": 0.001, "weight_decay": 0.0001}
 
 
@@ -65,7 +70,7 @@ def measure(images: ImageSet) -> Measured:
         return torch.tensor([[0, 0, height, width]])
 
     if hasattr(images, "fetch_crops"):  # photos of any size
-        pixels = images.fetch_crops(chosen, whole, max(SIZES))[0]
+        pixels = images.fetch_crops(chosen, whole, LARGEST)[0]
     else:
         pixels = images.fetch(chosen)
         sides.append(images.default_size)
@@ -73,10 +78,10 @@ def measure(images: ImageSet) -> Measured:
     return Measured(len(images), int(median(sides)), bool(reach <= 2))  # JPEG may move a grey by one
 
 
-def fitting(measured: Measured, preset: str, *, image_size: int | None = None) -> dict[str, Any]:
+def fitting(measured: Measured, preset: str, *, image_size: int | None = None, started: bool = False) -> dict[str, Any]:
     """Return the settings of a run on such images.
 
-    - **Size**: the smallest of 16, 32 and 64 pixels that is no smaller than the images; 64 for all that are larger.
+    - **Size**: 16 pixels for images up to 16, 32 for those up to 128, 64 for larger ones.
     - **Batch**: 256, or the largest power of two of which an epoch has eight.
     - **Epochs**: so many that as many pixels pass through training whatever the number and size of images, within
       bounds.
@@ -84,11 +89,13 @@ def fitting(measured: Measured, preset: str, *, image_size: int | None = None) -
     - **Optimiser**: AdamW at 0.001, temperature 0.2.
     - **Views**: crops of 0.3 of the image and more, no flip (a mirrored hand, digit or letter is another one), no blur,
       milder colours than the paper's; of grey images only brightness and contrast.
+    - **From a trained encoder**: its own name, 96 pixels, a rate of 0.0001, 10 epochs and fewer of many images.
 
     Args:
         measured: the images.
         preset: `"quick"` or `"standard"`; `"paper"` chooses nothing.
         image_size: of the views, where the caller has chosen it; the epochs follow it.
+        started: from the weights of a large encoder that is trained already.
 
     Raises:
         InputError: another preset.
@@ -96,23 +103,29 @@ def fitting(measured: Measured, preset: str, *, image_size: int | None = None) -
     Example:
         >>> settings = fitting(Measured(1650, 100, False), "standard")
         >>> settings["image_size"], settings["batch_size"], settings["epochs"]
-        (64, 128, 76)
+        (32, 128, 182)
         >>> fitting(Measured(8000, 32, False), "standard")["epochs"]
-        62
+        38
     """
     check_preset(preset)
     if preset == "paper":
         return {}
-    size = image_size or next((each for each in SIZES if each >= measured.side), SIZES[-1])
+    size = image_size or next((size for most, size in SIZES if measured.side <= most), LARGEST)
     batch = 2 ** int(math.log2(max(measured.number / FEWEST_STEPS, 2)))
     fewest, most = EPOCHS[preset]
     epochs = round(BUDGET[preset] / (measured.number * (size / 32) ** 2))
     colour = 0.0 if measured.grey else 1.0
+    method = {"encoder": ENCODER[preset], "temperature": 0.2, **OPTIMIZATION}
+    if started:
+        size, (fewest, most) = image_size or STARTED_SIZE, STARTED_EPOCHS
+        epochs = round(STARTED_BUDGET[preset] / measured.number)
+        del method["encoder"]
+        method["learning_rate"] = STARTED_RATE
     return {
         "image_size": size,
         "batch_size": min(BATCH, batch),
         "epochs": min(most, max(fewest, epochs)),
-        "method": {"encoder": ENCODER[preset], "temperature": 0.2, **OPTIMIZATION},
+        "method": method,
         "views": {
             "crop_scale": [0.3, 1.0],
             "flip": 0.0,
