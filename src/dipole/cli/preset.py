@@ -35,7 +35,7 @@ def choose(name: str | None, preset: str | None, settings: dict[str, Any], flags
         preset: that was asked for; None for `standard`, where the recipe is for other data.
         settings: what the recipe and the file give.
         flags: those that decide, by name: config, data, data_root, loading.column, image_size, out,
-            method.encoder, method.optimizer, method.weights, method.pretrained; resume and help as whether they are there.
+            method.encoder, method.optimizer, method.weights, method.pretrained; resume and help, whether they are there.
 
     Raises:
         InputError: another preset, a method without one, or images that cannot be read.

@@ -293,5 +293,5 @@ def in_words(trained: float, untrained: float, started: bool = False) -> str:
     return (
         f"{first}, no more than with {what} ({before}): training has not helped yet. What usually does: "
         "more epochs, a learning rate 3 or 10 times larger or smaller, milder crops (--views.crop_scale [0.3,1]), a "
-        "larger batch."
+        "larger batch; or the weights of a trained encoder to start from (--weights)."
     )
