@@ -35,7 +35,7 @@ def choose(name: str | None, preset: str | None, settings: dict[str, Any], flags
         preset: that was asked for; None for `standard`, where the recipe is for other data.
         settings: what the recipe and the file give.
         flags: those that decide, by name: config, data, data_root, loading.column, image_size, out,
-            method.encoder, method.optimizer, method.weights, method.pretrained; resume and help, whether they are there.
+            method.encoder, method.optimizer, method.weights, method.pretrained; resume, help: whether they are there.
 
     Raises:
         InputError: another preset, a method without one, or images that cannot be read.
@@ -54,6 +54,12 @@ def choose(name: str | None, preset: str | None, settings: dict[str, Any], flags
     if flags["resume"] and flags["out"] and (Path(flags["out"]) / "config.yaml").is_file():
         return Chosen(merged(_saved(flags["out"]), settings))
     measured = _measured(settings, flags)
+    chosen = _fitted(measured, preset, settings, flags)
+    return Chosen(merged(chosen, settings), preset, measured)
+
+
+def _fitted(measured: Measured, preset: str, settings: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
+    """What a preset chooses, as far as it depends on what the user has chosen."""
     size = str(flags["image_size"] or settings.get("image_size"))
     whole = int(size) if size.isdecimal() and int(size) > 0 else None
     method = settings.get("method", {})
@@ -62,10 +68,10 @@ def choose(name: str | None, preset: str | None, settings: dict[str, Any], flags
     pretrained = str(flags["method.pretrained"] or method.get("pretrained")).lower() == "true"
     started = (weights is not None or pretrained) and not encoder.startswith(("convnet4", "mlp", "small-alexnet"))
     chosen = fitting(measured, preset, image_size=whole, started=started)
-    if flags["method.optimizer"] or "optimizer" in given.get("method", {}):
+    if flags["method.optimizer"] or "optimizer" in method:
         # A learning rate belongs to its optimiser.
         chosen["method"] = {key: value for key, value in chosen["method"].items() if key not in OPTIMIZATION}
-    return Chosen(merged(chosen, settings), preset, measured)
+    return chosen
 
 
 def _measured(settings: dict[str, Any], flags: dict[str, Any]) -> Measured:
