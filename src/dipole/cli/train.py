@@ -274,7 +274,9 @@ def _summary(result: Any) -> None:
     caption = f"dipole evaluate {result.path}\ndipole report {result.path}"
     show(f"{result.path}: last epoch", {"metric": "left", "value": "right"}, rows, caption=caption)
     if last.get("knn") and last.get("knn_untrained"):
-        started = result.settings().init_from is not None
+        settings = result.settings()
+        own = settings.method.get("weights") is not None or settings.method.get("pretrained", False)
+        started = settings.init_from is not None or own
         print(in_words(float(last["knn"]), float(last["knn_untrained"]), started))
 
 
@@ -293,5 +295,5 @@ def in_words(trained: float, untrained: float, started: bool = False) -> str:
     return (
         f"{first}, no more than with {what} ({before}): training has not helped yet. What usually does: "
         "more epochs, a learning rate 3 or 10 times larger or smaller, milder crops (--views.crop_scale [0.3,1]), a "
-        "larger batch; or the weights of a trained encoder to start from (--weights)."
+        f"larger batch{'' if started else '; or the weights of a trained encoder to start from (--weights)'}."
     )
