@@ -5,10 +5,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 
 .PHONY: demo test lint docs wheel notes benchmarks clean
 
-demo: .venv/.user  ## train CACR on built-in images, measure it, and make a report
+demo: .venv/.user  ## train on photographs without labels, measure what that is worth, and make a report
 	rm -rf runs/demo
-	$(BIN)/dipole train cacr --out runs/demo
-	$(BIN)/dipole evaluate runs/demo
+	$(BIN)/dipole train simclr-photographs --monitor.every 10 --out runs/demo
+	$(BIN)/dipole evaluate runs/demo --protocol knn --k 20
+	$(BIN)/dipole evaluate runs/demo --protocol few-labels --shots 1,5,10
 	$(BIN)/dipole report runs/demo
 
 test: .venv/.dev lint  ## everything that CI checks
@@ -44,7 +45,7 @@ clean:
 	$(PYTHON) -m venv .venv
 
 .venv/.user: pyproject.toml constraints.txt | .venv/bin/python
-	$(PIP) --editable '.[vision]'
+	$(PIP) --editable '.[demo]'
 	touch $@
 
 .venv/.dev: pyproject.toml constraints.txt | .venv/bin/python

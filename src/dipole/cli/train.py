@@ -10,13 +10,21 @@ import jsonargparse
 from dipole.cli.loading import renamed
 from dipole.cli.parsing import parse, parser, taken
 from dipole.cli.tables import show
+from dipole.cli.weights import with_weights
 from dipole.errors import InputError
 
 DESCRIPTION = (
     "Train a method, named by a recipe or by itself, and write a run directory. Settings come from the recipe (unless "
     "--data names other data than it is for), then --config, then the flags. `dipole train NAME --help` lists the "
     "arguments of a method and its views. --monitor.every N (or off) says after how many epochs the embeddings are "
-    "looked at while it trains."
+    "looked at while it trains. --preset quick, standard or paper: settings for images of your own, chosen by their "
+    "number and size (for simclr; standard where --data is not the recipe's), or those that were published. "
+    "--weights FOLDER starts from a trained encoder: of timm, or of a run."
+)
+# Flags on which it depends what a preset chooses.
+DECIDING = (
+    *("config", "data", "data_root", "loading.column", "image_size", "out"),
+    *("method.encoder", "method.optimizer", "method.weights", "method.pretrained"),
 )
 
 
@@ -48,9 +56,10 @@ def trainer_options(
 
 def run(arguments: Sequence[str]) -> None:
     """Train and print the last metrics."""
-    arguments = renamed(arguments)
+    arguments = with_weights(renamed(arguments))
     name = arguments[0] if arguments and not arguments[0].startswith("-") else None
     every, flags = taken("--monitor.every", arguments[1:] if name else arguments)
+    preset, flags = taken("--preset", flags)
     monitor = _monitoring(every)
 
     from lightning.pytorch.utilities import rank_zero_only
@@ -58,6 +67,8 @@ def run(arguments: Sequence[str]) -> None:
     from dipole.runs import Run, train
     from dipole.runs.stages import saved_stages, staged, stages_of, train_stages
 
+    if name is None and preset is not None:
+        raise InputError("--preset chooses the settings of a method that is named: `dipole train simclr --preset …`.")
     if name is None and "--resume" in flags and "--config" not in flags:
         # The run itself says what it is.
         resumed = parser("train", DESCRIPTION)
@@ -75,9 +86,17 @@ def run(arguments: Sequence[str]) -> None:
             more = saved if options.epochs is None else replace(saved, epochs=options.epochs)
             result = train(more, options.out, resume=True, monitor=monitor)
     else:
-        settings = _settings(name, flags)
+        from dipole.cli.preset import choose
+
+        deciding = {key: _value_of(f"--{key}", flags) for key in DECIDING}
+        there = {"resume": "--resume" in flags or None, "help": bool({"--help", "-h"} & set(flags)) or None}
+        chosen = choose(name, preset, _settings(name, flags), {**deciding, **there})
+        settings = chosen.settings
         found = [_config(each, flags) for each in stages_of(settings) or [settings]]
         configs, (out, resume) = [config for config, _ in found], found[0][1]
+        line = chosen.line(configs[0])
+        if line is not None:
+            rank_zero_only(print)(line)
         alone = staged(configs[0]) if len(configs) == 1 else None
         if "stages" in settings or alone:
             result = train_stages(alone or configs, out, resume=resume, monitor=monitor)
@@ -255,7 +274,9 @@ def _summary(result: Any) -> None:
     caption = f"dipole evaluate {result.path}\ndipole report {result.path}"
     show(f"{result.path}: last epoch", {"metric": "left", "value": "right"}, rows, caption=caption)
     if last.get("knn") and last.get("knn_untrained"):
-        started = result.settings().init_from is not None
+        settings = result.settings()
+        own = settings.method.get("weights") is not None or settings.method.get("pretrained", False)
+        started = settings.init_from is not None or own
         print(in_words(float(last["knn"]), float(last["knn_untrained"]), started))
 
 
@@ -274,5 +295,5 @@ def in_words(trained: float, untrained: float, started: bool = False) -> str:
     return (
         f"{first}, no more than with {what} ({before}): training has not helped yet. What usually does: "
         "more epochs, a learning rate 3 or 10 times larger or smaller, milder crops (--views.crop_scale [0.3,1]), a "
-        "larger batch."
+        f"larger batch{'' if started else '; or the weights of a trained encoder to start from (--weights)'}."
     )

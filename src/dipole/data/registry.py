@@ -13,6 +13,7 @@ from dipole.data.image_set import ImageSet
 from dipole.data.mnist_files import has_mnist_files, load_mnist_files
 from dipole.data.npz_files import load_npz
 from dipole.data.omniglot import BACKGROUND, load_omniglot
+from dipole.data.photographs import load_photographs
 from dipole.data.shapes import load_shapes
 from dipole.data.stored.finding import find_store
 from dipole.data.torchvision_sets import NAMES as TORCHVISION_NAMES
@@ -170,6 +171,12 @@ _ROWS: list[tuple[DataSetInfo, Callable[[Path | None], Pair]]] = [
     (
         DataSetInfo("shapes", "coloured shapes, 32x32, five independent factors", "2000 + 500", 6, "built in"),
         lambda root: load_shapes(),
+    ),
+    (
+        DataSetInfo(
+            "photographs", "tiles of 18 photographs, 32x32, by photograph", "2700 + 906", 18, "built in with [demo]"
+        ),
+        lambda root: load_photographs(),
     ),
     (
         DataSetInfo("mnist", "handwritten digits, 28x28, grey", "60000 + 10000", 10, "files in --data-root"),
