@@ -8,6 +8,7 @@ from typing import Any
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 760, 150, 14, 46, 12  # pixels
 ROW, GAP, HEADING = 9, 7, 30
+NAMED_ROW, NAME = 17, 26  # pixels, letters
 LINEAR = 0.01  # differences below it are drawn to scale, larger ones by their logarithm
 COLOURS = {"reproduced": "#0072b2", "inconclusive": "#8a8a8a", "not reproduced": "#d55e00"}
 DECADES = (0.01, 0.1, 1, 10, 100)
@@ -18,8 +19,11 @@ def anchor(result: Mapping[str, Any]) -> str:
     return f"#{result['slug']}-{result['verdict'].replace(' ', '-')}"
 
 
-def effect_plot(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """All comparisons of all claims with their intervals, claims of a verdict together; nothing if there is none."""
+def effect_plot(results: Mapping[str, Mapping[str, Any]], *, links: bool = True) -> str:
+    """All comparisons of all claims with their intervals, claims of a verdict together; nothing if there is none.
+
+    Without links it is the plot of one claim beside its table: lines are named by what is compared.
+    """
     if not results:
         return ""
     reach = [
@@ -34,8 +38,8 @@ def effect_plot(results: Mapping[str, Mapping[str, Any]]) -> str:
         y += HEADING
         parts.append(f'<text x="4" y="{y - 8:.0f}" font-weight="bold">{verdict}: {len(found)}</text>')
         for result in found:
-            parts += _claim(result, y, scale)
-            y += ROW * len(result["comparisons"]) + GAP
+            parts += _claim(result, y, scale) if links else _named(result, y, scale)
+            y += (ROW if links else NAMED_ROW) * len(result["comparisons"]) + GAP
     height = y + BOTTOM
     label = "Effects of all comparisons with their 95 % intervals; the tables below hold the same figures"
     lines = [
@@ -84,6 +88,15 @@ def _claim(result: Mapping[str, Any], y: float, scale: _Scale) -> Iterable[str]:
     yield f'<a href="{anchor(result)}">{name}</a>'
     for place, entry in enumerate(rows):
         yield _comparison(entry, y + ROW * place, scale)
+
+
+def _named(result: Mapping[str, Any], y: float, scale: _Scale) -> Iterable[str]:
+    """A line with its name for each comparison of a claim."""
+    for place, entry in enumerate(result["comparisons"]):
+        middle = y + NAMED_ROW * place
+        name = entry["name"] if len(entry["name"]) <= NAME else f"{entry['name'][: NAME - 1]}…"
+        yield f'<text x="{LEFT - 12}" y="{middle + 4:.1f}" text-anchor="end">{escape(name)}</text>'
+        yield _comparison(entry, middle, scale)
 
 
 def _comparison(entry: Mapping[str, Any], y: float, scale: _Scale) -> str:
