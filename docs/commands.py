@@ -53,5 +53,6 @@ def command_page(command: str) -> str:
 def command_pages() -> dict[str, str]:
     """The pages of all commands and their list, by path below docs/."""
     rows = "\n".join(f"| [`dipole {name}`]({name}.md) | {what} |" for name, what in COMMANDS.items())
-    index = f"# Commands\n\n`dipole COMMAND --help` prints what these pages hold.\n\n| command | what it does |\n| --- | --- |\n{rows}\n"
+    head = "# Commands\n\n`dipole COMMAND --help` prints what these pages hold."
+    index = f"{head}\n\n| command | what it does |\n| --- | --- |\n{rows}\n"
     return {"commands/index.md": index, **{f"commands/{name}.md": command_page(name) for name in COMMANDS}}

@@ -37,8 +37,8 @@ def sections() -> dict[str, tuple[frozenset[str], frozenset[str], tuple[str, ...
 def formulas_of(cls: type[Method] | type[Decoder]) -> dict[str, tuple[str, ...]]:
     """The sections with the formulas that a method computes: those that name it, or a loss that its source names.
 
-    The source is that of the class, or of the nearest class above it that has a loss; sections that are about a loss come
-    before those that mention it.
+    The source is that of the class, or of the nearest class above it that has a loss; sections that are about a loss
+    come before those that mention it.
     """
     classes = [base for base in cls.__mro__ if base.__module__.startswith("dipole.") and base not in BASES]
     words = (LOSSES & set(re.findall(r"\w+", inspect.getsource(base))) for base in classes)

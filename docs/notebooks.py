@@ -63,9 +63,11 @@ def outdated(name: str, path: Path) -> bool:
 
 
 def store(name: str, notebook: Any) -> None:
-    """Write results, without the times at which they were found."""
+    """Write results, without the times at which they were found and without warnings."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     notebook.metadata = {"kernelspec": notebook.metadata.kernelspec}
     EXECUTED.mkdir(exist_ok=True)
     nbformat.write(notebook, EXECUTED / f"{name}.ipynb")
@@ -101,13 +103,14 @@ def _shown(output: Mapping[str, Any], picture: str, code: str) -> tuple[str, dic
     if "image/png" in data:
         # The last comment of the cell says what the picture shows.
         said = re.findall(r"^# (.*)$", code, re.MULTILINE)
-        return f"![{said[-1] if said else 'plot'}]({picture}){{ .plot }}", {picture: base64.b64decode(data["image/png"])}
+        name = said[-1] if said else "plot"
+        return f"![{name}]({picture}){{ .plot }}", {picture: base64.b64decode(data["image/png"])}
     return _box(data.get("text/plain", "")), {}
 
 
 def _box(text: str) -> str:
     """A text that a cell wrote."""
-    return f'```{{ .text .result }}\n{ESCAPES.sub("", text).strip()}\n```' if text.strip() else ""
+    return f"```{{ .text .said }}\n{ESCAPES.sub('', text).strip()}\n```" if text.strip() else ""
 
 
 def pages() -> dict[str, str | bytes]:

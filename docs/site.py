@@ -1,4 +1,4 @@
-"""What makes a site of the pages: tutorials and commands, their places in the navigation, and formulas without a network.
+"""What makes a site of the pages: tutorials and commands in the navigation, and formulas without a network.
 
 mkdocs calls this file as a hook.
 """
