@@ -18,21 +18,27 @@ IMAGES = Path(__file__).resolve().parent / "images" / "gallery"
 WIDTH, HEIGHT = 1100, 1500  # pixels of the page that are shown
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
-# A name, what trains the run, and what is measured before the report is written.
+# What is called before `dipole report`.
 RUNS = {
-    "images": ("train simclr --epochs 30", "evaluate"),
-    "texts": ("train simcse --data toy-sentences --method.encoder bert --epochs 1", ""),
-    "modalities": ("train clip --epochs 8", "evaluate"),
-    "sounds": ("train clip --data sound-captions --epochs 8", "evaluate"),
-    "graph": ("train grace --data karate-club --epochs 100", "evaluate"),
-    "series": ("train series-contrast --data aeon:ItalyPowerDemand --epochs 20 --method.depth 3", "evaluate"),
-    "recommendation": ("train sasrec --epochs 20", "evaluate"),
+    "images": ("train simclr --epochs 20 --out runs/images", "evaluate runs/images"),
+    "texts": (
+        "pretrain bert --data toy-sentences --steps 200",
+        "train simcse --data toy-sentences --method.encoder bert --epochs 1 --out runs/texts",
+    ),
+    "modalities": ("train clip --epochs 5 --out runs/modalities", "evaluate runs/modalities"),
+    "graph": ("train grace --data karate-club --epochs 100 --out runs/graph", "evaluate runs/graph"),
+    "series": (
+        "train series-contrast --data aeon:ItalyPowerDemand --epochs 20 --method.depth 3 --out runs/series",
+        "evaluate runs/series",
+    ),
+    "recommendation": ("train sasrec --epochs 20 --out runs/recommendation", "evaluate runs/recommendation"),
 }
 
 
-def dipole(words: str, *more: str) -> None:
-    """Call the command line."""
-    subprocess.run([sys.executable, "-m", "dipole", *shlex.split(words), *more], check=True, stdout=subprocess.DEVNULL)
+def dipole(folder: Path, words: str) -> None:
+    """Call the command line in a folder."""
+    command = [sys.executable, "-m", "dipole", *shlex.split(words)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
 
 
 def make(name: str, folder: Path) -> Path:
@@ -41,20 +47,10 @@ def make(name: str, folder: Path) -> Path:
     Raises:
         subprocess.CalledProcessError: a command failed.
     """
-    train, evaluate = RUNS[name]
-    if "encoder bert" in train:
-        texts = folder / "texts.txt"
-        from dipole.data.text import load_texts
-
-        source = load_texts("toy-sentences")
-        texts.write_text("\n".join(str(source[row]["text"]) for row in range(len(source))), encoding="utf-8")
-        dipole("pretrain", str(folder / "bert"), "--data", str(texts), "--steps", "200")
-        train = train.replace("encoder bert", f"encoder {folder / 'bert'}")
-    dipole(train, "--out", str(folder / name))
-    if evaluate:
-        dipole(evaluate, str(folder / name))
-    dipole("report", str(folder / name))
-    return folder / name / "report.html"
+    for words in RUNS[name]:
+        dipole(folder, words)
+    dipole(folder, f"report runs/{name}")
+    return folder / "runs" / name / "report.html"
 
 
 def picture(page: Path, out: Path) -> None:
