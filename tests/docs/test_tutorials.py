@@ -32,7 +32,7 @@ def test_pages_show_code_results_and_plots(name: str) -> None:
     assert text.startswith("# ")
     assert text.count("```python") == len(notebooks.codes(nbformat.read(path, as_version=4)))
     assert len(pictures) >= 2
-    assert all(content.startswith(b"\x89PNG") and len(content) < 200_000 for content in pictures.values())
+    assert all(content.startswith(b"\x89PNG") and len(content) < 250_000 for content in pictures.values())
     shown = re.findall(r"!\[(.+?)\]\((.+?)\)", text)
     assert [picture for _, picture in shown] == list(pictures)
     assert all(said != "plot" for said, _ in shown), "the last comment of a cell says what its picture shows"
