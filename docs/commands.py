@@ -29,7 +29,7 @@ def help_of(command: str) -> str:
 def examples() -> dict[str, dict[str, str]]:
     """The lines of the pages that call a command, each with the first page that has it."""
     found: dict[str, dict[str, str]] = {command: {} for command in COMMANDS}
-    for page in sorted(DOCS.glob("*.md")):
+    for page in sorted(set(DOCS.glob("*.md")) - {DOCS / "gallery.md"}):
         for block in re.findall(r"^```bash\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
             for match in LINE.finditer(block):
                 if match["command"] in found:
@@ -52,7 +52,7 @@ def command_page(command: str) -> str:
 
 def command_pages() -> dict[str, str]:
     """The pages of all commands and their list, by path below docs/."""
-    rows = "\n".join(f"| [`dipole {name}`]({name}.md) | {what} |" for name, what in COMMANDS.items())
+    rows = "\n".join(f"| [`dipole {name}`](dipole-{name}.md) | {what} |" for name, what in COMMANDS.items())
     head = "# Commands\n\n`dipole COMMAND --help` prints what these pages hold."
     index = f"{head}\n\n| command | what it does |\n| --- | --- |\n{rows}\n"
-    return {"commands/index.md": index, **{f"commands/{name}.md": command_page(name) for name in COMMANDS}}
+    return {"commands/index.md": index, **{f"commands/dipole-{name}.md": command_page(name) for name in COMMANDS}}

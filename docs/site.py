@@ -26,7 +26,7 @@ def on_config(config: Any) -> Any:
     """Put the tutorials and the commands into the navigation."""
     listed = {
         "Tutorials": [{title: f"tutorials/{name}.md"} for name, title in titles().items()],
-        "Commands": [{name: f"commands/{name}.md"} for name in COMMANDS],
+        "Commands": [{name: f"commands/dipole-{name}.md"} for name in COMMANDS],
     }
     for entry in config.nav:
         for name, pages in listed.items():

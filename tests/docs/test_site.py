@@ -23,7 +23,7 @@ PACKAGES = [
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SAMPLE = [
     *("index", "choose", "formulas", "claims", "gallery", "quickstart", "evaluation", "tutorials/photos"),
-    *("tutorials/language-model", "methods/index", "methods/dcl", "methods/pot", "commands/train", "api/losses"),
+    *("tutorials/language-model", "methods/index", "methods/dcl", "methods/pot", "commands/dipole-train", "api/losses"),
 ]
 # Loads pages in frames as wide as a phone and says how wide they become, and how their formulas were set.
 MEASURE = """<body><script>
@@ -78,14 +78,14 @@ def test_functions_and_commands_have_their_places(site: Path) -> None:
                 missing.append(f"{name}.{thing}")
     assert not missing
     for command in COMMANDS:
-        text = html.unescape((site / "commands" / f"{command}.html").read_text(encoding="utf-8"))
+        text = html.unescape((site / "commands" / f"dipole-{command}.html").read_text(encoding="utf-8"))
         assert f"usage: dipole {command}" in text
 
 
 def test_search_finds_losses_methods_and_tutorials(site: Path) -> None:
     index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
     places = {entry["location"].split("#")[0] for entry in index["docs"]}
-    assert {"tutorials/photos.html", "methods/simclr.html", "commands/train.html", "choose.html"} <= places
+    assert {"tutorials/photos.html", "methods/simclr.html", "commands/dipole-train.html", "choose.html"} <= places
     titles = " ".join(entry["title"] for entry in index["docs"])
     assert not [name for name in dipole.losses.__all__ if name not in titles and not name.endswith("Loss")]
 
