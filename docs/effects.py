@@ -8,6 +8,7 @@ from typing import Any
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 760, 150, 14, 46, 12  # pixels
 ROW, GAP, HEADING = 9, 7, 30
+NAMED_ROW, NAMED_LEFT, NAME = 17, 250, 40  # pixels, pixels, letters
 LINEAR = 0.01  # differences below it are drawn to scale, larger ones by their logarithm
 COLOURS = {"reproduced": "#0072b2", "inconclusive": "#8a8a8a", "not reproduced": "#d55e00"}
 DECADES = (0.01, 0.1, 1, 10, 100)
@@ -18,24 +19,28 @@ def anchor(result: Mapping[str, Any]) -> str:
     return f"#{result['slug']}-{result['verdict'].replace(' ', '-')}"
 
 
-def effect_plot(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """All comparisons of all claims with their intervals, claims of a verdict together; nothing if there is none."""
+def effect_plot(results: Mapping[str, Mapping[str, Any]], *, links: bool = True) -> str:
+    """All comparisons of all claims with their intervals, claims of a verdict together; nothing if there is none.
+
+    Without links it is the plot of one claim beside its table: lines are named by what is compared.
+    """
     if not results:
         return ""
     reach = [
         _place(value) for result in results.values() for entry in result["comparisons"] for value in _values(entry)
     ]
-    scale = _Scale(min(*reach, -1.0), max(*reach, 1.0))
+    scale = _Scale(min(*reach, -1.0), max(*reach, 1.0), LEFT if links else NAMED_LEFT)
     order = list(COLOURS)
     claims = sorted(results.values(), key=lambda result: (order.index(result["verdict"]), result["slug"]))
     parts, y = [], float(TOP)
     for verdict, group in groupby(claims, key=lambda result: result["verdict"]):
         found = list(group)
-        y += HEADING
-        parts.append(f'<text x="4" y="{y - 8:.0f}" font-weight="bold">{verdict}: {len(found)}</text>')
+        y += HEADING if links else GAP
+        if links:
+            parts.append(f'<text x="4" y="{y - 8:.0f}" font-weight="bold">{verdict}: {len(found)}</text>')
         for result in found:
-            parts += _claim(result, y, scale)
-            y += ROW * len(result["comparisons"]) + GAP
+            parts += _claim(result, y, scale) if links else _named(result, y, scale)
+            y += (ROW if links else NAMED_ROW) * len(result["comparisons"]) + GAP
     height = y + BOTTOM
     label = "Effects of all comparisons with their 95 % intervals; the tables below hold the same figures"
     lines = [
@@ -52,12 +57,12 @@ def effect_plot(results: Mapping[str, Mapping[str, Any]]) -> str:
 class _Scale:
     """From places on the logarithmic axis to pixels."""
 
-    def __init__(self, low: float, high: float) -> None:
-        self.low, self.high = low, high
+    def __init__(self, low: float, high: float, left: float = LEFT) -> None:
+        self.low, self.high, self.left = low, high, left
 
     def __call__(self, value: float) -> float:
         share = (_place(value) - self.low) / (self.high - self.low)
-        return LEFT + share * (WIDTH - LEFT - RIGHT)
+        return self.left + share * (WIDTH - self.left - RIGHT)
 
 
 def _place(value: float) -> float:
@@ -84,6 +89,15 @@ def _claim(result: Mapping[str, Any], y: float, scale: _Scale) -> Iterable[str]:
     yield f'<a href="{anchor(result)}">{name}</a>'
     for place, entry in enumerate(rows):
         yield _comparison(entry, y + ROW * place, scale)
+
+
+def _named(result: Mapping[str, Any], y: float, scale: _Scale) -> Iterable[str]:
+    """A line with its name for each comparison of a claim."""
+    for place, entry in enumerate(result["comparisons"]):
+        middle = y + NAMED_ROW * place
+        name = entry["name"] if len(entry["name"]) <= NAME else f"{entry['name'][: NAME - 1]}…"
+        yield f'<text x="{NAMED_LEFT - 12}" y="{middle + 4:.1f}" text-anchor="end">{escape(name)}</text>'
+        yield _comparison(entry, middle, scale)
 
 
 def _comparison(entry: Mapping[str, Any], y: float, scale: _Scale) -> str:

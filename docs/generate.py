@@ -20,6 +20,7 @@ import numpy as np
 import yaml
 from algorithm import one_step_a_line
 from effects import anchor, effect_plot
+from formulas import formula_text
 
 from dipole.claims.results import FOLDER as RESULTS
 from dipole.claims.results import ahead_of_all, load_results
@@ -127,6 +128,7 @@ def method_page(cls: type[Method] | type[Decoder]) -> str:
         f"# {card.name}",
         card.summary,
         table(["", ""], facts),
+        formula_text(cls),
         "## Algorithm",
         one_step_a_line(description(cls)),
         "## Run it",
@@ -318,7 +320,8 @@ def claim_text(card: Any) -> str:
     tested = ", ".join(f"`{name}`" for name in sorted(tested_methods(result)))
     return (
         f"*Claim*, tested with {tested}: {result['statement']}\n\n**{result['verdict'].capitalize()}.** "
-        f"{result['summary']}. [Details](../claims.md).\n\n{comparison_table(result).rstrip()}"
+        f"{result['summary']}. [Details](../claims.md).\n\n{effect_plot({card.slug: result}, links=False)}\n"
+        f"{comparison_table(result).rstrip()}"
     )
 
 

@@ -33,7 +33,7 @@ def test_workflows_call_targets_of_the_makefile() -> None:
         for step in steps(workflow)
         for target in re.findall(r"\bmake ([a-z]+)", step.get("run", ""))
     }
-    assert called == {"test", "docs", "wheel", "notes"}
+    assert called == {"test", "docs", "publish", "wheel", "notes"}
     assert called <= TARGETS
 
 
