@@ -90,7 +90,7 @@ class LinearProbes:
 
 
 def _blocks(x: Tensor, train: Sequence[Tensor], longest: int) -> tuple[Tensor, Tensor]:
-    """What each classifier learns from along the diagonal (S n, S D), rows of zeros after a shorter one; and its transpose.
+    """What each classifier learns from along the diagonal (S n, S D), rows of zeros after a shorter one; its transpose.
 
     One product serves all classifiers, and none multiplies the samples of another.
     """
