@@ -104,5 +104,7 @@ def test_ridge_regression_takes_what_is_known_of_each_step_to_come() -> None:
     assert ridge_forecast(blind, targets, 3, train_end=200, validation_end=260, skip=0).mse > 0.5
     future = forecast_future(blind[:, :300], targets[:, :300], 5, known=KNOWN[:, :305])
     torch.testing.assert_close(future.mean, targets[:, 300:305].double(), atol=1e-4, rtol=0)
-    with pytest.raises(InputError, match="known has 300 steps: expected 300 and the 5"):
+    with pytest.raises(InputError, match=r"known has shape \(1, 300, 1\): expected 1 series of 305 steps"):
         forecast_future(blind[:, :300], targets[:, :300], 5, known=KNOWN[:, :300])
+    with pytest.raises(InputError, match="known contains NaN"):
+        ridge_forecast(blind, targets, 3, train_end=200, validation_end=260, skip=0, known=KNOWN / 0)

@@ -62,8 +62,8 @@ def ridge_forecast(
         known: (N, T, K) what is known ahead: that of the steps t + 1 … t + H belongs to the representation of step t.
 
     Raises:
-        InputError: a part is too short for the horizon, shapes differ, a representation is not finite, or no α is
-            given.
+        InputError: a part is too short for the horizon, shapes differ, a representation is not finite, no α is given,
+            or `known` does not fit.
 
     Example:
         >>> steps = torch.arange(90.0)[None, :, None] / 90
@@ -82,6 +82,7 @@ def ridge_forecast(
     if not bool(representations.isfinite().all()):
         raise InputError("representations contain NaN or infinite values: look at the encoder and the learning rate.")
     steps = targets.shape[1]
+    check_known(known, len(targets), steps)
     bounds = (0, train_end, validation_end, steps if test_end is None else test_end)
     parts = [
         ridge_pairs(
@@ -137,6 +138,18 @@ def ridge_pairs(
         raise InputError(f"the {name} part has no {horizon} steps in a row without a gap: fill the gaps.")
     rows = [part[whole].double().cpu().numpy() for part in (features, after, current)]
     return rows[0], rows[1], rows[2]
+
+
+def check_known(known: Tensor | None, count: int, steps: int) -> None:
+    """Require finite values (N, T, K) of what is known ahead.
+
+    Raises:
+        InputError: they are of other series or steps, or not finite.
+    """
+    if known is not None and known.shape[:2] != (count, steps):
+        raise InputError(f"known has shape {tuple(known.shape)}: expected {count} series of {steps} steps.")
+    if known is not None and not bool(known.isfinite().all()):
+        raise InputError("known contains NaN or infinite values: what is known ahead has no gaps.")
 
 
 def ahead(known: Tensor, horizon: int) -> Tensor:

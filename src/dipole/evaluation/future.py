@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dipole.errors import InputError
-from dipole.evaluation.forecasting import ALPHAS, ahead, ridge_pairs, thinned
+from dipole.evaluation.forecasting import ALPHAS, ahead, check_known, ridge_pairs, thinned
 from dipole.ops.checks import check_at_least
 
 COVERAGE = 0.95
@@ -47,8 +47,8 @@ def forecast_future(
         known: (N, T + H, K) what is known ahead, of the steps to forecast too.
 
     Raises:
-        InputError: the series is too short for the horizon, a representation is not finite, or `known` has
-            another length.
+        InputError: the series is too short for the horizon, a representation is not finite, or `known` does
+            not fit.
 
     Example:
         >>> steps = torch.arange(90.0)[None, :, None] / 90
@@ -61,8 +61,7 @@ def forecast_future(
     if not bool(representations.isfinite().all()):
         raise InputError("representations contain NaN or infinite values: look at the encoder and the learning rate.")
     count, steps, columns = targets.shape
-    if known is not None and known.shape[1] != steps + horizon:
-        raise InputError(f"known has {known.shape[1]} steps: expected {steps} and the {horizon} to forecast.")
+    check_known(known, count, steps + horizon)
     border = int((1 - validation_share) * steps)
     parts = [
         ridge_pairs(
