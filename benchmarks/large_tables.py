@@ -84,7 +84,7 @@ def make(folder: Path, rows: int, shards: int, side: int, form: str) -> None:
 
 
 def measured(command: list[str], run: Path, seconds: float) -> dict[str, float]:
-    """Seconds to the first step, and the most memory of the process and of its loaders."""
+    """Seconds to the first step, and the most memory of the process (VmHWM) and of its loaders."""
     begun = time.monotonic()
     process = subprocess.Popen(command)
     most: dict[str, float] = {"training process, MB": 0.0, "with loaders, private, MB": 0.0}
@@ -93,10 +93,11 @@ def measured(command: list[str], run: Path, seconds: float) -> dict[str, float]:
     while process.poll() is None:
         try:
             family = [watched, *watched.children(recursive=True)]
-            most["training process, MB"] = max(most["training process, MB"], watched.memory_info().rss / 1e6)
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            most["training process, MB"] = int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
             private = sum(each.memory_full_info().uss for each in family) / 1e6
             most["with loaders, private, MB"] = max(most["with loaders, private, MB"], private)
-        except psutil.Error:
+        except (psutil.Error, OSError, IndexError):  # it has ended
             pass
         if not started and (run / "checkpoints").exists() and any((run / "checkpoints").iterdir()):
             started = time.monotonic() - begun
@@ -116,6 +117,8 @@ def main() -> None:
     options.add_argument("--folder", type=Path, default=None)
     options.add_argument("--seconds", type=float, default=120.0)
     options.add_argument("--workers", type=int, default=2)
+    options.add_argument("--epochs", type=int, default=1)
+    options.add_argument("--once", action="store_true", help="do not open the data a second time")
     given = options.parse_args()
     place = given.folder or Path(tempfile.mkdtemp(prefix="dipole-large-"))
     data = place / f"{given.format}-{given.rows}-{given.side}"
@@ -123,15 +126,17 @@ def main() -> None:
         make(data, given.rows, given.shards, given.side, given.format)
     size = sum(path.stat().st_size for path in data.iterdir())
     run = Path(tempfile.mkdtemp(dir=place)) / "run"
-    command = [sys.executable, "-m", "dipole", "train", "clip", "--data", str(data), "--out", str(run), "--epochs", "1"]
+    command = [sys.executable, "-m", "dipole", "train", "clip", "--data", str(data), "--out", str(run)]
+    command += ["--epochs", str(given.epochs)]
     command += ["--batch_size", "256", "--num_workers", str(given.workers), "--method.image_encoder", "convnet4-4"]
     command += ["--loading.image_size", "16", "--checkpoint.every_steps", "5", "--monitor.every", "off"]
-    for which in ("first", "again"):
+    for which in ("first",) if given.once else ("first", "again"):
         found = measured(
             [part if part != str(run) else f"{run}-{which}" for part in command], Path(f"{run}-{which}"), given.seconds
         )
         print(
-            json.dumps({"data, MB": round(size / 1e6), "opened": which, **{k: round(v, 1) for k, v in found.items()}})
+            json.dumps({"data, MB": round(size / 1e6), "opened": which, **{k: round(v, 1) for k, v in found.items()}}),
+            flush=True,
         )
 
 

@@ -1,9 +1,12 @@
 """AutoTCL and contrast with fixed augmentations, step by step."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from dipole.errors import InputError
 from dipole.losses import global_info_nce_loss, local_info_nce_loss
@@ -235,3 +238,24 @@ def test_hidden_steps(hiding: Any, share: float) -> None:
 def test_views_out_of_range(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         SeriesViews(**options)
+
+
+@pytest.mark.parametrize("collapsed", [True, False])
+def test_a_collapsed_augmentation_is_told_once(
+    collapsed: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An encoder without weights cannot tell a view from its series: the MMD is 0 in every step."""
+    config = RunConfig("autotcl", "toy-patterns", epochs=2, batch_size=60, precision="32-true")
+    config.method.update({**SMALL, **AUGMENTER, "ratio_step": 1, "learning_rate": 1e-12})
+    del config.method["channels"]
+    told = "the augmentation has collapsed: in epoch 1 its MMD stayed below 1e-06"
+    if collapsed:
+        start = tmp_path / "start"
+        first = train(replace(config, epochs=1), start, progress=False)
+        weights = next((first.path / "model").glob("*.safetensors"))
+        state = load_file(weights)
+        save_file({name: 0 * value if name.startswith("encoder") else value for name, value in state.items()}, weights)
+        config = replace(config, init_from=str(start))
+        capsys.readouterr()
+    train(config, tmp_path / "run", progress=False)
+    assert capsys.readouterr().err.count(told) == int(collapsed)

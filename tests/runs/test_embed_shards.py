@@ -110,17 +110,22 @@ def test_two_workers_killed_once_go_on(engine: str, source: Path, tmp_path: Path
         pytest.importorskip("ray")
     whole = embed_to_parquet(bert_folder(), str(source), tmp_path / "whole.parquet")
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "dipole", "embed", str(bert_folder()), str(source), "--out", str(out)]
+    (tmp_path / "bert").symlink_to(bert_folder())
+    (tmp_path / source.name).symlink_to(source)
+    # Workers of Ray do not start in the folder that relative paths are of.
+    command = [sys.executable, "-m", "dipole", "embed", "bert", source.name, "--out", "out"]
     command += ["--workers", "2", "--engine", engine, "--shard_rows", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-    with subprocess.Popen(command, env=environment, start_new_session=True) as process:
+    with subprocess.Popen(command, env=environment, cwd=tmp_path, start_new_session=True) as process:
         while process.poll() is None and len(list((out / "_done").glob("*.json"))) < 3:
             time.sleep(0.005)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(60)
     done = {path: path.stat().st_mtime_ns for path in (out / "_done").glob("*.json")}
     assert len(done) >= 3
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    result = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+    )
     assert result.returncode == 0, result.stderr[-3000:]
     assert all(path.stat().st_mtime_ns == state for path, state in done.items())
     assert_same(joined(out), pq.read_table(whole.path))

@@ -81,6 +81,38 @@ def taken(flag: str, arguments: Sequence[str]) -> tuple[str | None, list[str]]:
     return value, rest
 
 
+def gathered(arguments: Sequence[str], many: Sequence[str] = ()) -> list[str]:
+    """Return arguments with those that belong to no flag first, so that they may stand anywhere.
+
+    Every flag has one value. After `--` nothing is moved.
+
+    Args:
+        arguments: of the command.
+        many: flags that take several values, of which all but the first are `name=content`.
+
+    Example:
+        >>> gathered(["run", "--k", "3", "corpus", "--given", "a=1", "b=2", "a query"], ["--given"])
+        ['run', 'corpus', 'a query', '--k', '3', '--given', 'a=1', 'b=2']
+    """
+    if "--" in arguments:
+        return list(arguments)
+    alone: list[str] = []
+    flags: list[str] = []
+    flag, values = "", 0
+    for argument in arguments:
+        more = values == 0 or (flag in many and "=" in argument.partition(" ")[0])
+        if argument.startswith("--"):
+            flag, values = ("", 0) if "=" in argument or argument == "--help" else (argument, 0)
+            flags.append(argument)
+        elif flag and argument and more:
+            values += 1
+            flags.append(argument)
+        else:
+            flag = ""
+            alone.append(argument)
+    return [*alone, *flags]
+
+
 def _suggestion(parser: jsonargparse.ArgumentParser, arguments: Sequence[str]) -> str:
     """The flag that was probably meant, if one is unknown."""
     known = [option for action in parser._actions for option in action.option_strings]

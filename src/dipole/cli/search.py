@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from dipole.cli.loading import add_loading, loading_of, renamed
-from dipole.cli.parsing import parse, parser
+from dipole.cli.parsing import gathered, parse, parser
 from dipole.cli.tables import shortened, show
 
 DESCRIPTION = (
     "Find the texts, sounds or images nearest to each query, with the encoder of a run. `dipole search INDEX --help` "
     "lists the flags (--vectors, --lists, --rescore, --where) for an index that `dipole index` has made."
 )
+MANY = ("--given", "--where")  # flags of several values
 CORPUS = (
     "file of texts, or the name of a set; of several modalities also a table, a folder of image or sound files, or "
     "embeddings that `dipole embed` wrote"
@@ -23,6 +24,7 @@ def run(arguments: Sequence[str]) -> None:
     """Search a corpus, or an index of embeddings, and print or write what was found."""
     from dipole.cli import search_index
 
+    arguments = gathered(renamed(arguments), MANY)
     if arguments and search_index.is_index(arguments[0]):
         return search_index.run(arguments)
     parser_ = parser("search", DESCRIPTION)
@@ -42,7 +44,7 @@ def run(arguments: Sequence[str]) -> None:
     parser_.add_argument("--data_root", type=str | None, default=None, help="folder of named data sets")
     parser_.add_argument("--out", type=str | None, default=None, help="write JSON lines there instead of tables")
     add_loading(parser_, arguments)
-    options = parse(parser_, renamed(arguments))
+    options = parse(parser_, arguments)
 
     from dipole.errors import InputError
     from dipole.files import atomic_write

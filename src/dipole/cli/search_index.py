@@ -94,11 +94,15 @@ def _queries(options: Any, index: Any) -> tuple[list[str], np.ndarray]:
         from dipole.runs.vectors import open_shards
 
         shards = open_shards(options.vectors)
+        if None not in (shards[0].model, index.model) and shards[0].model != index.model:
+            raise InputError(f"{options.vectors} holds vectors of another model than the index: embed with its run.")
         names = [str(name) for shard in shards for name in pq.read_table(shard.path, columns=["id"])["id"].to_pylist()]
         return names, np.concatenate([piece for shard in shards for piece in shard.pieces()])
     source = options.run or index.settings.run
     if source is None:
         raise InputError("the index does not say what embeds queries: give --run, or --vectors.")
+    from dipole.runs.fingerprint import check_same_model
     from dipole.runs.queries import embed_queries
 
+    check_same_model(index.model, source, str(options.index))
     return list(options.query), embed_queries(source, options.query, modality=options.by)

@@ -40,6 +40,7 @@ def ridge_forecast(
     test_end: int | None = None,
     skip: int = 200,
     alphas: Sequence[float] = ALPHAS,
+    known: Float[Tensor, "n t k"] | None = None,
 ) -> Forecast:
     """Forecast the H values after each step from the representation of the step, by ridge regression.
 
@@ -58,10 +59,11 @@ def ridge_forecast(
         test_end: first step after the test part; T if None.
         skip: first steps of the training part, which have no past.
         alphas: to choose from.
+        known: (N, T, K) what is known ahead: that of the steps t + 1 … t + H belongs to the representation of step t.
 
     Raises:
-        InputError: a part is too short for the horizon, shapes differ, a representation is not finite, or no α is
-            given.
+        InputError: a part is too short for the horizon, shapes differ, a representation is not finite, no α is given,
+            or `known` does not fit.
 
     Example:
         >>> steps = torch.arange(90.0)[None, :, None] / 90
@@ -80,10 +82,16 @@ def ridge_forecast(
     if not bool(representations.isfinite().all()):
         raise InputError("representations contain NaN or infinite values: look at the encoder and the learning rate.")
     steps = targets.shape[1]
+    check_known(known, len(targets), steps)
     bounds = (0, train_end, validation_end, steps if test_end is None else test_end)
     parts = [
         ridge_pairs(
-            representations[:, first:last], targets[:, first:last], horizon, skip if name == "training" else 0, name
+            representations[:, first:last],
+            targets[:, first:last],
+            horizon,
+            skip if name == "training" else 0,
+            name,
+            None if known is None else known[:, first:last],
         )
         for name, first, last in zip(("training", "validation", "test"), bounds, bounds[1:], strict=False)
     ]
@@ -111,9 +119,9 @@ def ridge_forecast(
 
 
 def ridge_pairs(
-    representations: Tensor, targets: Tensor, horizon: int, skip: int, name: str
+    representations: Tensor, targets: Tensor, horizon: int, skip: int, name: str, known: Tensor | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Representations (S, D), what follows each (S, H · C), time first, and the values at their own step (S, C)."""
+    """Representations with what is known ahead (S, D + H K), what follows (S, H C), time first, and values (S, C)."""
     steps = targets.shape[1]
     if steps - horizon - skip < 1:
         skipped = f" without its first {skip}" if skip else ""
@@ -123,11 +131,30 @@ def ridge_pairs(
         )
     after = targets[:, 1:].unfold(1, horizon, 1).transpose(2, 3)[:, skip:].flatten(0, 1).flatten(1)
     features, current = (x[:, skip : steps - horizon].flatten(0, 1) for x in (representations, targets))
-    known = after.isfinite().all(dim=1)
-    if not bool(known.any()):
+    if known is not None:
+        features = torch.cat([features, ahead(known, horizon)[:, skip:].flatten(0, 1).to(features)], dim=1)
+    whole = after.isfinite().all(dim=1)
+    if not bool(whole.any()):
         raise InputError(f"the {name} part has no {horizon} steps in a row without a gap: fill the gaps.")
-    rows = [part[known].double().cpu().numpy() for part in (features, after, current)]
+    rows = [part[whole].double().cpu().numpy() for part in (features, after, current)]
     return rows[0], rows[1], rows[2]
+
+
+def check_known(known: Tensor | None, count: int, steps: int) -> None:
+    """Require finite values (N, T, K) of what is known ahead.
+
+    Raises:
+        InputError: they are of other series or steps, or not finite.
+    """
+    if known is not None and known.shape[:2] != (count, steps):
+        raise InputError(f"known has shape {tuple(known.shape)}: expected {count} series of {steps} steps.")
+    if known is not None and not bool(known.isfinite().all()):
+        raise InputError("known contains NaN or infinite values: what is known ahead has no gaps.")
+
+
+def ahead(known: Tensor, horizon: int) -> Tensor:
+    """Return what is known of the H steps after each (N, T − H, H · K), time first, of values (N, T, K)."""
+    return known[:, 1:].unfold(1, horizon, 1).transpose(2, 3).flatten(2)
 
 
 def thinned(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

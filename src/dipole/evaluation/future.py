@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dipole.errors import InputError
-from dipole.evaluation.forecasting import ALPHAS, ridge_pairs, thinned
+from dipole.evaluation.forecasting import ALPHAS, ahead, check_known, ridge_pairs, thinned
 from dipole.ops.checks import check_at_least
 
 COVERAGE = 0.95
@@ -30,6 +30,7 @@ def forecast_future(
     *,
     validation_share: float = 0.2,
     skip: int = 0,
+    known: Float[Tensor, "n u k"] | None = None,
 ) -> Future:
     """Forecast the H values after the last step by ridge regression on its representation.
 
@@ -43,9 +44,11 @@ def forecast_future(
         horizon: H.
         validation_share: of the steps, at the end.
         skip: first steps, which have no past.
+        known: (N, T + H, K) what is known ahead, of the steps to forecast too.
 
     Raises:
-        InputError: the series is too short for the horizon, or a representation is not finite.
+        InputError: the series is too short for the horizon, a representation is not finite, or `known` does
+            not fit.
 
     Example:
         >>> steps = torch.arange(90.0)[None, :, None] / 90
@@ -58,9 +61,17 @@ def forecast_future(
     if not bool(representations.isfinite().all()):
         raise InputError("representations contain NaN or infinite values: look at the encoder and the learning rate.")
     count, steps, columns = targets.shape
+    check_known(known, count, steps + horizon)
     border = int((1 - validation_share) * steps)
     parts = [
-        ridge_pairs(representations[:, first:last], targets[:, first:last], horizon, left_out, name)
+        ridge_pairs(
+            representations[:, first:last],
+            targets[:, first:last],
+            horizon,
+            left_out,
+            name,
+            None if known is None else known[:, first:last],
+        )
         for name, first, last, left_out in (
             ("training", 0, border, skip),
             ("validation", border, steps, 0),
@@ -75,7 +86,10 @@ def forecast_future(
     alpha = min(found, key=lambda key: found[key][0])
     tail = (1 - COVERAGE) / 2
     low, high = np.quantile(found[alpha][1], [tail, 1 - tail], axis=0)
-    last = representations[:, -1].double().cpu().numpy()
+    latest = representations[:, -1]
+    if known is not None:
+        latest = torch.cat([latest, ahead(known[:, steps - 1 :], horizon)[:, 0].to(latest)], dim=1)
+    last = latest.double().cpu().numpy()
     mean = Ridge(alpha=alpha).fit(x_whole, y_whole).predict(last).reshape(count, -1)
     values = (torch.from_numpy(each).reshape(count, horizon, columns) for each in (mean, mean + low, mean + high))
     return Future(next(values), next(values), next(values), alpha)

@@ -64,12 +64,19 @@ def scaled_targets(method: SeriesEncoder, task: ForecastTask) -> Tensor:
     return method.scaled(task.values.to(method.device)).cpu()[:, :, task.covariates :]
 
 
+def scaled_known(scaled: Tensor, task: ForecastTask) -> Tensor | None:
+    """Return the columns that are known ahead (N, T, K), of scaled values (N, T, C); None if there are none."""
+    return scaled[:, :, task.covariates - task.known : task.covariates] if task.known else None
+
+
 def forecasts(
     method: SeriesEncoder, task: ForecastTask, chosen: Sequence[int], representations: Tensor | None = None
 ) -> dict[int, Forecast]:
     """Forecast scaled targets at several horizons, from representations (N, T, D) if they are known already."""
     representations = represent(method, task) if representations is None else representations
-    return ridge_forecasts(representations, scaled_targets(method, task), task, chosen)
+    scaled = method.scaled(task.values.to(method.device)).cpu()
+    known = scaled_known(scaled, task)
+    return ridge_forecasts(representations, scaled[:, :, task.covariates :], task, chosen, known=known)
 
 
 def ridge_forecasts(
@@ -78,18 +85,21 @@ def ridge_forecasts(
     task: ForecastTask,
     chosen: Sequence[int],
     alphas: Sequence[float] = ALPHAS,
+    known: Tensor | None = None,
 ) -> dict[int, Forecast]:
     """Forecast targets (N, T, C) from representations (N, T, D) at several horizons, see `ridge_forecast`."""
+    steps = representations.shape[1]
     return {
         horizon: ridge_forecast(
             representations,
-            targets[:, : representations.shape[1]],
+            targets[:, :steps],
             horizon,
             train_end=task.train_end,
             validation_end=task.validation_end,
             test_end=task.test_end,
             skip=past(task),
             alphas=alphas,
+            known=None if known is None else known[:, :steps],
         )
         for horizon in chosen
     }

@@ -12,6 +12,7 @@ from dipole.errors import InputError
 from dipole.ops.checks import check_at_least, check_choice, check_embeddings
 
 ROWS_AT_ONCE = 2**24  # of features and centres, entries of their similarities
+SPARSE = 0.15  # share of values that are not 0 below which k-means is faster on what is not 0
 PseudoLabel = Literal["intersection", "last_stage"]
 
 
@@ -71,6 +72,8 @@ def exact_kmeans(
 ) -> tuple[Int64[Tensor, "n"], Float[Tensor, "k d"]]:
     """Cluster rows as they are by scikit-learn's k-means in float64: for few rows, where the last digit counts.
 
+    Rows most of which are 0, such as words, stay sparse.
+
     Args:
         rows: (N, D).
         clusters: K.
@@ -84,9 +87,12 @@ def exact_kmeans(
         >>> exact_kmeans(torch.eye(2).repeat(3, 1), 2)[0].unique().tolist()
         [0, 1]
     """
+    from scipy.sparse import csr_matrix
     from sklearn.cluster import KMeans
 
-    found = KMeans(clusters, n_init=starts, random_state=seed).fit(rows.detach().double().cpu().numpy())
+    table = rows.detach().double().cpu().numpy()
+    few = np.count_nonzero(table) < SPARSE * table.size
+    found = KMeans(clusters, n_init=starts, random_state=seed).fit(csr_matrix(table) if few else table)
     return torch.from_numpy(found.labels_).long(), torch.from_numpy(found.cluster_centers_)
 
 

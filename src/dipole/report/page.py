@@ -46,6 +46,7 @@ def build_report(
     data: str | None = None,
     sections: Sequence[Section] = (),
     scores: bool = True,
+    embeds: bool = True,
     created: datetime | None = None,
     points: int = 1500,
     samples: int = 8,
@@ -72,6 +73,7 @@ def build_report(
         data: name of the data set for the heading.
         sections: further parts of the page.
         scores: False if the method compares no views, so that there are no scores of pairs to expect.
+        embeds: False if the method is a language model, of which no map is drawn.
         created: date of the report; default: now.
         points: largest number of points on the map.
         samples: number of samples whose neighbours are shown.
@@ -127,6 +129,7 @@ def build_report(
         "searches": searches,
         "sprite": sprite,
         "sections": sections,
+        "embeds": embeds,
         "scores": scores or bool(diagnostics),
         "forecasts": forecasts,
         "plots": _as_json(

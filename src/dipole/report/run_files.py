@@ -159,7 +159,7 @@ def _cell(value: float | None, best: float | None, interval: Any, *, bar: bool) 
         return {"text": "–", "share": None, "best": False}
     share = f"{100 * value:.1f}%" if bar and 0 <= value <= 1 else None
     bounds = [_number(bound) for bound in interval] if isinstance(interval, list | tuple) else []
-    text = f"{value:.3f}"
+    text = f"{value:z.3f}"
     if len(bounds) == 2 and None not in bounds:
-        text += f" [{bounds[0]:.3f}, {bounds[1]:.3f}]"
+        text += f" [{bounds[0]:z.3f}, {bounds[1]:z.3f}]"
     return {"text": text, "share": share, "best": value == best}

@@ -10,6 +10,7 @@ import torch
 from dipole.errors import InputError
 from dipole.files import atomic_write
 from dipole.runs.embedding import Precision, computing, open_source, table_of
+from dipole.runs.fingerprint import model_fingerprint
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,12 @@ def embed_to_parquet(
     if out.is_dir():
         raise InputError(f"--out {out} is a folder: name a file, e.g. {out / 'embeddings.parquet'}.")
     found = open_source(run, source, data_root=data_root, batch_size=batch_size, loading=loading, progress=progress)
+    model = model_fingerprint(run)
     rows = dimensions = 0
     with atomic_write(out) as temporary, torch.inference_mode(), computing(precision):
         writer = None
         for columns, vectors in found.batches:
-            table = table_of(columns, vectors)
+            table = table_of(columns, vectors, model)
             writer = writer or pq.ParquetWriter(temporary, table.schema)
             writer.write_table(table)
             rows, dimensions = rows + len(vectors), vectors.shape[1]

@@ -1,11 +1,10 @@
 """Embeddings of a large source in many Parquet files, by several workers, gone on with after an interruption."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from os import cpu_count
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from dipole.errors import InputError
 from dipole.ops.checks import check_at_least, check_choice
 from dipole.runs.embedding import Precision, computing, open_source, table_of
+from dipole.runs.fingerprint import model_fingerprint
 from dipole.runs.output_folder import OutputFolder
 
 DESCRIPTION, DONE, ERRORS = "embeddings.json", "_done", "errors.jsonl"
@@ -48,6 +48,24 @@ class Embedding:
 
     def __post_init__(self) -> None:
         check_at_least(self.shard_rows, 1, "shard_rows")
+
+    def anywhere(self) -> "Embedding":
+        """Return the same with paths that lead to the same places from any folder, for workers that start elsewhere.
+
+        Example:
+            >>> Embedding("/runs/a", "toy-sentences", "s3://bucket/out").anywhere().out
+            's3://bucket/out'
+        """
+
+        def there(path: Any) -> Any:
+            return str(Path(path).expanduser().absolute()) if path and Path(path).expanduser().exists() else path
+
+        loading = {
+            name: there(value) if isinstance(value, str) else value for name, value in (self.loading or {}).items()
+        }
+        out = self.out if "://" in self.out else str(Path(self.out).expanduser().absolute())
+        paths = {"run": there(self.run), "source": there(self.source), "data_root": there(self.data_root)}
+        return replace(self, **paths, out=out, loading=loading)
 
 
 @dataclass(frozen=True)
@@ -96,6 +114,7 @@ class ShardWriter:
                 f"{embedding.source} is embedded as a whole: name a file, --out embeddings.parquet, and no workers."
             )
         self.count: int = self.found.count
+        self.model = model_fingerprint(embedding.run)
         self.first_skipped = list(self.found.skipped)
 
     def write(self, shard: int) -> int:
@@ -109,7 +128,7 @@ class ShardWriter:
         start = shard * self.embedding.shard_rows
         end = min(start + self.embedding.shard_rows, self.count)
         with torch.inference_mode(), computing(self.embedding.precision):
-            tables = [table_of(columns, vectors) for columns, vectors in self.found.part(start, end)]
+            tables = [table_of(columns, vectors, self.model) for columns, vectors in self.found.part(start, end)]
         rows = sum(len(table) for table in tables)
         if tables:
             self.folder.write_table(part_name(shard), tables)
@@ -196,7 +215,7 @@ def _describe(folder: OutputFolder, embedding: Embedding, count: int) -> None:
     """
     source = Path(embedding.source).expanduser()
     described = {
-        "model": _fingerprint(Path(embedding.run)),
+        "model": model_fingerprint(embedding.run),
         "source": str(source.absolute()) if source.exists() else embedding.source,
         "entries": count,
         "shard_rows": embedding.shard_rows,
@@ -217,16 +236,6 @@ def _describe(folder: OutputFolder, embedding: Embedding, count: int) -> None:
     if folder.names():
         raise InputError(f"{embedding.out} holds other files than embeddings: choose another --out.")
     folder.write(DESCRIPTION, json.dumps(described, indent=2).encode())
-
-
-def _fingerprint(run: Path) -> str:
-    """A hash of the weights of a model."""
-    files = sorted(run.glob("model/**/*.safetensors")) or sorted(run.glob("**/*.safetensors"))
-    found = hashlib.blake2b(digest_size=16)
-    for path in files:
-        with path.open("rb") as file:
-            found.update(hashlib.file_digest(file, "blake2b").digest())
-    return found.hexdigest()
 
 
 def _by_processes(embedding: Embedding, todo: list[int], workers: int) -> Iterator[int]:
@@ -278,5 +287,5 @@ def _by_ray(embedding: Embedding, todo: list[int], workers: int) -> Iterator[int
         ray.init(include_dashboard=False, log_to_driver=False)
     share = ray.cluster_resources().get("GPU", 0) / workers
     actor = ray.remote(num_cpus=1, num_gpus=min(1.0, share), max_restarts=2, max_task_retries=2)(ShardWriter)
-    pool = ActorPool([actor.remote(embedding) for _ in range(min(workers, max(1, len(todo))))])
+    pool = ActorPool([actor.remote(embedding.anywhere()) for _ in range(min(workers, max(1, len(todo))))])
     yield from pool.map_unordered(lambda writer, shard: writer.write.remote(shard), todo)

@@ -13,6 +13,7 @@ from dipole.ops.checks import check_at_least, check_choice
 from dipole.runs.directory import Run
 from dipole.runs.domains import get_domain
 from dipole.runs.domains.base import Embeddings
+from dipole.runs.fingerprint import MARK
 from dipole.runs.loading import load
 from dipole.runs.model import model_config
 from dipole.runs.text_encoders import is_foreign, open_text_encoder
@@ -73,12 +74,13 @@ def computing(precision: Precision) -> AbstractContextManager[Any]:
     return torch.autocast("cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16)
 
 
-def table_of(columns: Mapping[str, Sequence[Any]], vectors: Tensor) -> Any:
+def table_of(columns: Mapping[str, Sequence[Any]], vectors: Tensor, model: str | None = None) -> Any:
     """Return a batch as a table of Arrow: `id`, `vector` (fixed-size lists of float32) and the other columns.
 
     Args:
         columns: N values each, among them `id`.
         vectors: (N, D).
+        model: fingerprint of the model that made them, by which they are known again.
 
     Example:
         >>> table_of({"id": ["a"], "text": ["few words"]}, torch.zeros(1, 2)).column_names
@@ -91,7 +93,8 @@ def table_of(columns: Mapping[str, Sequence[Any]], vectors: Tensor) -> Any:
         "id": pa.array([readable(name) for name in columns["id"]], pa.string()),
         "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
     }
-    return pa.table(named | {name: _column(values) for name, values in columns.items() if name != "id"})
+    others = {name: _column(values) for name, values in columns.items() if name != "id"}
+    return pa.table(named | others, metadata=None if model is None else {MARK: model})
 
 
 def _column(values: Sequence[Any]) -> Any:

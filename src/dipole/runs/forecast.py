@@ -12,7 +12,7 @@ import torch
 from dipole.data.timeseries import ForecastTask
 from dipole.errors import InputError
 from dipole.evaluation.future import forecast_future
-from dipole.evaluation.long_series import past, represent
+from dipole.evaluation.long_series import past, represent, scaled_known
 from dipole.files import atomic_write
 from dipole.methods.timeseries.embedding import SeriesEmbedding
 from dipole.runs.directory import Run
@@ -77,29 +77,47 @@ def forecast(
         own = {**own, **Run.open(run).settings().loading}
     domain: Any = get_domain("timeseries")
     options = domain.loading_defaults() | own | dict(loading or {})
-    data = domain.read(source, data_root, options, options.get("columns"))
+    data = domain.read(source, data_root, options, options)
     task = data.forecast
     if task is None:
         raise InputError(f"{source} holds many series, which are not forecast: give one long one, a row for each step.")
-    whole = replace(task, test_end=task.values.shape[1])
+    end = _end(task, steps, source) if task.known else task.values.shape[1]
+    whole = replace(task, test_end=end)
     with torch.inference_mode():
         representations = represent(method, whole)
-    targets = method.scaled(whole.values.to(method.device)).cpu()[:, :, task.covariates :]
-    found = forecast_future(representations, targets, steps, skip=past(whole))
+    scaled = method.scaled(whole.values.to(method.device)).cpu()[:, : end + steps]
+    targets, known = scaled[:, :end, task.covariates :], scaled_known(scaled, task)
+    found = forecast_future(representations, targets, steps, skip=past(whole), known=known)
     mean, deviation = (each.cpu().double()[-len(task.targets) :] for each in (method.mean, method.deviation))
     values = torch.stack([found.mean, found.low, found.high], dim=-1) * deviation[:, None] + mean[:, None]
     return [
         ForecastRow(data.train.ids[row], time, column, *values[row, step, place].tolist())
         for row in range(len(values))
-        for step, time in enumerate(times_after(task, steps))
+        for step, time in enumerate(times_after(task, steps, end))
         for place, column in enumerate(task.targets)
     ]
 
 
-def times_after(task: ForecastTask, steps: int) -> list[str]:
-    """Return the times of the steps after the last, as far apart as most are; numbers where there are no times."""
+def _end(task: ForecastTask, steps: int, source: str) -> int:
+    """The step after the last that holds a value to forecast; what is known must reach `steps` further."""
+    values = task.values[:, :, task.covariates :].isfinite().any(dim=2).any(dim=0)
+    end = int(values.nonzero().max()) + 1
+    given = len(values) - end
+    if given < steps:
+        raise InputError(
+            f"{source} says of {given} steps after its last value of {', '.join(task.targets[:3])} what "
+            f"{', '.join(task.known_columns)} will be, and {steps} are to be forecast: add rows with these "
+            "columns, the others empty, or ask for fewer --steps."
+        )
+    return end
+
+
+def times_after(task: ForecastTask, steps: int, end: int) -> list[str]:
+    """Return the times of the steps from `end` on, of the table or as far apart as most are; numbers without times."""
     if task.times is None:
-        return [str(task.values.shape[1] + step) for step in range(steps)]
+        return [str(end + step) for step in range(steps)]
+    if len(task.times) >= end + steps:
+        return [str(time.astype("datetime64[s]")) for time in task.times[end : end + steps]]
     apart, counts = np.unique(np.diff(task.times), return_counts=True)
     usual = apart[counts.argmax()]
     times = [task.times[-1] + (step + 1) * usual for step in range(steps)]

@@ -9,6 +9,7 @@ import numpy as np
 
 from dipole.errors import InputError
 from dipole.files import atomic_write, write_json
+from dipole.runs.fingerprint import check_same_model
 from dipole.runs.vector_index import (
     DESCRIPTION,
     INDEX,
@@ -48,7 +49,8 @@ def build_index(
         report: is told what is done.
 
     Raises:
-        InputError: the embeddings cannot be read, FAISS does not know the factory, or the folder holds another index.
+        InputError: the embeddings cannot be read, FAISS does not know the factory, the folder holds another index, or
+            another model made the embeddings than the run, or than those of the index.
     """
     settings = settings or IndexSettings()
     shards, folder = open_shards(embeddings), Path(out)
@@ -57,24 +59,31 @@ def build_index(
     before = index_description(folder)
     if before is not None and before["settings"] != wanted:
         raise InputError(f"{folder} holds an index with other settings, {before['settings']}: choose another --out.")
+    made_by = shards[0].model
+    known = made_by if before is None else before.get("model")
+    if settings.run is not None:
+        check_same_model(made_by, settings.run, str(embeddings))
+    if None not in (made_by, known) and made_by != known:
+        raise InputError(f"{folder} holds an index of embeddings of another model: choose another --out.")
+    said = {"settings": wanted, "model": made_by or known}
     done = {} if before is None else dict(before["shards"])
     if before is not None and before["whole"] and {name: entry[:3] for name, entry in done.items()} == states:
         return VectorIndex(folder)
     if before is None and folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder} holds other files than an index: choose another --out.")
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / DESCRIPTION, {"settings": wanted, "shards": done, "whole": False})
+    write_json(folder / DESCRIPTION, {**said, "shards": done, "whole": False})
     trained = _trained(shards, folder, settings, report)
     if inverted_lists(trained) is None:
         _add_all(trained, shards, folder, settings, report)
         firsts = np.cumsum([0, *(shard.rows for shard in shards)]).tolist()
         done = {shard.path.name: [*states[shard.path.name], firsts[n]] for n, shard in enumerate(shards)}
     else:
-        done = _add_parts(shards, folder, settings, wanted, done, report)
+        done = _add_parts(shards, folder, settings, said, done, report)
     _write_rows(shards, folder / ROWS)
     if settings.keep_vectors:
         _keep(shards, folder / KEPT, settings)
-    write_json(folder / DESCRIPTION, {"settings": wanted, "shards": done, "whole": True})
+    write_json(folder / DESCRIPTION, {**said, "shards": done, "whole": True})
     return VectorIndex(folder)
 
 
@@ -128,7 +137,7 @@ def _add_parts(
     shards: Sequence[Shard],
     folder: Path,
     settings: IndexSettings,
-    wanted: Mapping[str, Any],
+    said: Mapping[str, Any],
     done: dict[str, Any],
     report: Report,
 ) -> dict[str, Any]:
@@ -155,7 +164,7 @@ def _add_parts(
         with atomic_write(parts[name]) as temporary:
             faiss.write_index(own, str(temporary))
         done[name] = [*state, first]
-        write_json(folder / DESCRIPTION, {"settings": wanted, "shards": done, "whole": False})
+        write_json(folder / DESCRIPTION, {**said, "shards": done, "whole": False})
     report(f"joining {len(shards)} parts")
     whole = faiss.read_index(str(folder / TRAINED))
     lists = folder / LISTS

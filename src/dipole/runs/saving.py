@@ -95,7 +95,8 @@ class LastCheckpoint(Checkpoint):
 
     def __init__(self, path: Path, every_steps: int | None = 0, clock: Callable[[], float] = time.monotonic) -> None:
         self.path, self.every_steps, self.clock = path, every_steps, clock
-        self.cost, self.written, self.told = 0.0, clock(), False
+        self.cost, self.spent, self.told = 0.0, 0.0, False  # of the last one, of all
+        self.begun = self.written = clock()
 
     def on_train_start(self, *_: Any) -> None:
         """Begin to count, and to listen to SIGTERM.
@@ -103,7 +104,8 @@ class LastCheckpoint(Checkpoint):
         Lightning's own handler speaks to the other processes at once, wherever they are, and can wait for ever.
         Lightning puts back the handler of before.
         """
-        self.written = self.clock()
+        self.begun = self.written = self.clock()
+        self.spent = 0.0
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._tell)
 
@@ -138,7 +140,9 @@ class LastCheckpoint(Checkpoint):
             return self.every_steps > 0 and trainer.global_step % self.every_steps == 0
         if trainer.world_size > 1 and batch % DECIDED_EVERY:
             return False
-        due = self.clock() - self.written > max(LEAST_SECONDS, self.cost / SHARE)
+        # What all of them cost counts, since one may take much longer than the one before.
+        now = self.clock()
+        due = now - self.written > LEAST_SECONDS and self.spent + self.cost <= SHARE * (now - self.begun)
         return bool(trainer.strategy.broadcast(due)) if trainer.world_size > 1 else due
 
     def _write(self, trainer: lightning.Trainer) -> None:
@@ -147,6 +151,7 @@ class LastCheckpoint(Checkpoint):
         trainer.save_checkpoint(self.path)
         self.written = self.clock()
         self.cost = self.written - begun
+        self.spent += self.cost
 
 
 class GoOn(lightning.Callback):

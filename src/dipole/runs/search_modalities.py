@@ -1,7 +1,6 @@
 """Search contents of several modalities by text, image or sound, with a model that has seen them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +11,7 @@ from dipole.data.multimodal import ModalitySet, load_rows
 from dipole.errors import InputError
 from dipole.methods.multimodal.base import AnyModal
 from dipole.runs.domains import domain_of
+from dipole.runs.kept_contents import Candidates, kept_contents
 from dipole.runs.loading import load
 from dipole.runs.modality_batches import loading_of_model, reading_of
 from dipole.runs.modality_items import embed_items, queries_of
@@ -20,21 +20,6 @@ from dipole.runs.model import model_config
 from dipole.runs.stored_modalities import is_stored, stored_candidates, stored_modalities
 
 Hits = list[tuple[float, str, str]]  # score, id, what a reader sees
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """Contents that are searched, or a part of them.
-
-    Args:
-        embeddings: (N, D).
-        ids: of the rows that they stand in first.
-        shown: what a reader sees of each.
-    """
-
-    embeddings: Tensor
-    ids: Sequence[str]
-    shown: Sequence[str]
 
 
 def is_multimodal(run: str | Path) -> bool:
@@ -69,8 +54,8 @@ def search_modalities(
 
     Args:
         run: a run or model folder.
-        source: a table, a folder of image and sound files, the name of a set, or what `dipole embed` wrote: a Parquet
-            file of embeddings or a folder of them.
+        source: a table or a folder of image and sound files, whose embeddings are kept for the next search; the name of
+            a set; or what `dipole embed` wrote: a Parquet file of embeddings or a folder of them.
         queries: texts, or paths of image or sound files, see `embed_modal_queries`.
         k: contents found for each query.
         by: modality of the queries, where it is not to be inferred.
@@ -96,9 +81,9 @@ def search_modalities(
     }
     embedded = embed_modal_queries(method, options, queries, modality=by)
     searched: _Searched = (
-        _Stored(method, source, len(embedded[0][1]))
+        _Stored(method, run, source, len(embedded[0][1]))
         if is_stored(source, method)
-        else _Read(method, source, options, data_root, progress)
+        else _Read(method, run, source, options, data_root, progress)
     )
     found: dict[int, Hits] = {}
     for name in dict.fromkeys(name for name, _ in embedded):
@@ -125,14 +110,25 @@ class _Read(_Searched):
     """A table, a folder or a set, whose contents are embedded when they are asked for."""
 
     def __init__(
-        self, method: AnyModal, source: str, loading: Mapping[str, Any], root: str | Path | None, progress: bool
+        self,
+        method: AnyModal,
+        run: str | Path,
+        source: str,
+        loading: Mapping[str, Any],
+        root: str | Path | None,
+        progress: bool,
     ) -> None:
         self.method, self.progress = method, progress
         self.rows: ModalitySet = load_rows(source, root, reading=reading_of(method, loading))
+        self.origin = run, source, root, loading
         self.names = list(self.rows.columns)
 
     def candidates(self, name: str) -> Iterator[Candidates]:
-        """Yield all contents at once."""
+        """Yield all contents at once, embedded now or in a search before."""
+        yield kept_contents(*self.origin, self.rows, name, lambda: self._embedded(name))
+
+    def _embedded(self, name: str) -> Candidates:
+        """Embed all contents."""
         rows = self.rows
         items = embed_items(self.method, rows.only(name), progress=self.progress)[name]
         first: dict[int, int] = {}
@@ -142,7 +138,7 @@ class _Read(_Searched):
         text = next((each for each, column in rows.columns.items() if column.kind == "text" and each != name), None)
         captions: Sequence[Any] = [None] * len(rows) if text is None else rows.keys(text)
         shown = [_shown(captions[first[place]], said) for place, said in enumerate(items.shown)]
-        yield Candidates(items.embeddings, [rows.id(first[place]) for place in range(len(shown))], shown)
+        return Candidates(items.embeddings, [rows.id(first[place]) for place in range(len(shown))], shown)
 
 
 def _shown(caption: Any, otherwise: str) -> str:
@@ -153,9 +149,9 @@ def _shown(caption: Any, otherwise: str) -> str:
 class _Stored(_Searched):
     """Embeddings that `dipole embed` wrote."""
 
-    def __init__(self, method: AnyModal, source: str, width: int) -> None:
+    def __init__(self, method: AnyModal, run: str | Path, source: str, width: int) -> None:
         self.method, self.source = method, source
-        self.names = stored_modalities(source, method, width)
+        self.names = stored_modalities(source, method, width, run)
 
     def candidates(self, name: str) -> Iterator[Candidates]:
         """Yield a piece of a file at a time."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.methods.multimodal.base import AnyModal
+from dipole.runs.fingerprint import check_same_model
 from dipole.runs.vectors import open_shards
 
 
@@ -32,16 +33,17 @@ def is_stored(source: str, method: AnyModal) -> bool:
     return {"id", "vector"} <= columns and not columns & set(method.modalities)
 
 
-def stored_modalities(source: str, method: AnyModal, width: int) -> list[str]:
+def stored_modalities(source: str, method: AnyModal, width: int, run: str | Path) -> list[str]:
     """Return the modalities of the model that stored embeddings are of; all of the model's where no column says.
 
     Args:
         source: see `is_stored`.
         method: whose modalities they are.
         width: of its embeddings.
+        run: of the method.
 
     Raises:
-        InputError: they are of none of them, or their vectors are of another length.
+        InputError: they are of none of them, another model made them, or their vectors are of another length.
     """
     shards = open_shards(source)
     known = list(method.modalities)
@@ -50,6 +52,7 @@ def stored_modalities(source: str, method: AnyModal, width: int) -> list[str]:
             f"{source} holds vectors of {shards[0].dimensions} numbers, and the model makes such of {width}: "
             "embed with this model."
         )
+    check_same_model(shards[0].model, run, source)
     if "modality" not in shards[0].columns:
         return known
     names = {

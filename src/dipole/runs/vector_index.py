@@ -72,6 +72,7 @@ class VectorIndex:
         if not found["whole"]:
             raise InputError(f"the index in {folder} is not finished: run `dipole index` again, and it goes on.")
         self.dimensions: int = found["settings"]["dimensions"]
+        self.model: str | None = found.get("model")  # fingerprint of what made the vectors
         self.settings = IndexSettings(**{k: v for k, v in found["settings"].items() if k != "dimensions"})
         # A file keeps the numbers that its rows got in the index, whatever happens to the files before it.
         sizes, firsts = np.array([[entry[0], entry[3]] for _, entry in sorted(found["shards"].items())]).T

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from dipole.errors import InputError
+from dipole.runs.fingerprint import MARK
 
 PIECE = 2**16  # rows in memory at once
 Vectors = Float32[np.ndarray, "n d"]
@@ -24,6 +25,7 @@ class Shard:
         dimensions: of a vector.
         columns: besides `vector`.
         state: size and time of modification.
+        model: fingerprint of the model that made the vectors; None if the file does not say it.
     """
 
     path: Path
@@ -31,6 +33,7 @@ class Shard:
     dimensions: int
     columns: tuple[str, ...]
     state: tuple[int, int]
+    model: str | None = None
 
     def pieces(self) -> Iterator[Vectors]:
         """Return the vectors in their order.
@@ -73,7 +76,7 @@ def open_shards(source: str | Path) -> list[Shard]:
         source: what `dipole embed` wrote.
 
     Raises:
-        InputError: there is none, a column is missing, or the vectors differ in length.
+        InputError: there is none, a column is missing, the vectors differ in length, or different models made them.
     """
     place = Path(source).expanduser()
     paths = sorted(place.glob("*.parquet")) if place.is_dir() else [place]
@@ -87,6 +90,12 @@ def open_shards(source: str | Path) -> list[Shard]:
                 f"{shards[0].path.name} {shards[0].dimensions} and {', '.join(shards[0].columns)}: keep files of one "
                 "model and one source in a folder."
             )
+    models = {shard.model: shard.path.name for shard in shards if shard.model is not None}
+    if len(models) > 1:
+        raise InputError(
+            f"{source} holds embeddings of different models, in {' and '.join(list(models.values())[:2])}: vectors of "
+            "two models cannot be compared. Keep those of one in a folder."
+        )
     if not any(shard.rows for shard in shards):
         raise InputError(f"{source} holds no embedding.")
     return shards
@@ -100,6 +109,7 @@ def _open(path: Path) -> Shard:
     try:
         with pq.ParquetFile(path) as file:
             schema, rows = file.schema_arrow, file.metadata.num_rows
+            mark = (schema.metadata or {}).get(MARK)
             missing = [name for name in ("id", "vector") if name not in schema.names]
             if missing:
                 raise InputError(f"{path} has no column {missing[0]!r}: give a file that `dipole embed` wrote.")
@@ -109,7 +119,7 @@ def _open(path: Path) -> Shard:
         raise InputError(f"cannot read {path} ({' '.join(str(error).split())[:200]}).") from error
     status = path.stat()
     columns = tuple(name for name in schema.names if name != "vector")
-    return Shard(path, rows, width, columns, (status.st_size, status.st_mtime_ns))
+    return Shard(path, rows, width, columns, (status.st_size, status.st_mtime_ns), mark and mark.decode())
 
 
 def _first_length(file: Any) -> int:

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ def load_series(
     target: str | None = None,
     covariates: bool = True,
     series: str | None = None,
+    known: str | None = None,
     encoding: str = "utf-8",
 ) -> SeriesData:
     """Load time series.
@@ -54,6 +56,8 @@ def load_series(
         target: of a long series: the column to forecast, from its own past alone; all of them if it is None.
         covariates: of a long series: put what the calendar says of each time before the columns.
         series: column of a table that names the series that a row is of, where it holds several of the same columns.
+        known: of a long series: columns, with commas, whose values to come are known, such as `price,holiday`. They are
+            not forecast; forecasts see them, of the steps to forecast too.
         encoding: of a table, e.g. `latin-1`.
 
     Returns:
@@ -80,7 +84,9 @@ def load_series(
         path = _path(data, root)
         name, found = path.stem, _read(path, encoding, series)
     if isinstance(found, TimeTable):
-        return long_series(name, found, target, covariates)
+        return long_series(name, found, target, covariates, known_names(known))
+    if known is not None:
+        raise InputError(f"known={known} names columns of one long series: {name} holds many series.")
     if target is not None:
         raise InputError(f"target={target!r} chooses a column of one long series: {name} holds many series.")
     return found
@@ -106,7 +112,9 @@ def _read(path: Path, encoding: str, series: str | None) -> SeriesData | TimeTab
     )
 
 
-def long_series(name: str, table: TimeTable, target: str | None = None, covariates: bool = True) -> SeriesData:
+def long_series(
+    name: str, table: TimeTable, target: str | None = None, covariates: bool = True, known: Sequence[str] = ()
+) -> SeriesData:
     """Make a task of forecasting from a table.
 
     Args:
@@ -114,21 +122,26 @@ def long_series(name: str, table: TimeTable, target: str | None = None, covariat
         table: of values over time.
         target: see `load_series`.
         covariates: see `load_series`.
+        known: see `load_series`.
 
     Raises:
-        InputError: there is no such column, or the series is too short.
+        InputError: there is no such column, one is both known and to forecast, a known one has gaps,
+            or the series is too short.
     """
     values, columns = table.values.astype(np.float32), table.columns
-    if target is not None:
-        if target not in columns:
-            near = difflib.get_close_matches(target, columns, 1)
-            raise InputError(f"{name} has no column {target!r}: choose from {', '.join(near or columns)}.")
-        values, columns = values[..., [columns.index(target)]], (target,)
+    for asked in (*known, *(() if target is None else (target,))):
+        if asked not in columns:
+            near = difflib.get_close_matches(asked, columns, 1)
+            raise InputError(f"{name} has no column {asked!r}: choose from {', '.join(near or columns)}.")
+    targets = [column for column in columns if column not in known] if target is None else [target]
+    _check_known(name, table, known, targets)
+    columns = (*known, *targets)
+    values = values[..., [table.columns.index(column) for column in columns]]
     calendar: tuple[str, ...] = ()
     if covariates and table.times is not None:
-        known = calendar_features(table.times)
-        known = np.broadcast_to(known, (*values.shape[:-1], known.shape[1]))
-        values = np.concatenate([known, values], axis=-1)
+        said = calendar_features(table.times)
+        said = np.broadcast_to(said, (*values.shape[:-1], said.shape[1]))
+        values = np.concatenate([said, values], axis=-1)
         calendar = CALENDAR
     x = torch.from_numpy(np.ascontiguousarray(values if values.ndim == 3 else values[None]))
     steps = x.shape[1]
@@ -137,9 +150,42 @@ def long_series(name: str, table: TimeTable, target: str | None = None, covariat
     else:
         ends = [int(0.6 * steps), int(0.8 * steps), steps]
     train_end, validation_end, test_end = ends
-    task = ForecastTask(x, (*calendar, *columns), len(calendar), train_end, validation_end, test_end, times=table.times)
+    before = len(calendar) + len(known)
+    task = ForecastTask(
+        x, (*calendar, *columns), before, train_end, validation_end, test_end, times=table.times, known=len(known)
+    )
     train = SeriesSet(name, x[:, : task.train_end], task.columns, ids=table.series or (name,))
     return SeriesData(train, None, task, table.notes)
+
+
+def known_names(known: str | None) -> list[str]:
+    """Return the names of columns that are known ahead, which stand with commas between them.
+
+    Example:
+        >>> known_names("price, holiday")
+        ['price', 'holiday']
+    """
+    return [] if known is None else [column.strip() for column in known.split(",")]
+
+
+def _check_known(name: str, table: TimeTable, known: Sequence[str], targets: Sequence[str]) -> None:
+    """Refuse known columns that are none, or that leave nothing to forecast."""
+    if len(set(known)) < len(known):
+        raise InputError(f"known={','.join(known)} names a column twice.")
+    if not targets:
+        raise InputError(f"all columns of {name} are known ahead: leave one to forecast out of --loading.known.")
+    both = [column for column in known if column in targets]
+    if both:
+        raise InputError(
+            f"column {both[0]!r} is to be forecast and known ahead: choose another one with --loading.known."
+        )
+    for column in known:
+        gaps = int(np.isnan(table.values[..., table.columns.index(column)]).sum())
+        if gaps:
+            raise InputError(
+                f"{name}: column {column!r} is known ahead, and {gaps} of its values are missing: fill them in, of the "
+                "steps to forecast too."
+            )
 
 
 def available_series() -> list[DataSetInfo]:

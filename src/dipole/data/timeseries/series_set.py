@@ -76,6 +76,7 @@ class ForecastTask:
         validation_end: first step after the validation part.
         test_end: first step after the test part.
         times: (T,) datetime64, or None.
+        known: the last K of the covariates, whose values to come are given to a forecast.
 
     Raises:
         InputError: a part is empty, or the training part of a column holds no value.
@@ -88,6 +89,7 @@ class ForecastTask:
     validation_end: int
     test_end: int
     times: np.ndarray | None = None
+    known: int = 0
 
     def __post_init__(self) -> None:
         steps = self.values.shape[1]
@@ -103,6 +105,11 @@ class ForecastTask:
     def targets(self) -> tuple[str, ...]:
         """Names of the columns to forecast."""
         return self.columns[self.covariates :]
+
+    @property
+    def known_columns(self) -> tuple[str, ...]:
+        """Names of the columns that are known ahead, without the calendar."""
+        return self.columns[self.covariates - self.known : self.covariates]
 
 
 @dataclass(frozen=True)
@@ -217,7 +224,9 @@ def with_columns(data: SeriesData, columns: Sequence[str]) -> SeriesData:
     task = data.forecast
     if task is not None:
         covariates = sum(place < task.covariates for place in places)
-        task = replace(task, values=task.values[:, :, places], columns=tuple(columns), covariates=covariates)
+        known = sum(task.covariates - task.known <= place < task.covariates for place in places)
+        values = task.values[:, :, places]
+        task = replace(task, values=values, columns=tuple(columns), covariates=covariates, known=known)
     train = chosen(data.train)
     assert train is not None, "data have a training part"
     return SeriesData(train, chosen(data.test), task, (*data.notes, *notes))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dipole.data.timeseries import ForecastTask
-from dipole.evaluation.long_series import past, ridge_forecasts
+from dipole.evaluation.long_series import past, ridge_forecasts, scaled_known
 from dipole.evaluation.materials import SeriesMaterial
 from dipole.evaluation.protocol import Baseline
 
@@ -18,7 +18,8 @@ class RawWindow(Baseline):
     """The same ridge regression as on representations, on the latest values of all columns instead.
 
     The window has as many steps as a representation sees, or fewer where all columns would give more than 512 values.
-    A gap is filled with the value before it. What the calendar says of the step belongs to it too.
+    A gap is filled with the value before it. What the calendar says of the step belongs to it too,
+    and what is known of the steps to forecast.
     """
 
     name: ClassVar[str] = "ridge on raw window"
@@ -30,7 +31,8 @@ class RawWindow(Baseline):
     ) -> tuple[dict[int, tuple[float, float]], list[float]]:
         """Return MSE and MAE by horizon, and the strength of the regularisation for each."""
         scaled = self.material.scaled(task.values)[:, : task.test_end]
-        found = ridge_forecasts(raw_windows(scaled, task), scaled[:, :, task.covariates :], task, chosen)
+        known, targets = scaled_known(scaled, task), scaled[:, :, task.covariates :]
+        found = ridge_forecasts(raw_windows(scaled, task), targets, task, chosen, known=known)
         return {horizon: (each.mse, each.mae) for horizon, each in found.items()}, [
             each.alpha for each in found.values()
         ]

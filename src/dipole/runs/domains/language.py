@@ -146,7 +146,7 @@ class Language(Domain):
         self, method: Method, run: Run, *, data_root: str | Path | None = None, progress: bool = False
     ) -> dict[str, Any]:
         """The name of the data; evaluation, curves and settings are read from the run."""
-        return {"data": run.settings().data, "scores": False}
+        return {"data": run.settings().data, "scores": False, "embeds": False}
 
 
 class _Model:

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from dipole.data.timeseries import ForecastTask, SeriesData, SeriesDataModule, SeriesSet, available_series, load_series
 from dipole.data.timeseries.arrays import make_sets
+from dipole.data.timeseries.registry import known_names
 from dipole.data.timeseries.series_set import with_columns
 from dipole.data.timeseries.toy import TOY_LOAD
+from dipole.errors import InputError
 from dipole.evaluation.long_series import embed_set, forecasts, horizons, past, represent, scaled_targets
 from dipole.evaluation.materials import SeriesMaterial
 from dipole.methods.base import Method
@@ -34,7 +36,7 @@ class TimeSeries(Domain):
     default_data = TOY_LOAD
     derived_view_options = ()
     derived_method_options = ("channels",)
-    derived_loading_options = ("columns",)
+    derived_loading_options = ("columns", "known_columns")
 
     @staticmethod
     def named_sets() -> Sequence[str]:
@@ -47,6 +49,7 @@ class TimeSeries(Domain):
         covariates: bool = True,
         window: int = 1024,
         series: str | None = None,
+        known: str | None = None,
         encoding: str = "utf-8",
     ) -> None:
         """How series are read.
@@ -56,6 +59,8 @@ class TimeSeries(Domain):
             covariates: of one long series: what the calendar says of each time is put before the columns.
             window: longer series are cut into windows of at least so many steps, and cropped to so many.
             series: column that names the series that a row is of, where a table holds several over the same times.
+            known: of one long series: columns, with commas, whose values to come are known, such as `price,holiday`;
+                they are not forecast, and forecasts see them.
             encoding: of a table, e.g. `latin-1`.
         """
 
@@ -82,7 +87,9 @@ class TimeSeries(Domain):
     def remembered(self, data: lightning.LightningDataModule) -> dict[str, Any]:
         """The names of the columns, by which those of other data are found."""
         assert isinstance(data, SeriesDataModule)
-        return {"columns": list(data.train_set.columns)}
+        task = data.data.forecast
+        known = {"known_columns": list(task.known_columns)} if task is not None and task.known else {}
+        return {"columns": list(data.train_set.columns)} | known
 
     def attach_views(self, method: Method, data: lightning.LightningDataModule, config: RunConfig) -> None:
         """The method takes over the scale of the training part; the data make views if it does not itself."""
@@ -98,18 +105,31 @@ class TimeSeries(Domain):
         return {"loading": config.loading}
 
     def read(
-        self, data: str, root: str | Path | None, options: Mapping[str, Any], columns: Sequence[str] | None = None
+        self, data: str, root: str | Path | None, options: Mapping[str, Any], own: Mapping[str, Any] | None = None
     ) -> SeriesData:
-        """Read series as a run does, with the columns of the run if they are known."""
+        """Read series as a run does; with the columns of the run, if its own way of loading is given.
+
+        Raises:
+            InputError: other columns are known ahead than in the run.
+        """
+        bound = own is not None and own.get("columns") is not None
+        known, learned = known_names(options.get("known")), (own or {}).get("known_columns", [])
+        asked, before = (",".join(names) or "none" for names in (known, learned))
+        if bound and known != learned:
+            raise InputError(
+                f"--loading.known {asked}: the model was trained with {before} known ahead, as it is used without that "
+                "option. Train another one for other columns."
+            )
         found = load_series(
             data,
             root,
             target=options["target"],
             covariates=options["covariates"],
             series=options.get("series"),
+            known=options.get("known"),
             encoding=options["encoding"],
         )
-        return found if columns is None else with_columns(found, columns)
+        return with_columns(found, own["columns"]) if own is not None and bound else found
 
     def untrained(self, trained: Method, settings: RunConfig) -> Method:
         """The method before training, with the scale of the training part."""
@@ -128,8 +148,8 @@ class TimeSeries(Domain):
         progress: bool = False,
     ) -> SeriesMaterial:
         """Series with classes, or a long one to forecast."""
-        columns = settings.loading.get("columns")
-        source = self.read(data or settings.data, data_root or settings.data_root, self.loading(settings), columns)
+        options = self.loading(settings)
+        source = self.read(data or settings.data, data_root or settings.data_root, options, settings.loading)
         encoders = {name: _Encoder(cast(SeriesEmbedding, method)) for name, method in methods.items()}
         trained = cast(SeriesEmbedding, methods["trained"])
         return SeriesMaterial(
@@ -156,7 +176,7 @@ class TimeSeries(Domain):
         Series also have the columns `split` and `label`. The `id` of a step is its time.
         """
         options = self.loading_defaults() | dict(config.get("loading", {}))
-        data = self.read(source, data_root, options, options.get("columns"))
+        data = self.read(source, data_root, options, options)
         method = cast(SeriesEmbedding, method)
         found = Embeddings(iter(()), [(data.name, note) for note in data.notes], f"{source} holds no series.")
         if data.forecast is not None:
@@ -170,8 +190,7 @@ class TimeSeries(Domain):
     ) -> dict[str, Any]:
         """Embeddings of test series with their classes, or of steps of a long series, and forecasts of it."""
         settings = run.settings()
-        columns = settings.loading.get("columns")
-        data = self.read(settings.data, data_root or settings.data_root, self.loading(settings), columns)
+        data = self.read(settings.data, data_root or settings.data_root, self.loading(settings), settings.loading)
         method = cast(SeriesEmbedding, method)
         if data.forecast is None:
             shown = data.test or data.train
