@@ -13,7 +13,7 @@ demo: .venv/.user  ## train on photographs without labels, measure what that is 
 	$(BIN)/dipole report runs/demo
 
 test: .venv/.dev lint  ## everything that CI checks
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "" -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "" -n 2 --dist worksteal --durations 40 --durations-min 10
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
