@@ -16,7 +16,7 @@ ALWAYS = {
     *("jaxtyping", "jinja2", "jsonargparse", "lightning", "markupsafe", "numpy", "plotly", "pyarrow", "rich"),
     *("safetensors", "scipy", "sklearn", "threadpoolctl", "torch", "yaml"),
 }
-SAID_WHERE_IMPORTED = {"nltk"}  # none of the extras brings it
+SAID_WHERE_IMPORTED = {"nltk", "triton"}  # none of the extras brings them
 
 
 def imported() -> set[str]:
