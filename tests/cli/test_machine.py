@@ -130,3 +130,14 @@ def test_settings_that_are_written_can_be_read(tmp_path: Path) -> None:
     shared = [1, 2]
     (tmp_path / "x.yaml").write_text(yaml.safe_dump({"a": shared, "b": shared}))
     assert read_yaml(tmp_path / "x.yaml") == {"a": [1, 2], "b": [1, 2]}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["methods"]])
+def test_a_reader_that_leaves_is_no_error(arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    run = subprocess.run(
+        [sys.executable, "-m", "dipole", *arguments], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert (run.returncode, run.stderr) == (0, "")

@@ -28,7 +28,7 @@ COMMANDS = {
     "triplets": "let a language model write positives and negatives of sentences",
     "curate": "keep the triplets whose scores say that they are good",
     "mine": "add hard negatives to a file of pairs",
-    "export": "write the encoder of a run as ONNX",
+    "export": "write the encoder of a run for other libraries, or push it to a hub",
     "report": "make one HTML page of a run",
     "audit": "ask what manipulated training images could do to a run",
     "analyse": "show what each temperature would penalise on a run's embeddings",
@@ -54,13 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = arguments[0] if arguments else "--help"
-    if command in ("-h", "--help"):
-        print(_help())
-        return 0
-    if command == "--version":
-        print(f"dipole {__version__}")
-        return 0
     try:
+        if command in ("-h", "--help", "--version"):
+            print(f"dipole {__version__}" if command == "--version" else _help(), flush=True)
+            return 0
         if command not in COMMANDS:
             close = difflib.get_close_matches(command, COMMANDS, n=1)
             hint = f"Did you mean {close[0]!r}?" if close else "`dipole --help` lists them."
