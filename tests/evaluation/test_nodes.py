@@ -106,3 +106,16 @@ def test_pairs_without_an_edge() -> None:
     assert all(first < second and (first, second) not in taken for first, second in found)
     complete = torch.combinations(torch.arange(6)).T
     assert sample_non_edges(complete, 6, 5).shape == (2, 0)
+
+
+def test_f1_is_that_of_scikit_learn() -> None:
+    from sklearn.metrics import f1_score
+
+    from dipole.evaluation.nodes import _f1
+
+    generator = torch.Generator().manual_seed(0)
+    for rows in range(2, 40):  # classes that are never predicted, and predictions of classes that are not there
+        targets = torch.randint(0, 5, (rows,), generator=generator)
+        predicted = torch.randint(0, 6, (rows,), generator=generator)
+        for kind, found in _f1(targets, predicted).items():
+            assert found == pytest.approx(f1_score(targets, predicted, average=kind, zero_division=0), abs=1e-12)

@@ -1,5 +1,6 @@
 """Multistage: stages on small images, wherever they are interrupted, end in one model with the same bits."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,10 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.slow
 def test_stages_of_several_modalities(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = ["--method.base", "clip", "--data", "shape-captions", "--method.clusters", "3", "--epochs", "1"]
+    base = {"name": "clip", "image_encoder": "convnet4-2", "text_encoder": "bag-8", "embedding_dim": 8}
+    (tmp_path / "small.yaml").write_text(json.dumps({"method": {"base": base}}), encoding="utf-8")
+    flags = ["--config", str(tmp_path / "small.yaml"), "--data", "shape-captions", "--method.clusters", "3"]
+    flags += ["--epochs", "1", "--batch_size", "500"]
     out = tmp_path / "run"
     assert main(["train", "multistage", *flags, "--monitor.every", "off", "--out", str(out)]) == 0
     method: Any = dipole.load(out)

@@ -27,7 +27,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    settings = RunConfig("clip", data="shape-captions", epochs=1, batch_size=64)
+    small = {"image_encoder": "convnet4-2", "text_encoder": "bag-8", "embedding_dim": 8}
+    settings = RunConfig("clip", data="shape-captions", epochs=1, batch_size=500, method=small)
     return train(settings, tmp_path_factory.mktemp("runs") / "pairs", monitor=False, progress=False)
 
 

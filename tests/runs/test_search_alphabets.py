@@ -149,7 +149,7 @@ def test_a_cross_encoder_orders_anew(tmp_path: Path) -> None:
     [
         ([], "give queries as texts, or a file of them"),
         (["кошка", "--queries", "q.txt"], "one of the two"),
-        (["кошка", "--rerank", "nowhere/at-all"], "cannot open the cross-encoder"),
+        (["кошка", "--rerank", "nowhere/at/all"], "cannot open the cross-encoder"),
         (["кошка", "--trec", "."], "--trec . is a folder"),
     ],
 )

@@ -49,7 +49,7 @@ def test_a_run_knows_its_channels_and_the_scale_of_its_data(runs: dict[str, Run]
     description = json.loads((runs["load"].model / "dipole.json").read_text())
     columns = description["loading"].pop("columns")
     assert columns[-2:] == ["load", "temperature"]
-    own = {"target": None, "covariates": True, "window": 100, "series": None, "encoding": "utf-8"}
+    own = {"target": None, "known": None, "covariates": True, "window": 100, "series": None, "encoding": "utf-8"}
     assert description["loading"] == own
 
 

@@ -66,7 +66,7 @@ def test_stages_and_shared_classes_in_two_processes(flags: list[str], tmp_path: 
 @pytest.mark.slow
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
 def test_two_processes_with_workers_go_on_within_an_epoch(sign: signal.Signals, tmp_path: Path) -> None:
-    flags = ["--epochs", "8", "--batch-size", "32", "--method.encoder", "convnet4-4", "--num_workers", "2"]
+    flags = ["--epochs", "4", "--batch-size", "32", "--method.encoder", "convnet4-4", "--num_workers", "2"]
     flags += ["--monitor.every", "off", "--checkpoint.every_steps", "2", "--precision", "32-true"]
     trainer = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
     command = [sys.executable, "-m", "dipole", "train", "simclr", *flags, *trainer, "--out"]
@@ -98,8 +98,8 @@ def test_losses_between_sounds_and_texts_equal_one_process() -> None:
 @pytest.mark.parametrize(
     "flags",
     [
-        ["cacr-moco-v3", "--method.encoder", "convnet4", "--batch-size", "128"],  # a momentum encoder
-        ["simcse", "--data", "toy-sentences", "--batch-size", "64"],  # blocks of a transformer
+        ["cacr-moco-v3", "--method.encoder", "convnet4-16", "--batch-size", "256"],  # a momentum encoder
+        ["simcse", "--data", "toy-sentences", "--batch-size", "256"],  # blocks of a transformer
     ],
     ids=["images", "texts"],
 )

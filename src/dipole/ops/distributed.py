@@ -1,5 +1,6 @@
 """Embeddings of all processes, with gradients."""
 
+import atexit
 from typing import Any
 
 import torch
@@ -82,3 +83,12 @@ class _Gather(torch.autograd.Function):
         own = torch.empty_like(gradient.chunk(world_size())[rank()])
         dist.reduce_scatter(own, list(gradient.chunk(world_size())))
         return own
+
+
+def _leave() -> None:
+    """End the group of processes before the interpreter ends, whose libraries must not find its threads at work."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+atexit.register(_leave)
