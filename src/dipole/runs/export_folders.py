@@ -99,7 +99,8 @@ def _write_timm(method: Method, run: Path, folder: Path, example: str = TIMM) ->
     import timm
     from timm.models import save_for_hf
 
-    encoder, backbone, _ = _image_encoder(method, run)
+    encoder = _image_encoder(method)
+    backbone: Any = encoder.backbone
     if not hasattr(backbone, "pretrained_cfg"):
         raise InputError(
             f"{model_config(run)['method'].get('encoder')} is no encoder of timm's: use --to torch.export or onnx."
@@ -189,12 +190,11 @@ _WRITERS: dict[str, Callable[[Method, Path, Path], str]] = {
 }
 
 
-def _image_encoder(method: Method, run: Path) -> tuple[Any, Any, int]:
-    """The encoder of images, its backbone and the side of its images."""
+def _image_encoder(method: Method) -> Any:
+    """The encoder of images, ready to compute."""
     if not isinstance(method, JointEmbedding) or not hasattr(method.encoder, "backbone"):
         raise InputError(f"{method.card.name} has no encoder of images.")
-    encoder: Any = method.encoder.cpu().eval()
-    return encoder, encoder.backbone, int(model_config(run)["image_size"])
+    return method.encoder.cpu().eval()
 
 
 def _copy(run: Path, folder: Path) -> None:
