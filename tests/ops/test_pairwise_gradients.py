@@ -52,14 +52,18 @@ def test_logsumexp(scale: float, exclude: Tensor | None, weighted: bool) -> None
 @pytest.mark.parametrize("exclude", [None, torch.arange(5), torch.tensor([1, 0, 3, 2, -1])])
 def test_symmetric_logsumexp(scale: float, exclude: Tensor | None, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = []
-    for function in (_LogSumExp, _SymmetricLogSumExp):
+
+    def record(function: Any) -> Any:
         original = function.forward
 
-        def recorded(*arguments: Any, function: Any = function, original: Any = original) -> Tensor:
+        def forward(points_or_queries: Tensor, *others: Any) -> Any:
             paths.append(function)
-            return original(*arguments)
+            return original(points_or_queries, *others)
 
-        monkeypatch.setattr(function, "forward", staticmethod(recorded))
+        return staticmethod(forward)
+
+    for function in (_LogSumExp, _SymmetricLogSumExp):
+        monkeypatch.setattr(function, "forward", record(function))
     assert torch.autograd.gradcheck(
         lambda z, s: pairwise_logsumexp(z, z, s, exclude=exclude), (rows(5, 0), learnable(scale)), eps=1e-7, atol=1e-4
     )

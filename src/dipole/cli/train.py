@@ -208,6 +208,7 @@ def _parser(
     result.add_argument("--seed", type=int, default=0, help="of everything that is drawn")
     result.add_argument("--num_workers", type=int, default=0, help="processes that read data")
     result.add_argument("--precision", type=str, default="auto", help="auto, 32-true, bf16-mixed, 16-mixed or 64-true")
+    result.add_argument("--compile", action="store_true", help="compile the encoder; its first steps take minutes")
     result.add_argument(
         "--init_from", type=str | None, default=None, help="a run or a checkpoint whose weights training starts from"
     )

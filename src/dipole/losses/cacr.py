@@ -246,9 +246,13 @@ def cacr_weights(
     """
     check_views(views)
     views = unit_rows(views, normalize)
-    others = ~torch.eye(views.shape[1], dtype=torch.bool, device=views.device)
+    count = views.shape[1]
     negative = [
-        repulsion_weights((lift_queries(x) @ lift_keys(y).T)[others].view(len(x), len(x) - 1), t_negative)
+        # Without its first entry and cut into rows of N + 1, the matrix has its diagonal at the end of each row.
+        repulsion_weights(
+            (lift_queries(x) @ lift_keys(y).T).flatten()[1:].view(count - 1, count + 1)[:, :-1].reshape(count, -1),
+            t_negative,
+        )
         for index, x in enumerate(views)
         for y in views[index + 1 :]
     ]

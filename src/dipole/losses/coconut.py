@@ -89,26 +89,28 @@ def sup_con_distillation_loss(
         check_same_rows(student=student, teacher=teacher)
         teacher = unit_rows(teacher.detach(), normalize)
     student = unit_rows(student, normalize)
-    queries = student[anchors]
+    # Rows that are no anchors need no similarities; how many there are may be unknown.
+    chosen = anchors.nonzero().flatten() if looking() else torch.arange(len(anchors), device=anchors.device)
+    queries = student[chosen]
     if not len(queries) and not (gather and world_size() > 1):
         return 0 * (student.sum(dim=1) if reduction == "none" else student.sum())
     keys, own = gathered_keys(student, gather)
     fixed = None if teacher is None else gathered_keys(teacher, gather)[0]
     every_label = gather_rows(labels) if gather else labels
     near = keys if positives == "student" or fixed is None else fixed
-    place = own[anchors]
+    place = own[chosen]
     values = student.new_zeros(len(student))
     found = torch.zeros_like(anchors)
     if len(queries):
-        sums, counts = sums_of_label(near, every_label, labels[anchors])
+        sums, counts = sums_of_label(near, every_label, labels[chosen])
         counts = counts - 1
         attraction = ((queries * (sums - near[place])).sum(dim=1) / counts.clamp_min(1)) / temperature
         log_z = _log_denominator(
-            queries, labels[anchors], place, keys, fixed, near, every_label, temperature, denominator
+            queries, labels[chosen], place, keys, fixed, near, every_label, temperature, denominator
         )
-        found[anchors] = counts > 0
-        row = torch.where(counts > 0, log_z - attraction, 0)
-        values = values.index_put((anchors.nonzero().flatten(),), row)
+        counted = anchors[chosen] & (counts > 0)
+        found = found.index_put((chosen,), counted)
+        values = values.index_put((chosen,), torch.where(counted, log_z - attraction, 0))
     # Other processes wait for the gradients of what was gathered, also where there is no anchor.
     values = values + 0 * keys.sum()
     return _over_anchors(values, found, gather, reduction)

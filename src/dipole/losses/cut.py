@@ -11,6 +11,7 @@ from dipole.errors import InputError
 from dipole.losses.common import accumulate
 from dipole.ops.checks import check_at_least, check_choice
 from dipole.ops.door import looking, public
+from dipole.ops.opaque import one_operator
 
 IGNORED = -100  # label of what is no token of the response
 LARGEST_PROBABILITY = 1 - 1e-6
@@ -102,6 +103,7 @@ def unlikelihood(log_p: Float[Tensor, "*tokens"]) -> Float[Tensor, "*tokens"]:
 
 
 @public
+@one_operator
 def cut_loss(
     logits_judged: Float[Tensor, "batch length vocabulary"],
     labels: Int[Tensor, "batch length"],

@@ -12,6 +12,7 @@ from dipole.losses.common import accumulate
 from dipole.losses.susana import class_prototypes, icnn_loss, own_prototype, proto_triplet_loss
 from dipole.ops.checks import check_embeddings, check_temperature
 from dipole.ops.door import public
+from dipole.ops.opaque import one_operator
 
 TERMS = ("cross", "suppicnn", "queryicnn", "fullicnn", "prototriplet")
 
@@ -53,6 +54,7 @@ def check_terms(terms: Sequence[str]) -> None:
 
 
 @public
+@one_operator
 def episode_loss(
     support: Float[Tensor, "n d"],
     support_labels: Int[Tensor, "n"],

@@ -81,7 +81,9 @@ def modular_clap_loss(
     if direction != "text_to_audio":
         terms.append(_audio_to_text(audio, texts, own, owner, place, true, temperature, gather))
     if direction != "audio_to_text":
-        terms.append(_text_to_audio(audio, texts[true], own[true], temperature, gather))
+        if looking():  # false texts need no sound; how many there are may be unknown
+            texts, own, true = texts[true], own[true], true[true]
+        terms.append(_text_to_audio(audio, texts, own, true, temperature, gather))
     return torch.stack(terms).mean()
 
 
@@ -168,17 +170,19 @@ def _audio_to_text(
     widest = int(place.max()) if looking() else len(texts) - len(audio)
     block = own.new_full((len(audio), 1 + widest), -math.inf).index_put((owner, place), own)
     denominator = torch.cat([shared[:, None], block[:, 1:]], dim=1).logsumexp(dim=1)
-    counts = torch.bincount(owner[true], minlength=len(audio))
-    true_mean = own.new_zeros(len(audio)).index_add(0, owner[true], own[true]) / counts
+    counts = own.new_zeros(len(audio)).index_add(0, owner, true.to(own.dtype))
+    true_mean = own.new_zeros(len(audio)).index_add(0, owner, torch.where(true, own, 0)) / counts
     return (denominator - true_mean).mean()
 
 
-def _text_to_audio(audio: Tensor, texts: Tensor, own: Tensor, temperature: float | Tensor, gather: bool) -> Tensor:
+def _text_to_audio(
+    audio: Tensor, texts: Tensor, own: Tensor, true: Tensor, temperature: float | Tensor, gather: bool
+) -> Tensor:
     """Mean over the true texts of all processes of finding their sound."""
     sounds, _ = gathered_keys(audio, gather)
-    values = pairwise_logsumexp(texts, sounds, 1 / temperature) - own
+    values = torch.where(true, pairwise_logsumexp(texts, sounds, 1 / temperature) - own, 0)
+    number = true.sum()
     if not gather or world_size() == 1:
-        return values.mean()
+        return values.sum() / number
     # Processes hold different numbers of true texts: the mean of their losses must be the mean over all texts.
-    total = gather_rows(torch.tensor([len(values)], device=values.device)).sum()
-    return values.sum() * world_size() / total
+    return values.sum() * world_size() / gather_rows(number[None]).sum()

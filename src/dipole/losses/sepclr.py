@@ -11,6 +11,7 @@ from dipole.errors import InputError
 from dipole.losses.common import accumulate, unit_rows
 from dipole.ops.checks import check_at_least, check_choice, check_same_rows, check_temperature
 from dipole.ops.door import looking, public
+from dipole.ops.plain import logsumexp
 
 Leakage = Literal["jem", "kernel_mi", "none"]
 DISCRETE_SCALE = 1e-5  # of the kernel that is 1 where attributes are equal
@@ -71,18 +72,27 @@ def alignment_loss(
         >>> alignment_loss(torch.zeros(2, 2), torch.ones(2, 2))
         tensor(2.)
     """
-    check_temperature(tau, "tau")
     check_at_least(alpha, 1, "alpha")
-    x, y = accumulate(x), accumulate(y)
     if x.shape != y.shape:
         raise InputError(f"x has shape {tuple(x.shape)}, y {tuple(y.shape)}: row i of each must belong to a sample i.")
-    if not len(x):
-        return x.sum()
+    return _alignment(accumulate(x), accumulate(y), tau, alpha=alpha)
+
+
+def _alignment(x: Tensor, y: Tensor, tau: float, among: Tensor | None = None, alpha: float = 2.0) -> Tensor:
+    """Alignment of the rows `among` all; 0 without rows."""
+    check_temperature(tau, "tau")
     square = (x - y).square().sum(dim=1)
     if alpha != 2:
         # The root of 0 has no finite gradient.
         square = torch.where(square > 0, square.clamp_min(torch.finfo(x.dtype).tiny) ** (alpha / 2), square)
-    return square.mean() / (2 * tau)
+    return _mean_among(square, among) / (2 * tau)
+
+
+def _mean_among(values: Tensor, among: Tensor | None) -> Tensor:
+    """Mean of the values that count, of all if `among` is None; 0 without any. How many count may be unknown."""
+    if among is None:
+        return values.mean() if values.numel() else values.sum()
+    return torch.where(among, values, 0).sum() / among.sum().clamp_min(1)
 
 
 @public
@@ -106,12 +116,15 @@ def _uniformity(x: Tensor, tau: float, same: Tensor | None) -> Tensor:
     """Uniformity; without the pairs within `same`, if it is given."""
     check_temperature(tau, "tau")
     rows, columns = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
-    if same is not None:
-        kept = ~(same[rows] & same[columns])
-        rows, columns = rows[kept], columns[kept]
     if not len(rows):
         return x.sum() * 0
-    return log_kernel(x, tau)[rows, columns].logsumexp(dim=0) - math.log(len(rows))
+    pairs = log_kernel(x, tau)[rows, columns]
+    if same is None:
+        return pairs.logsumexp(dim=0) - math.log(len(rows))
+    kept = ~(same[rows] & same[columns])
+    count = kept.sum()
+    mean = logsumexp(pairs.masked_fill(~kept, -math.inf), dim=0) - count.clamp_min(1).log()
+    return torch.where(count > 0, mean, 0)
 
 
 @public
@@ -267,10 +280,9 @@ def sepclr_loss(
     apart = None if background_pairs else ~of_target
     common_alignment = alignment_loss(*commons, tau=tau)
     common_uniformity = _mean([_uniformity(rows, tau, None) for rows in commons])
-    salient_alignment = alignment_loss(*(rows[of_target] for rows in salients), tau=tau)
+    salient_alignment = _alignment(salients[0], salients[1], tau, of_target)
     salient_uniformity = _mean([_uniformity(rows, tau, apart) for rows in gated])
-    of_background = [rows[~of_target] for rows in salients]
-    information = _mean([alignment_loss(torch.zeros_like(rows), rows, tau=tau) for rows in of_background])
+    information = _mean([_alignment(torch.zeros_like(rows), rows, tau, ~of_target) for rows in salients])
     measure = {"jem": joint_entropy_loss, "kernel_mi": kernel_mutual_information}.get(leakage)
     between = commons[0].new_zeros(())
     if measure is not None:
@@ -324,12 +336,15 @@ def supervised_alignment_loss(
         tensor(1.)
     """
     check_temperature(discrete_scale if discrete else tau, "discrete_scale" if discrete else "tau")
-    if len(x) < 2:
-        return x.sum() * 0
+    return _supervised_alignment(x, y, discrete_scale if discrete else 2 * tau)
+
+
+def _supervised_alignment(x: Tensor, y: Tensor, scale: float, among: Tensor | None = None) -> Tensor:
+    """Supervised alignment of the rows `among` all; 0 with less than two."""
     rows, columns = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
-    distance = (y[rows] - y[columns]).square()
-    kernel = (-distance / (discrete_scale if discrete else 2 * tau)).exp()
-    return (kernel * (x[rows] - x[columns]).square()).mean()
+    kernel = (-(y[rows] - y[columns]).square() / scale).exp()
+    both = None if among is None else among[rows] & among[columns]
+    return _mean_among(kernel * (x[rows] - x[columns]).square(), both)
 
 
 @public
@@ -377,22 +392,21 @@ def disentangled_sepclr_loss(
     """
     check_same_rows(common1=common1, common2=common2)
     check_same_rows(salient=salient, attributes=attributes)
+    check_temperature(discrete_scale, "discrete_scale")
+    check_temperature(attribute_tau, "attribute_tau")
     of_target = target.bool()
     c1, c2, s = unit_rows(common1), unit_rows(common2), accumulate(salient)
     gated = gate_salient(s, of_target)
     common = alignment_loss(c1, c2, tau=tau) + _mean([uniformity_loss(rows, tau=tau) for rows in (c1, c2)])
     parts = []
     for number in range(s.shape[1]):
-        category = number < discrete
-        aligned = supervised_alignment_loss(
-            s[of_target, number],
-            attributes[of_target, number].to(s.dtype),
-            tau=attribute_tau,
-            discrete=category,
-            discrete_scale=discrete_scale,
+        category, dimension = number < discrete, s[:, number : number + 1]
+        known = torch.where(of_target, attributes[:, number], 0).to(s.dtype)  # of the background it may be anything
+        aligned = _supervised_alignment(
+            s[:, number], known, discrete_scale if category else 2 * attribute_tau, of_target
         )
-        background = s[~of_target, number : number + 1]
-        null = alignment_loss(torch.zeros_like(background), background, tau=tau if category else attribute_tau)
+        null_tau = tau if category else attribute_tau
+        null = _alignment(torch.zeros_like(dimension), dimension, null_tau, ~of_target)
         parts.append(uniformity_loss(gated[:, number : number + 1], tau=tau) + (aligned + null) / 2)
     of_salient, between = _mean(parts), joint_entropy_loss(c1, gated, tau=tau)
     total = common + salient_weight * of_salient + leakage_weight * between

@@ -31,7 +31,8 @@ def second_derivatives(plain: Callable[..., Any]) -> Callable[[Backward], Backwa
             wanted = [number for number in range(count) if needed[number]]
             outputs = plain(ctx, *inputs)
             outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-            pairs = [(out, grad) for out, grad in zip(outputs, gradients, strict=True) if grad is not None]
+            # What a function keeps for its gradient stands behind its results.
+            pairs = [(out, grad) for out, grad in zip(outputs, gradients, strict=False) if grad is not None]
             found = torch.autograd.grad(
                 [out for out, _ in pairs],
                 [inputs[number] for number in wanted],

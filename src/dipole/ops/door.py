@@ -66,14 +66,22 @@ def looking() -> bool:
     return _looking and not traced()
 
 
+def asked_to_look() -> bool:
+    """Whether values may be looked at where they are known; see `check_values`."""
+    return _looking
+
+
 def traced() -> bool:
     """Whether the values are unknown now, or derivatives are not those of a plain backward pass.
 
     So it is inside `torch.compile`, `torch.func` transforms and forward-mode differentiation. Functions written for
     speed give way to plain ones there.
     """
-    if torch.compiler.is_compiling():
-        return True
+    return torch.compiler.is_compiling() or transformed()
+
+
+def transformed() -> bool:
+    """Whether a transform of `torch.func` or forward-mode differentiation is at work."""
     return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
 
 

@@ -12,6 +12,7 @@ from dipole.errors import InputError
 from dipole.ops.derivatives import second_derivatives
 from dipole.ops.plain import logits_of, logsumexp, softmax_mean
 from dipole.ops.rows import Exclusion
+from dipole.ops.statistics import Statistic
 
 WIDEST = 1024  # columns of queries and keys
 WIDEST_CHUNK = 256  # of a gradient that is held in registers
@@ -74,49 +75,53 @@ def fusable(queries: Tensor, keys: Tensor) -> bool:
 
 
 def fused_logsumexp(
-    queries: Tensor, keys: Tensor, scale: Tensor, exclude: Exclusion, log_weight: Tensor | None
-) -> Tensor:
-    """`pairwise_logsumexp` of checked arguments.
+    queries: Tensor, keys: Tensor, scale: Tensor, exclude: Exclusion, log_weight: Tensor | None, to_scale: bool
+) -> tuple[type[Statistic], tuple[Any, ...]]:
+    """The way to compute `pairwise_logsumexp` of checked arguments, and what to apply it to.
 
     Where queries are the keys and a pair is excluded together with its reverse without a look at values, the gradient
     takes both parts of a row at once.
     """
     one_way = isinstance(exclude, Tensor) or (log_weight is not None and log_weight.ndim == 2)
-    result: Tensor = _LogSumExp.apply(queries, keys, scale, exclude, log_weight, queries is keys and not one_way)
-    return result
+    symmetric = queries is keys and not one_way
+    return _LogSumExp, (queries, keys, scale, exclude, log_weight, symmetric, to_scale)
 
 
 def fused_softmax_mean(
     queries: Tensor, keys: Tensor, weight_scale: Tensor, exclude: Exclusion, detach_weights: bool
-) -> Tensor:
-    """`pairwise_softmax_mean` of the similarities themselves, of checked arguments."""
-    result: Tensor = _SoftmaxMean.apply(queries, keys, weight_scale, exclude, detach_weights)
-    return result
+) -> tuple[type[Statistic], tuple[Any, ...]]:
+    """The same for `pairwise_softmax_mean` of the similarities themselves."""
+    return _SoftmaxMean, (queries, keys, weight_scale, exclude, detach_weights)
 
 
-class _LogSumExp(torch.autograd.Function):
+class _LogSumExp(Statistic):
     """The slope of a row by its scale is its mean similarity, which is found with it."""
 
     @staticmethod
     def forward(
-        ctx: Any,
         queries: Tensor,
         keys: Tensor,
         scale: Tensor,
         exclude: Exclusion,
         log_weight: Tensor | None,
         symmetric: bool,
-    ) -> Tensor:
+        to_scale: bool,
+    ) -> tuple[Tensor, ...]:
         kernels = _Kernels(queries, keys, scale, exclude, log_weight)
-        lse, mean, _ = kernels.statistics(moments=ctx.needs_input_grad[2])
-        ctx.save_for_backward(queries, keys, scale, log_weight, lse, mean)
-        ctx.exclude, ctx.symmetric = exclude, symmetric
-        return lse
+        lse, mean, _ = kernels.statistics(moments=to_scale)
+        return (lse,) if mean is None else (lse, mean)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        queries, keys, scale, ctx.exclude, log_weight, ctx.symmetric, _ = inputs
+        ctx.save_for_backward(queries, keys, scale, log_weight, *output[:2])
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
 
     @staticmethod
     @second_derivatives(lambda ctx, q, k, s: logsumexp(logits_of(q, k, s, ctx.exclude, ctx.saved_tensors[3]), 1))
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        queries, keys, scale, log_weight, lse, mean = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor, *_: None) -> tuple[Tensor | None, ...]:
+        queries, keys, scale, log_weight, lse, *mean = ctx.saved_tensors
         to_queries, to_keys, to_scale = ctx.needs_input_grad[:3]
         kernels = _Kernels(queries, keys, scale, ctx.exclude, log_weight)
         of_queries: Tensor | None = None
@@ -126,25 +131,32 @@ class _LogSumExp(torch.autograd.Function):
         else:
             of_queries = kernels.gradient("queries", gradient, lse) if to_queries else None
             of_keys = kernels.gradient("keys", gradient, lse) if to_keys else None
-        return of_queries, of_keys, (gradient * mean).sum() if to_scale else None, None, None, None
+        return of_queries, of_keys, (gradient * mean[0]).sum() if to_scale else None, *[None] * 4
 
 
-class _SoftmaxMean(torch.autograd.Function):
+class _SoftmaxMean(Statistic):
     """The slope of a mean by the scale of its weights is a variance."""
 
     @staticmethod
     def forward(
-        ctx: Any, queries: Tensor, keys: Tensor, weight_scale: Tensor, exclude: Exclusion, detach_weights: bool
-    ) -> Tensor:
+        queries: Tensor, keys: Tensor, weight_scale: Tensor, exclude: Exclusion, detach_weights: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
         lse, mean, square = _Kernels(queries, keys, weight_scale, exclude, None).statistics(moments=True)
         assert mean is not None
+        assert square is not None
+        return mean, lse, square
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+        queries, keys, weight_scale, ctx.exclude, ctx.detach_weights = inputs
+        mean, lse, square = output
         ctx.save_for_backward(queries, keys, weight_scale, lse, mean, square)
-        ctx.exclude, ctx.detach_weights = exclude, detach_weights
-        return mean
+        ctx.mark_non_differentiable(lse, square)
+        ctx.set_materialize_grads(False)
 
     @staticmethod
     @second_derivatives(lambda ctx, q, k, s: softmax_mean(q, k, s, None, ctx.exclude, ctx.detach_weights))
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor, *_: None) -> tuple[Tensor | None, ...]:
         queries, keys, weight_scale, lse, mean, square = ctx.saved_tensors
         to_queries, to_keys, to_scale = ctx.needs_input_grad[:3]
         kernels = _Kernels(queries, keys, weight_scale, ctx.exclude, None)

@@ -16,9 +16,11 @@ from dipole.errors import InputError
 from dipole.ops.derivatives import second_derivatives
 from dipole.ops.door import looking, public, traced
 from dipole.ops.fused import fusable, fused_logsumexp, fused_softmax_mean
+from dipole.ops.operators import Arguments, Choice, Operator, Shape, dense
 from dipole.ops.plain import logits_of, logsumexp, softmax_mean
 from dipole.ops.rows import Exclusion, RowSums, as_columns, normaliser_of, prepare
-from dipole.ops.tiles import Tiles, bounded
+from dipole.ops.statistics import Statistic, apply
+from dipole.ops.tiles import Tiles, bounded, kept_entries
 
 __all__ = ["pairwise_logsumexp", "pairwise_softmax_mean"]
 
@@ -57,7 +59,6 @@ def pairwise_logsumexp(
         >>> pairwise_logsumexp(z, z, 2.0, exclude=torch.arange(3))  # log(e⁰ + e⁰)
         tensor([0.6931, 0.6931, 0.6931])
     """
-    symmetric = queries is keys
     given = queries, keys
     queries, keys, scale_tensor = prepare(queries, keys, scale)
     exclude = as_columns(exclude, queries, keys)
@@ -65,19 +66,10 @@ def pairwise_logsumexp(
         if log_weight.shape not in {keys.shape[:1], (len(queries), len(keys))}:
             raise InputError(f"log_weight has shape {tuple(log_weight.shape)}: expected one per key or one per pair.")
         log_weight = log_weight.detach().to(queries.dtype)
-    if traced():
+    if dense(queries, keys):
         return logsumexp(logits_of(queries, keys, scale_tensor, exclude, log_weight), dim=1)
-    if fusable(*given):
-        return fused_logsumexp(*given, scale_tensor, exclude, log_weight)
-    of_keys = log_weight is None or log_weight.ndim == 1
-    if symmetric and not (of_keys and _is_symmetric(exclude, len(queries))):
-        symmetric = False
-    if symmetric and not bounded(queries, queries, scale_tensor, log_weight):
-        symmetric = False
-    function = _SymmetricLogSumExp if symmetric else _LogSumExp
-    arguments = (queries,) if symmetric else (queries, keys)
-    result: Tensor = function.apply(*arguments, scale_tensor, exclude, log_weight)
-    return result
+    operands = given if fusable(*given) else (queries, keys)
+    return LOGSUMEXP(*operands, scale_tensor, exclude=exclude, log_weight=log_weight)[0]
 
 
 @public
@@ -115,14 +107,12 @@ def pairwise_softmax_mean(
     given = queries, keys
     queries, keys, scale_tensor = prepare(queries, keys, weight_scale)
     exclude = as_columns(exclude, queries, keys)
-    if traced():
+    if dense(queries, keys) or (value is not None and traced()):
         return softmax_mean(queries, keys, scale_tensor, value, exclude, detach_weights)
-    if value is None and fusable(*given):
-        return fused_softmax_mean(*given, scale_tensor, exclude, detach_weights)
-    if value is None and detach_weights and not keys.requires_grad:
-        return _RetrievedMean.apply(queries, keys, scale_tensor, exclude)[0]
-    result: Tensor = _SoftmaxMean.apply(queries, keys, scale_tensor, value, exclude, detach_weights)
-    return result
+    if value is not None:
+        return apply(_SoftmaxMean, queries, keys, scale_tensor, value, exclude, detach_weights)[0]
+    operands = given if fusable(*given) else (queries, keys)
+    return SOFTMAX_MEAN(*operands, scale_tensor, exclude=exclude, constant_weights=detach_weights)[0]
 
 
 def constant_weights_mean(
@@ -138,10 +128,10 @@ def constant_weights_mean(
     keys = keys.detach()
     queries, keys, scale_tensor = prepare(queries, keys, weight_scale)
     columns = as_columns(exclude, queries, keys)
-    if traced():
+    if dense(queries, keys):
         fixed = logits_of(queries.detach(), keys, scale_tensor, columns)
         return softmax_mean(queries, keys, scale_tensor, None, columns, True), logsumexp(fixed, dim=1)
-    mean, mass = _RetrievedMean.apply(queries, keys, scale_tensor, columns)
+    mean, mass = CONSTANT_WEIGHTS_MEAN(queries, keys, scale_tensor, exclude=columns, constant_weights=True)
     return mean, mass
 
 
@@ -162,25 +152,22 @@ def _is_symmetric(exclude: Exclusion, rows: int) -> bool:
     return torch.equal(torch.unique(row * rows + column), torch.unique(column * rows + row))
 
 
-class _LogSumExp(torch.autograd.Function):
+class _LogSumExp(Statistic):
     """Rectangular case: rows and columns are different vectors."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        queries: Tensor,
-        keys: Tensor,
-        scale: Tensor,
-        exclude: Exclusion,
-        log_weight: Tensor | None,
-    ) -> Tensor:
+        queries: Tensor, keys: Tensor, scale: Tensor, exclude: Exclusion, log_weight: Tensor | None
+    ) -> tuple[Tensor]:
         sums = RowSums(queries, shifted=not bounded(queries, keys, scale, log_weight))
         for rows, _, logits in Tiles(queries, keys, scale, exclude, log_weight):
             sums.add(rows, logits)
-        result = sums.logsumexp()
-        ctx.save_for_backward(queries, keys, scale, log_weight, result)
-        ctx.exclude = exclude
-        return result
+        return (sums.logsumexp(),)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        queries, keys, scale, ctx.exclude, log_weight = inputs
+        ctx.save_for_backward(queries, keys, scale, log_weight, output[0])
 
     @staticmethod
     @second_derivatives(lambda ctx, q, k, s: logsumexp(logits_of(q, k, s, ctx.exclude, ctx.saved_tensors[3]), 1))
@@ -201,11 +188,13 @@ class _LogSumExp(torch.autograd.Function):
         return grad_queries * scale, None if grad_keys is None else grad_keys * scale, grad_scale, None, None
 
 
-class _SymmetricLogSumExp(torch.autograd.Function):
+class _SymmetricLogSumExp(Statistic):
     """Queries are the keys, and no exponential can overflow: one triangle of the matrix serves rows and columns."""
 
     @staticmethod
-    def forward(ctx: Any, points: Tensor, scale: Tensor, exclude: Exclusion, log_weight: Tensor | None) -> Tensor:
+    def forward(
+        points: Tensor, scale: Tensor, exclude: Exclusion, log_weight: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         total = points.new_zeros(len(points))
         weight = None if log_weight is None else log_weight.exp()
         tiles = Tiles(points, points, scale, exclude, None)
@@ -213,14 +202,21 @@ class _SymmetricLogSumExp(torch.autograd.Function):
             total[rows].add_(exponentials.sum(dim=1) if weight is None else exponentials @ weight[columns])
             if columns.start != rows.start:
                 total[columns].add_(exponentials.sum(dim=0) if weight is None else weight[rows] @ exponentials)
-        ctx.save_for_backward(points, scale, total, weight, tiles.kept)
-        ctx.exclude, ctx.log_weight = exclude, log_weight
-        return total.log()
+        return total.log(), total, tiles.kept
 
     @staticmethod
-    @second_derivatives(lambda ctx, x, s: logsumexp(logits_of(x, x, s, ctx.exclude, ctx.log_weight), 1))
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        points, scale, total, key_weight, kept = ctx.saved_tensors
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+        points, scale, ctx.exclude, log_weight = inputs
+        _, total, kept = output
+        ctx.save_for_backward(points, scale, log_weight, total, kept)
+        ctx.mark_non_differentiable(total, kept)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    @second_derivatives(lambda ctx, x, s: logsumexp(logits_of(x, x, s, ctx.exclude, ctx.saved_tensors[2]), 1))
+    def backward(ctx: Any, gradient: Tensor, *_: None) -> tuple[Tensor | None, ...]:
+        points, scale, log_weight, total, kept = ctx.saved_tensors
+        key_weight = None if log_weight is None else log_weight.exp()
         # p_ij g_i + p_ji g_j = exp(s_ij) (w_j g_i / Z_i + w_i g_j / Z_j): one exponential for both roles of a pair.
         share = torch.where(total > 0, gradient / total, 0.0)
         to_scale = ctx.needs_input_grad[1]
@@ -241,19 +237,18 @@ class _SymmetricLogSumExp(torch.autograd.Function):
         return grad_points.mul_(scale) if to_scale else grad_points, grad_scale, None, None
 
 
-class _SoftmaxMean(torch.autograd.Function):
+class _SoftmaxMean(Statistic):
     """Softmax-weighted mean of a function of the similarities."""
 
     @staticmethod
     def forward(
-        ctx: Any,
         queries: Tensor,
         keys: Tensor,
         weight_scale: Tensor,
         value: Callable[[Tensor], Tensor] | None,
         exclude: Exclusion,
         detach_weights: bool,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         sums = RowSums(queries, shifted=not bounded(queries, keys, weight_scale, None))
         weighted = queries.new_zeros(len(queries))
         for rows, columns, similarities in Tiles(queries, keys, torch.ones_like(weight_scale), None, None):
@@ -261,13 +256,19 @@ class _SoftmaxMean(torch.autograd.Function):
             values = similarities if value is None else value(similarities)
             weighted[rows] = weighted[rows] * decay + weights.mul_(values).sum(dim=1)
         mean = torch.where(sums.total > 0, weighted / sums.total, 0.0)
-        ctx.save_for_backward(queries, keys, weight_scale, mean, normaliser_of(sums.logsumexp()))
-        ctx.value, ctx.exclude, ctx.detach_weights = value, exclude, detach_weights
-        return mean
+        return mean, normaliser_of(sums.logsumexp())
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        queries, keys, weight_scale, ctx.value, ctx.exclude, ctx.detach_weights = inputs
+        mean, normaliser, *_ = output
+        ctx.save_for_backward(queries, keys, weight_scale, mean, normaliser)
+        ctx.mark_non_differentiable(normaliser)
+        ctx.set_materialize_grads(False)
 
     @staticmethod
     @second_derivatives(lambda ctx, q, k, s: softmax_mean(q, k, s, ctx.value, ctx.exclude, ctx.detach_weights))
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor, *_: None) -> tuple[Tensor | None, ...]:
         queries, keys, weight_scale, mean, normaliser = ctx.saved_tensors
         to_queries, to_keys, to_scale = ctx.needs_input_grad[:3]
         grad_queries = torch.zeros_like(queries) if to_queries else None
@@ -291,13 +292,13 @@ class _SoftmaxMean(torch.autograd.Function):
         return grad_queries, grad_keys, grad_scale if to_scale else None, None, None, None
 
 
-class _RetrievedMean(torch.autograd.Function):
+class _RetrievedMean(Statistic):
     """With constant weights and keys the slope of the mean is the mean key, which is retrieved with it."""
 
     @staticmethod
     def forward(
-        ctx: Any, queries: Tensor, keys: Tensor, weight_scale: Tensor, exclude: Exclusion
-    ) -> tuple[Tensor, Tensor]:
+        queries: Tensor, keys: Tensor, weight_scale: Tensor, exclude: Exclusion
+    ) -> tuple[Tensor, Tensor, Tensor]:
         tiles, retrieved = Tiles(queries, keys, weight_scale, exclude, None), torch.zeros_like(queries)
         if bounded(queries, keys, weight_scale, None):
             total = queries.new_zeros(len(queries))
@@ -313,15 +314,19 @@ class _RetrievedMean(torch.autograd.Function):
                 retrieved[rows].addmm_(weights, keys[columns])
             total, mass = sums.total, sums.logsumexp()
         retrieved = torch.where(total > 0, 1 / total, 0.0)[:, None].mul(retrieved)
-        ctx.save_for_backward(queries, keys, weight_scale, retrieved)
-        ctx.exclude = exclude
-        ctx.mark_non_differentiable(mass)
-        ctx.set_materialize_grads(False)
-        return (queries * retrieved).sum(dim=1), mass
+        return (queries * retrieved).sum(dim=1), mass, retrieved
 
     @staticmethod
-    @second_derivatives(lambda ctx, q, k, s: (softmax_mean(q, k, s, None, ctx.exclude, True), s))
-    def backward(ctx: Any, gradient: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+        queries, keys, weight_scale, ctx.exclude = inputs
+        _, mass, retrieved = output
+        ctx.save_for_backward(queries, keys, weight_scale, retrieved)
+        ctx.mark_non_differentiable(mass, retrieved)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    @second_derivatives(lambda ctx, q, k, s: (softmax_mean(q, k, s, None, ctx.exclude, True),))
+    def backward(ctx: Any, gradient: Tensor, *_: None) -> tuple[Tensor | None, ...]:
         of_scale = torch.zeros_like(ctx.saved_tensors[2]) if ctx.needs_input_grad[2] else None
         return gradient[:, None] * ctx.saved_tensors[3], None, of_scale, None
 
@@ -343,3 +348,50 @@ def _value_and_slope(value: Callable[[Tensor], Tensor] | None, similarities: Ten
         values = value(point)
     (slope,) = torch.autograd.grad(values, point, torch.ones_like(values))
     return values.detach(), slope
+
+
+def _choose_logsumexp(given: Arguments) -> Choice:
+    """The symmetric half of the matrix is enough where exclusions and weights are symmetric and nothing overflows."""
+    queries, keys, scale, exclude, log_weight = given.queries, given.keys, given.scale, given.exclude, given.log_weight
+    if given.fused:
+        return fused_logsumexp(queries, keys, scale, exclude, log_weight, given.needs[2])
+    of_keys = log_weight is None or log_weight.ndim == 1
+    symmetric = queries is keys and of_keys and _is_symmetric(exclude, len(queries))
+    if symmetric and bounded(queries, queries, scale, log_weight):
+        return _SymmetricLogSumExp, (queries, scale, exclude, log_weight)
+    return _LogSumExp, (queries, keys, scale, exclude, log_weight)
+
+
+def _choose_softmax_mean(given: Arguments) -> Choice:
+    """With constant weights of constant keys one pass is enough."""
+    queries, keys, scale, exclude, constant = (
+        given.queries,
+        given.keys,
+        given.scale,
+        given.exclude,
+        given.constant_weights,
+    )
+    if given.fused:
+        return fused_softmax_mean(queries, keys, scale, exclude, constant)
+    if constant and not given.needs[1]:
+        return _RetrievedMean, (queries, keys, scale, exclude)
+    return _SoftmaxMean, (queries, keys, scale, None, exclude, constant)
+
+
+def _logsumexp_shapes(given: Arguments) -> list[Shape]:
+    rows, columns = len(given.queries), len(given.keys)
+    kept = 0
+    if given.queries is given.keys and not given.fused:
+        kept = kept_entries(rows, columns, given.queries.device.type, triangle=True)
+    return [(rows,), (rows,), (kept,)]
+
+
+def _mean_shapes(given: Arguments) -> list[Shape]:
+    rows = len(given.queries)
+    retrieved = given.constant_weights and not given.needs[1] and not given.fused
+    return [(rows,), (rows,), tuple(given.queries.shape) if retrieved else (rows,)]
+
+
+LOGSUMEXP = Operator("pairwise_logsumexp", _choose_logsumexp, _logsumexp_shapes, outputs=3)
+SOFTMAX_MEAN = Operator("pairwise_softmax_mean", _choose_softmax_mean, _mean_shapes, outputs=3)
+CONSTANT_WEIGHTS_MEAN = Operator("constant_weights_mean", _choose_softmax_mean, _mean_shapes, outputs=3, results=2)

@@ -7,11 +7,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dipole.ops.derivatives import second_derivatives
-from dipole.ops.door import public, traced
-from dipole.ops.fused import fusable, fused_logsumexp
+from dipole.ops.door import public
+from dipole.ops.fused import fusable
+from dipole.ops.operators import Arguments, Choice, Operator, Shape, dense
+from dipole.ops.pairwise import LOGSUMEXP
 from dipole.ops.plain import logits_of, logsumexp
 from dipole.ops.rows import Exclusion, RowSums, as_columns, normaliser_of, prepare
-from dipole.ops.tiles import Tiles, bounded
+from dipole.ops.statistics import Statistic
+from dipole.ops.tiles import Tiles, bounded, kept_entries
 
 
 @public
@@ -51,15 +54,15 @@ def pairwise_logsumexp_both(
     given = queries, keys
     queries, keys, scale_tensor = prepare(queries, keys, scale)
     exclude = as_columns(exclude, queries, keys)
-    if traced():
+    if dense(queries, keys):
         return _plain(queries, keys, scale_tensor, exclude)
     if fusable(*given) and not isinstance(exclude, Tensor):
         queries, keys = given
-        rows = fused_logsumexp(queries, keys, scale_tensor, exclude, None)
-        return rows, fused_logsumexp(keys, queries, scale_tensor, exclude, None)
-    function = _LogSumExpBoth if bounded(queries, keys, scale_tensor, None) else _ShiftedLogSumExpBoth
-    rows, columns = function.apply(queries, keys, scale_tensor, exclude)
-    return rows, columns
+        rows = LOGSUMEXP(queries, keys, scale_tensor, exclude=exclude)
+        columns = LOGSUMEXP(keys, queries, scale_tensor, exclude=exclude)
+        return rows[0], columns[0]
+    of_rows, of_columns = LOGSUMEXP_BOTH(queries, keys, scale_tensor, exclude=exclude)
+    return of_rows, of_columns
 
 
 def _plain(queries: Tensor, keys: Tensor, scale: Tensor, exclude: Exclusion) -> tuple[Tensor, Tensor]:
@@ -68,27 +71,34 @@ def _plain(queries: Tensor, keys: Tensor, scale: Tensor, exclude: Exclusion) -> 
     return logsumexp(logits, dim=1), logsumexp(logits, dim=0)
 
 
-class _LogSumExpBoth(torch.autograd.Function):
+class _LogSumExpBoth(Statistic):
     """No exponential can overflow: one of it serves the row and the column."""
 
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, keys: Tensor, scale: Tensor, exclude: Exclusion) -> tuple[Tensor, Tensor]:
+    def forward(queries: Tensor, keys: Tensor, scale: Tensor, exclude: Exclusion) -> tuple[Tensor, ...]:
         of_rows, of_columns = queries.new_zeros(len(queries)), keys.new_zeros(len(keys))
         tiles = Tiles(queries, keys, scale, exclude, None)
         for rows, columns, exponentials in tiles.exponentials():
             of_rows[rows] += exponentials.sum(dim=1)
             of_columns[columns] += exponentials.sum(dim=0)
-        ctx.exclude = exclude
-        ctx.save_for_backward(queries, keys, scale, of_rows, of_columns, tiles.kept)
-        return of_rows.log(), of_columns.log()
+        return of_rows.log(), of_columns.log(), of_rows, of_columns, tiles.kept
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        queries, keys, scale, ctx.exclude = inputs
+        ctx.save_for_backward(queries, keys, scale, *output[2:])
+        ctx.mark_non_differentiable(*output[2:])
+        ctx.set_materialize_grads(False)
 
     @staticmethod
     @second_derivatives(lambda ctx, q, k, s: _plain(q, k, s, ctx.exclude))
-    def backward(ctx: Any, to_rows: Tensor, to_columns: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, to_rows: Tensor | None, to_columns: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         queries, keys, scale, of_rows, of_columns, kept = ctx.saved_tensors
         # e / Z_row · g_row + e / Z_column · g_column = e · (share_row + share_column)
-        of_row = torch.where(of_rows > 0, to_rows / of_rows, 0.0)
-        of_column = torch.where(of_columns > 0, to_columns / of_columns, 0.0)
+        of_row, of_column = (
+            torch.zeros_like(total) if gradient is None else torch.where(total > 0, gradient / total, 0.0)
+            for gradient, total in ((to_rows, of_rows), (to_columns, of_columns))
+        )
         gradients = _Gradients(ctx, queries, keys, scale)
         tiles = Tiles(queries, keys, scale, ctx.exclude, None)
         buffer = torch.empty_like(tiles.buffer)
@@ -99,26 +109,30 @@ class _LogSumExpBoth(torch.autograd.Function):
         return *gradients.result(), None
 
 
-class _ShiftedLogSumExpBoth(torch.autograd.Function):
+class _ShiftedLogSumExpBoth(Statistic):
     """Exponentials are relative to the largest logit of their row, and to that of their column."""
 
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, keys: Tensor, scale: Tensor, exclude: Exclusion) -> tuple[Tensor, Tensor]:
+    def forward(queries: Tensor, keys: Tensor, scale: Tensor, exclude: Exclusion) -> tuple[Tensor, Tensor]:
         row_sums, column_sums = RowSums(queries, shifted=True), RowSums(keys, shifted=True)
         tiles = Tiles(queries, keys, scale, exclude, None)
         copy = torch.empty_like(tiles.buffer)
         for rows, columns, logits in tiles:
             column_sums.add(columns, copy[: logits.numel()].view_as(logits).copy_(logits).T)
             row_sums.add(rows, logits)
-        of_rows, of_columns = row_sums.logsumexp(), column_sums.logsumexp()
-        ctx.exclude = exclude
-        ctx.save_for_backward(queries, keys, scale, of_rows, of_columns)
-        return of_rows, of_columns
+        return row_sums.logsumexp(), column_sums.logsumexp()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        queries, keys, scale, ctx.exclude = inputs
+        ctx.save_for_backward(queries, keys, scale, *output[:2])
 
     @staticmethod
     @second_derivatives(lambda ctx, q, k, s: _plain(q, k, s, ctx.exclude))
-    def backward(ctx: Any, to_rows: Tensor, to_columns: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, to_rows: Tensor | None, to_columns: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
         queries, keys, scale, of_rows, of_columns = ctx.saved_tensors
+        to_rows = torch.zeros_like(of_rows) if to_rows is None else to_rows
+        to_columns = torch.zeros_like(of_columns) if to_columns is None else to_columns
         of_rows, of_columns = normaliser_of(of_rows), normaliser_of(of_columns)
         gradients = _Gradients(ctx, queries, keys, scale)
         tiles = Tiles(queries, keys, scale, ctx.exclude, None)
@@ -156,3 +170,18 @@ class _Gradients:
             self.of_keys.mul_(self.scale) if self.of_keys is not None else None,
             of_scale,
         )
+
+
+def _choose(given: Arguments) -> Choice:
+    """Exponentials that cannot overflow serve rows and columns alike."""
+    safe = bounded(given.queries, given.keys, given.scale, None)
+    return _LogSumExpBoth if safe else _ShiftedLogSumExpBoth, (given.queries, given.keys, given.scale, given.exclude)
+
+
+def _shapes(given: Arguments) -> list[Shape]:
+    rows, columns = len(given.queries), len(given.keys)
+    kept = kept_entries(rows, columns, given.queries.device.type, triangle=False)
+    return [(rows,), (columns,), (rows,), (columns,), (kept,)]
+
+
+LOGSUMEXP_BOTH = Operator("pairwise_logsumexp_both", _choose, _shapes, outputs=5, results=2)

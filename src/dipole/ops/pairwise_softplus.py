@@ -7,8 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dipole.ops.derivatives import second_derivatives
-from dipole.ops.door import public, traced
+from dipole.ops.door import public
+from dipole.ops.operators import Arguments, Choice, Operator, Shape, dense
 from dipole.ops.rows import prepare
+from dipole.ops.statistics import Statistic
 from dipole.ops.tiles import LOG2_E, Tiles, bounded
 
 
@@ -39,10 +41,9 @@ def pairwise_softplus_sum(
     """
     queries, keys, scale_tensor = prepare(queries, keys, scale)
     bias_tensor = torch.as_tensor(bias, dtype=queries.dtype, device=queries.device).reshape(())
-    if traced():
+    if dense(queries, keys):
         return _plain(queries, keys, scale_tensor, bias_tensor)
-    total: Tensor = _SoftplusSum.apply(queries, keys, scale_tensor, bias_tensor)
-    return total
+    return SOFTPLUS_SUM(queries, keys, scale_tensor, bias=bias_tensor)[0]
 
 
 def _plain(queries: Tensor, keys: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
@@ -51,12 +52,14 @@ def _plain(queries: Tensor, keys: Tensor, scale: Tensor, bias: Tensor) -> Tensor
     return torch.logaddexp(logits, torch.zeros_like(logits)).sum()
 
 
-class _SoftplusSum(torch.autograd.Function):
+class _SoftplusSum(Statistic):
     """The sum, and its gradients of the similarities multiplied into queries and keys."""
 
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, keys: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-        to_queries, to_keys, to_scale, to_bias = ctx.needs_input_grad
+    def forward(
+        queries: Tensor, keys: Tensor, scale: Tensor, bias: Tensor, needs: tuple[bool, ...]
+    ) -> tuple[Tensor | None, ...]:
+        to_queries, to_keys, to_scale, to_bias = needs
         of_queries = torch.zeros_like(queries) if to_queries or to_scale else None
         of_keys = torch.zeros_like(keys) if to_keys else None
         weight, safe = bias.detach().expand(len(keys)), bounded(queries, keys, scale, bias.detach()[None])
@@ -76,13 +79,20 @@ class _SoftplusSum(torch.autograd.Function):
         of_bias = torch.stack(shares).sum() if to_bias else None
         of_scale = (queries * of_queries).sum() if to_scale and of_queries is not None else None
         found = [part.mul_(scale) if part is not None else None for part in (of_queries, of_keys)]
-        ctx.save_for_backward(queries, keys, scale, bias, found[0] if to_queries else None, found[1], of_scale, of_bias)
-        return torch.stack(sums).sum()
+        return torch.stack(sums).sum(), found[0] if to_queries else None, found[1], of_scale, of_bias
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, ...]) -> None:
+        *tensors, ctx.needs = inputs
+        ctx.save_for_backward(*tensors, *output[1:])
+        ctx.mark_non_differentiable(*(part for part in output[1:] if part is not None))
+        ctx.set_materialize_grads(False)
 
     @staticmethod
     @second_derivatives(lambda ctx, q, k, s, b: _plain(q, k, s, b))
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return tuple(part * gradient if part is not None else None for part in ctx.saved_tensors[4:])
+    def backward(ctx: Any, gradient: Tensor, *_: None) -> tuple[Tensor | None, ...]:
+        found = ctx.saved_tensors[4:]
+        return *(part * gradient if need else None for part, need in zip(found, ctx.needs, strict=True)), None
 
 
 def _softplus_to_sigmoid(tile: Tensor, first: Tensor, second: Tensor, safe: bool) -> Tensor:
@@ -99,3 +109,21 @@ def _softplus_to_sigmoid(tile: Tensor, first: Tensor, second: Tensor, safe: bool
     lost = torch.sub(exponential, torch.sub(rounded, 1, out=second), out=second).div_(rounded).sum()
     exponential.div_(rounded)
     return rounded.log_().sum() + lost
+
+
+def _choose(given: Arguments) -> Choice:
+    return _SoftplusSum, (given.queries, given.keys, given.scale, given.bias, given.needs)
+
+
+def _shapes(given: Arguments) -> list[Shape]:
+    of_queries, of_keys, of_scale, of_bias = given.needs
+    size_of = (
+        (tuple(given.queries.shape), of_queries),
+        (tuple(given.keys.shape), of_keys),
+        ((), of_scale),
+        ((), of_bias),
+    )
+    return [(), *(size if wanted else (0,) for size, wanted in size_of)]
+
+
+SOFTPLUS_SUM = Operator("pairwise_softplus_sum", _choose, _shapes, outputs=5)

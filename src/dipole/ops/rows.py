@@ -22,7 +22,12 @@ def prepare(queries: Tensor, keys: Tensor, scale: float | Tensor) -> tuple[Tenso
     dtype = torch.float32
     if not queries.dtype == keys.dtype == torch.float32:
         dtype = torch.promote_types(torch.promote_types(queries.dtype, keys.dtype), torch.float32)
-    return queries.to(dtype), keys.to(dtype), torch.as_tensor(scale, dtype=dtype, device=queries.device)
+    raised = queries.to(dtype)  # one tensor stays one
+    return (
+        raised,
+        raised if keys is queries else keys.to(dtype),
+        torch.as_tensor(scale, dtype=dtype, device=queries.device),
+    )
 
 
 def as_columns(exclude: Exclusion, queries: Tensor, keys: Tensor) -> Exclusion:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
-from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -43,9 +42,7 @@ class Tiles:
         self.exclude, self.log_weight = exclude, log_weight
         self.device_type = queries.device.type
         self.rows, self.columns = queries.shape[0], keys.shape[0]
-        entries = TILE_ENTRIES.get(self.device_type, DEFAULT_TILE_ENTRIES)
-        self.width = min(self.columns, max(TILE_COLUMNS, math.isqrt(entries)))
-        self.height = min(self.rows, max(1, entries // self.width))
+        self.height, self.width = sides(self.rows, self.columns, self.device_type)
 
     @cached_property
     def buffer(self) -> Tensor:
@@ -68,18 +65,16 @@ class Tiles:
         """
         places = self._places(triangle)
         sizes = [(rows.stop - rows.start, columns.stop - columns.start) for rows, columns in places]
+        known = kept is not None
         if kept is None:
-            limit = KEPT_ENTRIES.get(self.device_type, DEFAULT_KEPT_ENTRIES) // matrices
-            ends = accumulate(height * width for height, width in sizes)
-            self.kept = self.queries.new_empty(max((end for end in ends if end <= limit), default=0))
-        else:
-            self.kept = kept
-        end, room = 0, self.kept.shape[0]
+            entries = kept_entries(self.rows, self.columns, self.device_type, triangle, matrices)
+            kept = self.kept = self.queries.new_empty(entries)
+        end, room = 0, kept.shape[0]
         with exact_products(self.device_type):
             for (rows, columns), (height, width) in zip(places, sizes, strict=True):
                 start, end = end, end + height * width
-                tile = (self.kept[start:end] if end <= room else self.buffer[: end - start]).view(height, width)
-                if kept is None or end > room:
+                tile = (kept[start:end] if end <= room else self.buffer[: end - start]).view(height, width)
+                if end > room or not known:
                     # To base 2, since the exponential to base e is up to three times slower.
                     self._write_logits(tile, rows, columns, LOG2_E).exp2_()
                 yield rows, columns, tile
@@ -88,8 +83,7 @@ class Tiles:
         """Rows and columns of the tiles; square ones, on and above the diagonal, of a triangle."""
         height, width = self.height, self.width
         if triangle:
-            # Smaller ones, since a tile on the diagonal computes every pair twice.
-            height = width = max(1, min(height, width, LEAST_SIDE), min(height, width) // 2)
+            height = width = triangle_side(height, width)
         return [
             (slice(top, min(top + height, self.rows)), slice(left, min(left + width, self.columns)))
             for top in range(0, self.rows, height)
@@ -123,6 +117,27 @@ class Tiles:
             place = safe[:, slot, None]
             tile.scatter_(1, place, tile.gather(1, place).masked_fill_(inside[:, slot, None], -math.inf))
         return tile
+
+
+def sides(rows: int, columns: int, device_type: str) -> tuple[int, int]:
+    """Height and width of the tiles of a matrix."""
+    entries = TILE_ENTRIES.get(device_type, DEFAULT_TILE_ENTRIES)
+    width = min(columns, max(TILE_COLUMNS, math.isqrt(entries)))
+    return min(rows, max(1, entries // width)), width
+
+
+def triangle_side(height: int, width: int) -> int:
+    """The side of the square tiles of a triangle; smaller, since a tile on the diagonal computes every pair twice."""
+    return max(1, min(height, width, LEAST_SIDE), min(height, width) // 2)
+
+
+def kept_entries(rows: int, columns: int, device_type: str, triangle: bool, matrices: int = 1) -> int:
+    """How many exponentials are kept for the gradient at most, by the shape of the matrix alone."""
+    limit = KEPT_ENTRIES.get(device_type, DEFAULT_KEPT_ENTRIES) // matrices
+    every = rows * columns
+    if triangle:
+        every = (every + rows * triangle_side(*sides(rows, columns, device_type))) // 2
+    return min(every, limit)
 
 
 @torch.no_grad()

@@ -31,6 +31,7 @@ class RunConfig:
         seed: of weights, order, views and everything else that is drawn.
         num_workers: processes that read data.
         precision: `auto`, `32-true`, `bf16-mixed`, `16-mixed` or `64-true`.
+        compile: whether `torch.compile` compiles the encoder and the other modules of the method.
         method: arguments of the method's class.
         views: arguments of its views' class.
         loading: how data are read, for fields that have a choice.
@@ -49,6 +50,7 @@ class RunConfig:
     seed: int = 0
     num_workers: int = 0
     precision: str = "auto"
+    compile: bool = False
     method: dict[str, Any] = field(default_factory=dict)
     views: dict[str, Any] = field(default_factory=dict)
     loading: dict[str, Any] = field(default_factory=dict)
@@ -60,7 +62,7 @@ class RunConfig:
         for entry in fields(self):
             value = getattr(self, entry.name)
             expected: Any = dict if get_origin(entry.type) is dict else entry.type
-            if not isinstance(value, expected) or isinstance(value, bool):
+            if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
                 raise InputError(f"{entry.name} is {value!r}: expected {getattr(expected, '__name__', expected)}.")
         check_at_least(self.epochs, 1, "epochs")
         check_at_least(self.batch_size, 2, "batch_size")

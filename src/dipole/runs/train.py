@@ -85,6 +85,9 @@ def train(
     method = build_method(config.name, config.method, seed=config.seed, encoder=encoder)
     if config.init_from is not None:
         initialise(method, config.init_from)
+    if config.compile:
+        for module in method.children():
+            module.compile()
     domain.attach_views(method, data, config)
     if hasattr(data, "sampling"):
         data.sampling = method.sampling
@@ -136,9 +139,12 @@ def _fit(
         raise Terminated(f" in epoch {epoch}, after {batch} of {trainer.num_training_batches} batches") from error
     except (MisconfigurationException, UserWarning) as error:
         raise InputError(f"the settings of trainer or checkpoint do not work here: {error}") from error
-    except Exception:
+    except Exception as error:
         if trainer.is_global_zero and not resume:
             _forget(run)
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"the encoder cannot be compiled here: {reason}. Leave out --compile.") from error
         raise
     except SystemExit as error:
         # Lightning turns an interrupt into exit code 1; what it means is for the caller to say.
