@@ -1,6 +1,9 @@
 """A run repeats itself bit for bit, also when it was broken off and resumed; whatever cannot work is said at once."""
 
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -254,6 +257,22 @@ def test_precisions(tmp_path: Path, precision: str) -> None:
     run = train(config, tmp_path / "run", progress=False)
     with torch.inference_mode():
         assert load(run.path).embed(IMAGES).isfinite().all()
+
+
+@pytest.mark.slow
+def test_a_compiled_encoder_and_a_machine_without_a_compiler(tmp_path: Path) -> None:
+    # In processes of their own: types are checked here, which makes graphs of nothing but checks.
+    flags = "simclr --data digits --epochs 1 --batch_size 1024 --method.encoder mlp-8 --monitor.every off --compile"
+    command = [sys.executable, "-m", "dipole", "train", *flags.split(), "--out"]
+    subprocess.run([*command, tmp_path / "run"], check=True, capture_output=True)
+    assert Run(tmp_path / "run").settings().compile
+    assert load(tmp_path / "run").embed(IMAGES).isfinite().all()
+    elsewhere = {**os.environ, "CXX": "/nowhere", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    found = subprocess.run([*command, tmp_path / "other"], env=elsewhere, capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert "the encoder cannot be compiled here" in found.stderr
+    assert "Leave out --compile" in found.stderr
+    assert not (tmp_path / "other").exists()
 
 
 def test_images_at_hand_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
