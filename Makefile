@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint docs tutorials gallery publish wheel notes benchmarks clean
+.PHONY: demo test lint docs tutorials gallery publish wheel wheel-extras notes benchmarks clean
 
 demo: .venv/.user  ## train on photographs without labels, measure what that is worth, and make a report
 	rm -rf runs/demo
@@ -37,6 +37,9 @@ publish: .venv/.dev  ## put the documentation of a version beside those of the o
 wheel: .venv/.build  ## the wheel and the source archive, in dist/
 	rm -rf dist
 	$(BIN)/python -m hatchling build
+
+wheel-extras: wheel  ## install the wheel with each extra alone, and run what the extra is for
+	$(BIN)/python tests/system/extras.py dist/*.whl
 
 notes:  ## what CHANGELOG.md says of a version: make notes VERSION=0.1.0
 	@awk -v version='$(VERSION)' '/^## / {on = $$2 == version; found += on; next} on; END {exit !found}' CHANGELOG.md

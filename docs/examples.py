@@ -1,15 +1,25 @@
-"""Show the examples of docstrings as code: griffe knows the heading `Examples:`, dipole writes `Example:`."""
+"""Show the examples of docstrings as code, and their formulas as formulas.
+
+griffe knows the heading `Examples:`, dipole writes `Example:`.
+"""
 
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import griffe
 
+sys.path.append(str(Path(__file__).parent))  # griffe loads this file alone
+
+from latex import typeset  # noqa: E402
+
 
 class ExampleSections(griffe.Extension):
-    """Rename the headings of sections before docstrings are parsed."""
+    """Rename the headings of sections, and set formulas, before docstrings are parsed."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Rename them in one docstring."""
+        """Do so in one docstring."""
         if obj.docstring is not None:
-            obj.docstring.value = re.sub(r"^( *)Example:$", r"\1Examples:", obj.docstring.value, flags=re.MULTILINE)
+            text = typeset(obj.docstring.value)
+            obj.docstring.value = re.sub(r"^( *)Example:$", r"\1Examples:", text, flags=re.MULTILINE)

@@ -20,7 +20,11 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 # What is called before `dipole report`.
 RUNS = {
-    "images": ("train simclr --epochs 20 --out runs/images", "evaluate runs/images"),
+    "images": (
+        "train simclr-photographs --monitor.every 10 --out runs/images",
+        "evaluate runs/images --protocol knn --k 20",
+        "evaluate runs/images --protocol few-labels --shots 1,5,10",
+    ),
     "texts": (
         "pretrain bert --data toy-sentences --steps 200",
         "train simcse --data toy-sentences --method.encoder bert --epochs 1 --out runs/texts",

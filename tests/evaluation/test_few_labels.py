@@ -125,8 +125,11 @@ def test_too_few_samples_are_refused() -> None:
 def test_the_command_line(tmp_path: Path) -> None:
     out = str(tmp_path / "run")
     assert main(["train", "grace", "--epochs", "1", "--method.hidden", "8", "--out", out]) == 0
+    assert main(["evaluate", out, "--protocol", "clustering"]) == 0
     assert main(["evaluate", out, "--protocol", "few-labels", "--shots", "1,2", "--draws", "3"]) == 0
     found = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     assert found["protocols"] == ["1 label", "2 labels"]
     assert main(["report", out]) == 0
-    assert "Accuracy with few labels" in (tmp_path / "run" / "report.html").read_text()
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Accuracy with few labels" in page
+    assert page.index(">NMI</th>") < page.index(">1 label</th>")

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from importlib.metadata import Distribution, distribution
@@ -15,6 +16,7 @@ from packaging.requirements import Requirement
 
 import dipole
 from dipole.cli import COMMANDS
+from system.extras import ONE_BY_ONE, OTHERS, SLOW_VERBS, VERBS
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "dipole"
@@ -139,35 +141,9 @@ def test_commands_work_with_no_extra_installed(environment: Path, tmp_path: Path
     assert not (tmp_path / "run" / "report.html").exists()
 
 
-# All in one process, since importing torch takes longer than any of them.
-ONE_BY_ONE = """
-import sys
-from dipole.cli import main
-for line in sys.argv[1:]:
-    code = main(line.split())
-    if code:
-        raise SystemExit(f"{line}: exit code {code}")
-"""
-TINY_IMAGES = "train simclr --method.encoder convnet4-4 --batch-size 256 --epochs 1 --out run"
-TINY_BERT = "pretrain bert --data toy-sentences --width 16 --layers 1 --heads 2 --vocabulary 200 --steps 3"
-VERBS = {
-    "vision": [TINY_IMAGES, "evaluate run", "report run"],
-    "text": [
-        TINY_BERT,
-        "train simcse --data toy-sentences --method.encoder bert --out run",
-        "evaluate run",
-        "report run",
-    ],
-    "graph": ["train csgcl --data karate-club --epochs 3 --out run", "evaluate run", "report run"],
-    "timeseries": ["train series-contrast --epochs 1 --method.depth 2 --out run", "evaluate run", "report run"],
-    "recommendation": [
-        "train sasrec --epochs 1 --out run",
-        "evaluate run",
-        "recommend run --users all --out top.parquet",
-    ],
-    "onnx": [TINY_IMAGES, "export run --out encoder.onnx"],
-    "stream": ["data optimize digits chunks"],
-}
+def test_each_extra_has_a_verb() -> None:
+    said = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert {*VERBS, *SLOW_VERBS, *OTHERS} == set(said)
 
 
 @pytest.mark.slow

@@ -1,7 +1,9 @@
 """The two towers of a CLIP, as transformers and open_clip store it, as encoders of a modality."""
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -227,6 +229,17 @@ def _statistics(folder: Path) -> tuple[Sequence[float], Sequence[float]]:
     return found.get("image_mean", MEAN), found.get("image_std", STD)
 
 
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Keep open_clip from warning that weights are random, where they come from elsewhere."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
 def _from_open_clip(folder: Path, kind: str) -> ImageTower | TextTower:
     """A tower of open_clip's local folders."""
     try:
@@ -238,7 +251,7 @@ def _from_open_clip(folder: Path, kind: str) -> ImageTower | TextTower:
     stored = any(folder.glob("*.safetensors"))
     if not stored and not config.get(ELSEWHERE):
         raise InputError(f"{folder} has no *.safetensors: write open_clip_model.safetensors; pickles are not read.")
-    with explained(str(folder)):
+    with explained(str(folder), "open_clip"), nullcontext() if stored else _unheard():
         model: Any = open_clip.create_model(f"local-dir:{folder}", load_weights=stored)
         width = int(config["model_cfg"]["embed_dim"])
         if kind == "image":

@@ -5,6 +5,7 @@ Every loader that opens such a folder calls `refuse_code` first and works inside
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,9 @@ def _folders(content: Any) -> Iterator[str]:
 @contextmanager
 def without_code() -> Iterator[None]:
     """Keep transformers from asking whether code of a model may run: it is refused, whoever calls the loader."""
+    if find_spec("transformers") is None:  # nothing asks
+        yield
+        return
     from transformers import dynamic_module_utils
 
     before = dynamic_module_utils.TIME_OUT_REMOTE_CODE

@@ -23,7 +23,7 @@ from dipole.report.cross_modal import Search
 from dipole.report.forecasts import ForecastPlot
 from dipole.report.neighbours import Neighbours, find_neighbours
 from dipole.report.projection import plane, sample
-from dipole.report.run_files import GEOMETRY, SCORES, read_curves, read_diagnostics, read_evaluation, read_settings
+from dipole.report.run_files import GEOMETRY, SCORES, read_curves, read_diagnostics, read_evaluations, read_settings
 from dipole.report.section import Section, rendered
 from dipole.report.thumbnails import Sprite, make_sprite
 
@@ -108,7 +108,7 @@ def build_report(
         found = find_neighbours(embeddings, labels.get(main) if main else None, samples, neighbours, seed)
     sprite = _sprite(images, mapped, found)
     map_data = _map(embeddings, mapped, names, sprite, main, seed)
-    evaluation = read_evaluation(run_dir / "evaluation.json")
+    evaluations = read_evaluations(run_dir / "evaluation.json")
     context = {
         "title": " on ".join(part for part in (method or run_dir.resolve().name, data) if part),
         "run": shlex.quote(str(run_dir)),
@@ -123,7 +123,7 @@ def build_report(
         "settings": read_settings(run_dir / "config.yaml"),
         "curves": curves,
         "diagnostics": diagnostics,
-        "evaluation": evaluation,
+        "evaluations": evaluations,
         "map": map_data,
         "gallery": None if found is None else _gallery(found, names, sprite, main),
         "searches": searches,
@@ -138,7 +138,7 @@ def build_report(
                 "scores": diagnostics,
                 "map": map_data,
                 "forecasts": [forecast.to_dict() for forecast in forecasts],
-                "pictures": [] if evaluation is None else [each["figure"] for each in evaluation["pictures"]],
+                "pictures": [each["figure"] for table in evaluations for each in table["pictures"]],
             }
         ),
     }

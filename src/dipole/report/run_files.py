@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from dipole.errors import InputError
+from dipole.evaluation.stored import tables
 from dipole.files import read_json, read_yaml
 
 GEOMETRY = ("alignment", "uniformity", "tolerance", "effective_rank")
@@ -114,11 +115,22 @@ def read_diagnostics(path: Path) -> dict[str, Any] | None:
     return columns
 
 
-def read_evaluation(path: Path) -> dict[str, Any] | None:
-    """Read `evaluation.json` as `protocols`, `rows` (encoder, values, best flags), `settings` and `pictures`."""
+def read_evaluations(path: Path) -> list[dict[str, Any]]:
+    """Read `evaluation.json` as tables, oldest first, each with `data`, `protocols`, `rows`, `settings` and `pictures`.
+
+    Rows hold the name of the encoder, its values, and which of them are the best.
+    """
     if not path.is_file():
-        return None
+        return []
     content = read_json(path)
+    found = [_evaluation(path, table) for table in tables(content)]
+    if not found:
+        raise InputError(f"{path} is not what `dipole evaluate` writes ({content!r:.40}). Evaluate again.")
+    return found
+
+
+def _evaluation(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """One table."""
     try:
         protocols = [str(name) for name in content["protocols"]]
         table = [(str(row["encoder"]), [_number(row.get(name)) for name in protocols]) for row in content["rows"]]
@@ -145,7 +157,8 @@ def read_evaluation(path: Path) -> dict[str, Any] | None:
         }
         for encoder, values in table
     ]
-    return {"protocols": protocols, "rows": rows, "settings": settings, "pictures": pictures}
+    data = Path(str(content.get("data", ""))).name
+    return {"data": data, "protocols": protocols, "rows": rows, "settings": settings, "pictures": pictures}
 
 
 def _lower_is_better(protocol: str) -> bool:

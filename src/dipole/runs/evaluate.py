@@ -13,11 +13,13 @@ from dipole.evaluation.protocol import Material, Protocol, measure_all
 from dipole.evaluation.protocols import get_protocol
 from dipole.evaluation.protocols import protocols as protocols_of
 from dipole.evaluation.protocols.multiple_choice import MultipleChoiceAnswers
-from dipole.files import write_json
+from dipole.evaluation.stored import with_earlier
+from dipole.files import read_json, write_json
 from dipole.runs.answers import question_material
 from dipole.runs.directory import Run
 from dipole.runs.domains import domain_of
 from dipole.runs.domains.text import MeasuredEncoder
+from dipole.runs.fingerprint import model_fingerprint
 from dipole.runs.loading import load
 from dipole.runs.text_encoders import is_foreign, open_text_encoder
 
@@ -32,7 +34,7 @@ def evaluate(
     loading: Mapping[str, Any] | None = None,
     progress: bool = False,
 ) -> Evaluation:
-    """Evaluate the frozen encoder of a run, and write `evaluation.json`.
+    """Evaluate the frozen encoder of a run, and write `evaluation.json`, where tables by other protocols stay.
 
     The same numbers are computed for the encoder as it was before training (same seed) and for plain features of the
     data, so that it shows what training has added. Protocols are found in `dipole.evaluation.protocols`, baselines in
@@ -83,8 +85,17 @@ def evaluate(
         suiting = {name: cls for name, cls in protocols_of(domain.name).items() if cls.suits(material)}
         chosen = chosen | {name: cls() for name, cls in suiting.items() if name not in chosen}
     result = _measured(chosen, material)
-    write_json(run.evaluation, result.to_dict())
+    _store(run, result)
     return result
+
+
+def _store(run: Run, result: Evaluation) -> None:
+    """Write a table into the run, beside those of the same model by other protocols or on other data."""
+    try:
+        before = read_json(run.evaluation) if run.evaluation.is_file() else None
+    except InputError:  # no JSON: nothing is known of what was measured
+        before = None
+    write_json(run.evaluation, with_earlier(result.to_dict(), model_fingerprint(run.path), before))
 
 
 def evaluate_folder(

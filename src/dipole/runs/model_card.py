@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from dipole.card import Card
+from dipole.evaluation.stored import tables
 from dipole.files import read_json
 from dipole.runs.model import model_folder
 
@@ -46,7 +47,7 @@ def model_card(
     if settings.is_file():
         parts += ["## How it was trained", _settings(settings)]
     if measured.is_file():
-        parts += ["## What it was measured to do", _measured(read_json(measured))]
+        parts += ["## What it was measured to do", *map(_measured, tables(read_json(measured)))]
     licence = f"The weights are under the licence `{license_name}`." if license_name else "No licence is stated."
     parts += [
         "## Licence",
@@ -73,7 +74,7 @@ def _settings(path: Path) -> str:
 
 
 def _measured(evaluation: dict[str, Any]) -> str:
-    """The table of `dipole evaluate`."""
+    """A table of `dipole evaluate`."""
     columns = list(evaluation.get("protocols", []))
     rows = [
         [str(row.get("encoder", "")), *(f"{row[name]:.3f}" if row.get(name) is not None else "" for name in columns)]

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -194,19 +195,22 @@ def _where(name: str) -> dict[str, Any]:
 
 
 @contextmanager
-def explained(name: str) -> Iterator[None]:
-    """Turn whatever goes wrong while a model is opened into one sentence that says what to do."""
-    try:
-        import transformers  # noqa: F401 - asked for here so that its absence is told
-    except ImportError as error:
-        raise InputError(f"encoder {name!r} needs transformers: pip install 'dipole[text]'.") from error
+def explained(name: str, package: str = "transformers") -> Iterator[None]:
+    """Turn whatever goes wrong while a model is opened into one sentence that says what to do.
+
+    Args:
+        name: of the model.
+        package: that opens it.
+    """
+    if package == "transformers" and find_spec(package) is None:
+        raise InputError(f"encoder {name!r} needs transformers: pip install 'dipole[text]'.")
     try:
         with without_code():
             yield
     except InputError:
         raise
     except Exception as error:
-        # transformers, huggingface_hub, httpx and safetensors raise without a common base class.
+        # transformers, open_clip, huggingface_hub, httpx and safetensors raise without a common base class.
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise InputError(
             f"cannot open the encoder {name!r} ({reason}). Expected a folder with config.json, model.safetensors and "
@@ -216,7 +220,10 @@ def explained(name: str) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers' progress bar and its list of unused weights for a while."""
+    """Silence transformers' progress bar and its list of unused weights for a while, if it is installed."""
+    if find_spec("transformers") is None:
+        yield
+        return
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
