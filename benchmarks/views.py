@@ -13,7 +13,6 @@ processes that load.
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,8 +20,8 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from progress import add_row, tracked
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from dipole.data import ImageDataModule
@@ -131,7 +130,7 @@ def measure(images: torch.Tensor, size: int, rounds: int) -> dict[str, float]:
     # The processor's time is not disturbed by those who wait for it; with several threads it is not what one waits for.
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in pipelines}
-    for _ in track(range(rounds), f"{size}x{size}", console=Console(stderr=True)):
+    for _ in tracked(range(rounds), f"{size}x{size}"):
         for name, run in pipelines.items():
             start = clock()
             run()
@@ -168,9 +167,7 @@ def main() -> None:
         seconds = measure(images, size, arguments.rounds)
         for name, value in seconds.items():
             ratio = "" if name == "dipole" else f"{value / seconds['dipole']:.1f}x"
-            row = name, f"{size}x{size}", str(n), f"{n / value:,.0f}", ratio
-            table.add_row(*row)
-            print(*row, sep="  ", flush=True, file=sys.stderr)
+            add_row(table, name, f"{size}x{size}", str(n), f"{n / value:,.0f}", ratio)
         table.add_section()
     Console().print(table)
 
