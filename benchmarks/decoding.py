@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from progress import add_row, tracked
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -195,9 +196,9 @@ def main() -> None:
         measure(options.measure, options)
         return
     found: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS if way not in options.without.split(",")}
-    for _ in range(options.rounds):
-        for way in found:
-            found[way].append(run(way, options))
+    turns = [way for _ in range(options.rounds) for way in found]
+    for way in tracked(turns, "ways in turn"):
+        found[way].append(run(way, options))
     middle = {
         way: {key: sorted(r[key] for r in rs)[len(rs) // 2] for key in ("seconds", "mebibytes")}
         for way, rs in found.items()
@@ -210,7 +211,8 @@ def main() -> None:
     for way, result in middle.items():
         tokens = found[way][0]["tokens"]
         same = sum(a == b for a, b in zip(tokens, ours, strict=True)) / len(ours)
-        table.add_row(
+        add_row(
+            table,
             way,
             f"{result['seconds'] / middle['dipole']['seconds']:.2f}×",
             f"{options.new / result['seconds']:.1f}",

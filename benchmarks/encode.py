@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from progress import add_row, tracked
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -81,7 +82,7 @@ def main() -> None:
     found: dict[str, Tensor] = {}
     for encode in encoders.values():
         encode(texts[:64])  # thread pools, caches
-    for _ in range(options.rounds):
+    for _ in tracked(range(options.rounds), "rounds"):
         for name, encode in encoders.items():
             start = time.perf_counter()
             found[name] = encode(texts)
@@ -92,7 +93,8 @@ def main() -> None:
     for heading in ("encoder", "s", "texts / s", "speed-up", "max difference", "STS-B"):
         table.add_column(heading, justify="left" if heading == "encoder" else "right")
     for name in encoders:
-        table.add_row(
+        add_row(
+            table,
             name,
             f"{seconds[name]:.2f}",
             f"{len(texts) / seconds[name]:.0f}",

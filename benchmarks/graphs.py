@@ -17,6 +17,7 @@ import sys
 import time
 
 import torch
+from progress import add_row, tracked
 from rich.console import Console
 from rich.table import Table
 
@@ -68,13 +69,13 @@ def main() -> None:
         print(json.dumps(measure(options.nodes[0], options.anchors or None)))
         return
     table = Table("nodes", "edges", "anchors", "communities once, s", "epoch, s", "epoch, µs a node", "peak memory, GB")
-    for nodes in options.nodes:
+    for nodes in tracked(options.nodes, "graphs"):
         command = [sys.executable, __file__, "--one", "--nodes", str(nodes), "--anchors", str(options.anchors)]
         result = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
         found = json.loads(result.stdout.splitlines()[-1])
         anchors = min(options.anchors or nodes, nodes)
         row = [found["prepare"], found["epoch"], 1e6 * found["epoch"] / nodes, found["gigabytes"]]
-        table.add_row(f"{nodes:,}", f"{found['edges']:,}", f"{anchors:,}", *(f"{value:.2f}" for value in row))
+        add_row(table, f"{nodes:,}", f"{found['edges']:,}", f"{anchors:,}", *(f"{value:.2f}" for value in row))
     Console().print(table)
 
 

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from progress import add_row, tracked
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -141,7 +141,7 @@ def compare(encoder: str, rounds: int, count: int, precision: str) -> list[str]:
     """Median seconds of both, in turns, each in a process of its own."""
     contenders = ["dipole", "0 workers", "2 workers"]
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
+    for _ in tracked(range(rounds), encoder):
         for name in contenders:
             command = [sys.executable, __file__, "--measure", encoder, name, "--precision", precision]
             result = subprocess.run([*command, "--steps", str(count)], capture_output=True, text=True, check=True)
@@ -171,7 +171,7 @@ def quality(encoder: str, batch: int, data: str, root: str | None, epochs: int, 
                 network = dipole_network(encoder)
                 steps = dipole_steps(images, batch, network, precision)
             count = 0 if name == "untrained" else epochs * (len(images) // batch)
-            for _ in track(range(count), f"seed {seed}, {name}", console=Console(stderr=True)):
+            for _ in tracked(range(count), f"seed {seed}, {name}"):
                 next(steps)
             values.append(_knn(network.eval()[0], name, train, test))  # type: ignore[index]
             print(f"seed {seed}, {name}: {values[-1]:.4f}", file=sys.stderr)
@@ -220,7 +220,7 @@ def main() -> None:
     for heading in ("encoder", "batch", "precision", "dipole", "lightly", "lightly / dipole"):
         table.add_column(heading)
     for encoder in cases:
-        table.add_row(*compare(encoder, options.rounds, options.steps, precision))
+        add_row(table, *compare(encoder, options.rounds, options.steps, precision))
     Console().print(table)
 
 

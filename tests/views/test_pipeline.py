@@ -117,6 +117,21 @@ def test_a_mixed_batch_in_pieces_equals_one_sample_at_a_time(pixels, monkeypatch
     assert_equal(recorded, alone)
 
 
+@pytest.mark.parametrize("finish", [False, True])
+@pytest.mark.parametrize(("shape", "size"), [((20, 31), 24), ((40, 24), 24), ((24, 24), 41), ((3, 70), 5)])
+def test_sums_over_taps_equal_products_of_matrices(shape, size, finish, monkeypatch):
+    images = photo(12, *((size, size) if finish else shape))
+    views = SimCLRViews(size, blur=0.5, solarize=0.3)
+    chosen = views.draw(24, *images.shape[2:], torch.Generator().manual_seed(0))
+    if finish:
+        chosen = chosen.uncropped(size)
+    by_taps, doubled = (apply_views(some, chosen, size) for some in (images, images.double()))
+    assert_equal(by_taps, doubled.float())
+    monkeypatch.setattr(pipeline, "TAPS", set())
+    torch.testing.assert_close(apply_views(images.double(), chosen, size), doubled, atol=1e-12, rtol=0)
+    assert_equal(apply_views(images, chosen, size), by_taps)
+
+
 def test_a_wrong_number_of_parameters_is_refused():
     with pytest.raises(InputError, match="expected a multiple of 3"):
         apply_views(photo(3, 8, 8), ViewParameters.identity(4, 8, 8), 8)

@@ -16,8 +16,8 @@ TILE_ENTRIES = {"cpu": 1 << 20}
 DEFAULT_TILE_ENTRIES = 1 << 24  # accelerators want work enough for all their units
 TILE_COLUMNS = 1024
 LEAST_SIDE = 256  # of the tiles of a triangle: smaller ones cost more than the pairs that they spare
-# Exponentials that are kept for the gradient; 2²⁴ in float32 are 64 MiB, the whole matrix of usual batches.
-KEPT_ENTRIES = {"cpu": 1 << 24}
+# Exponentials that are kept for the gradient; 2²⁶ in float32 are 256 MiB, the whole matrix of 8,192 pairs.
+KEPT_ENTRIES = {"cpu": 1 << 26}
 DEFAULT_KEPT_ENTRIES = 1 << 26
 LOG2_E = math.log2(math.e)
 

@@ -37,6 +37,8 @@ def blend(
 def shift_hue(planes: Float[Tensor, "3 n p"], shift: Float[Tensor, " n"]) -> Float[Tensor, "3 n p"]:
     """Turn each image around the colour circle of HSV, value and saturation staying as they are.
 
+    Overwrites `planes` where no gradient is recorded.
+
     With M and m the largest and smallest of r, g, b, C = M - m and h in [-3, 3] the hue in sixths of a turn,
     `|h| = (C - m + g + b - r) / C` and h has the sign of g - b: one formula for all six sectors. The shifted
     colours are `M + C - C · clamp(| |h + c| - 3 |, 1, 2)`, where c is six times the shift plus 3, 1 and -1 for red,
@@ -57,7 +59,13 @@ def shift_hue(planes: Float[Tensor, "3 n p"], shift: Float[Tensor, " n"]) -> Flo
     turn = base[:, None] + 6 * shift
     turn = turn - 6 * (turn / 6).round()
     distance = (hue + turn[:, :, None]).abs_().sub_(3).abs_().clamp_(1, 2)
-    return torch.addcmul(largest.add_(chroma), distance, chroma, value=-1)
+    overwritten = None if torch.is_grad_enabled() and planes.requires_grad else planes
+    return torch.addcmul(largest.add_(chroma), distance, chroma, value=-1, out=overwritten)
+
+
+def solarized(planes: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Values of 0.5 and more inverted."""
+    return torch.where(planes >= 0.5, 1 - planes, planes)
 
 
 def blend_coefficients(parameters: ViewParameters) -> Float[Tensor, "3 3 n"]:

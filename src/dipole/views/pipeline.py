@@ -1,6 +1,6 @@
 """Images and parameters in, views out: what is applied to which sample, in which order, in pieces that fit a cache."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from dipole.errors import InputError
-from dipole.views.colour import blend, blend_coefficients, grey, hue_slots, shift_hue
+from dipole.views.colour import blend, blend_coefficients, grey, hue_slots, shift_hue, solarized
 from dipole.views.geometry import (
     blur_radius,
     blur_selectors,
@@ -19,8 +19,10 @@ from dipole.views.geometry import (
     sampling_positions,
 )
 from dipole.views.parameters import ViewParameters
+from dipole.views.taps import blur_rows, interpolation_taps, resample_rows
 
-CACHED_PIXELS = 3 << 14  # pixels of a piece per CPU thread: all its planes and matrices stay in the L2 cache
+CACHED_PIXELS = 3 << 15  # pixels of a piece per CPU thread, by measurement: many for one call, few for the cache
+TAPS = {"cpu"}  # devices on which sums over a few rows are faster than products of matrices
 DEVICE_PIXELS = 1 << 25  # pixels of a piece elsewhere: bounds the memory that the intermediate results take
 
 
@@ -76,18 +78,20 @@ def apply_views(
     record = torch.is_grad_enabled() and images.requires_grad
     dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
     views = torch.empty(0 if record else total, 3, size, size, dtype=dtype, device=images.device)
-    pieces = []
+    parts, places = [], []
     # Without its bookkeeping the many small steps are 7 % faster; what they are written to is an ordinary tensor.
     with nullcontext() if record else torch.inference_mode():
         plan = _Plan(images, parameters, size, dtype)
         for begin, end in plan.pieces():
-            piece = _make_piece(images.index_select(0, plan.images[begin:end]).to(dtype), plan, begin, end)
-            if record:
-                pieces.append(piece.transpose(0, 1))
-            else:
-                views.index_copy_(0, plan.order[begin:end], piece.transpose(0, 1))
+            planes = _resampled(images.index_select(0, plan.images[begin:end]).to(dtype), plan, begin, end)
+            for where, part in _finished(_coloured(planes, plan, begin, end), plan, begin, end):
+                if record:
+                    parts.append(part.transpose(0, 1))
+                    places.append(plan.order[where])
+                else:
+                    views.index_copy_(0, plan.order[where], part.transpose(0, 1))
     if record:
-        views = torch.cat(pieces)[plan.order.argsort()]
+        views = torch.cat(parts)[torch.cat(places).argsort()]
     return views.view(total // n, n, 3, size, size)
 
 
@@ -99,18 +103,20 @@ class _Plan:
     """
 
     def __init__(self, images: Tensor, parameters: ViewParameters, size: int, dtype: torch.dtype) -> None:
+        self.by_taps = images.device.type in TAPS
         self.gain = 1 / 255 if images.dtype == torch.uint8 else 1.0
         self.size, (self.height, self.width), self.device = size, images.shape[2:], images.device
         parameters = parameters.to(torch.device("cpu"), dtype)
         slots = torch.where(parameters.jitter, hue_slots(parameters.order), -1)
-        order = (slots * 4 + parameters.blur * 2 + parameters.grayscale).argsort(stable=True)
+        order = parameters.blur_sigma.argsort(stable=True)
+        order = order[(slots * 4 + parameters.blur * 2 + parameters.grayscale)[order].argsort(stable=True)]
         parameters, slots = parameters[order], slots[order]
 
         self.plain = int((slots < 0).sum())
         shifts = slots if parameters.hue.any() else torch.full_like(slots, -1)
         self.hue_runs = [_runs(shifts == step) for step in range(4)]
         self.grayscale_runs = _runs(parameters.grayscale)
-        self.blur_runs = _runs(parameters.blur)
+        self.blur_runs, self.sharp_runs = _runs(parameters.blur), _runs(~parameters.blur)
         self.solarize_runs = _runs(parameters.solarize)
 
         self.order = order.to(self.device)
@@ -122,11 +128,12 @@ class _Plan:
             torch.stack([parameters.height, parameters.width]),
         )
         self.whole = self.height == self.width == size and not corners.any() and bool((sides == size).all())
-        self.rows = sampling_positions(moved.top, moved.height, None, self.height, size)
-        self.columns = sampling_positions(moved.left, moved.width, moved.flip, self.width, size)
+        positions = interpolation_taps if self.by_taps else sampling_positions
+        self.rows = positions(moved.top, moved.height, None, self.height, size)
+        self.columns = positions(moved.left, moved.width, moved.flip, self.width, size)
         self.coefficients = blend_coefficients(parameters).to(self.device)
         self.hue, self.sigma = moved.hue, moved.blur_sigma
-        self.selectors = blur_selectors(size, blur_radius(size) if self.blur_runs else 0, self.hue)
+        self.selectors = blur_selectors(size, blur_radius(size) if self.blur_runs and not self.by_taps else 0, self.hue)
 
     def pieces(self) -> Iterator[tuple[int, int]]:
         """Bounds of the pieces; a piece is jittered as a whole or not at all."""
@@ -147,40 +154,64 @@ def _runs(mask: Bool[Tensor, " n"]) -> list[tuple[int, int]]:
     return list(zip(places[::2], places[1::2], strict=True))
 
 
-def _make_piece(images: Float[Tensor, "n 3 h w"], plan: _Plan, begin: int, end: int) -> Float[Tensor, "3 n s s"]:
-    """The whole pipeline on the views `begin` to `end` of the plan."""
+def _within(runs: list[tuple[int, int]], begin: int, end: int) -> Iterator[tuple[slice, slice]]:
+    """The parts of the runs that lie in a piece: where in the plan, and where in the piece."""
+    for first, last in runs:
+        first, last = max(first, begin), min(last, end)
+        if first < last:
+            yield slice(first, last), slice(first - begin, last - begin)
+
+
+def _resampled(images: Float[Tensor, "n 3 h w"], plan: _Plan, begin: int, end: int) -> Float[Tensor, "3 n s s"]:
+    """Crop, resize and flip the images of the views `begin` to `end` of the plan."""
+    (y, places), (x, others) = ((some[begin:end] for some in axis) for axis in (plan.rows, plan.columns))
     if plan.whole:  # crops that were resized before: the matrices would be those of the identity
         flip = plan.flip[begin:end, None, None, None]
-        planes = (torch.where(flip, images.flip(3), images) * plan.gain).transpose(0, 1).flatten(2)
-    else:
-        rows = interpolation_matrix(plan.rows[0][begin:end], plan.rows[1][begin:end], plan.gain)
-        columns = interpolation_matrix(plan.columns[0][begin:end], plan.columns[1][begin:end])
-        planes = resample(images, rows, columns).flatten(2)
+        return (torch.where(flip, images.flip(3), images) * plan.gain).transpose(0, 1).contiguous()
+    if plan.by_taps:
+        return resample_rows(images, (y, places), (x, others * plan.gain))
+    return resample(images, interpolation_matrix(y, places, plan.gain), interpolation_matrix(x, others))
 
-    def change(planes: Tensor, runs: list[tuple[int, int]], operation: Callable[[Tensor, slice], Tensor]) -> Tensor:
-        for first, last in runs:
-            first, last = max(first, begin), min(last, end)
-            if first < last:
-                here = slice(first - begin, last - begin)
-                planes = _replace(planes, here, operation(planes[:, here], slice(first, last)))
-        return planes
 
+def _coloured(planes: Float[Tensor, "3 n s s"], plan: _Plan, begin: int, end: int) -> Float[Tensor, "3 n s s"]:
+    """The four operations on colours, and grayscale."""
+    shape, planes = planes.shape, planes.flatten(2)
     if begin >= plan.plain:
         for step in range(4):
-            planes = change(planes, plan.hue_runs[step], lambda some, where: shift_hue(some, plan.hue[where]))
+            for where, here in _within(plan.hue_runs[step], begin, end):
+                planes = _replace(planes, here, shift_hue(planes[:, here], plan.hue[where]))
             if step < 3:
                 planes = blend(planes, *plan.coefficients[step, :, begin:end])
-    planes = change(planes, plan.grayscale_runs, lambda some, _: grey(some).expand_as(some))
-    planes = planes.view(3, -1, plan.size, plan.size)
-    planes = change(planes, plan.blur_runs, lambda some, where: gaussian_blur(some, plan.sigma[where], plan.selectors))
-    planes = change(planes, plan.solarize_runs, lambda some, _: torch.where(some >= 0.5, 1 - some, some))
-    # Rounding leaves values such as -1e-7.
-    return planes.clamp(0, 1) if planes.requires_grad else planes.clamp_(0, 1)
+    for _, here in _within(plan.grayscale_runs, begin, end):
+        planes = _replace(planes, here, grey(planes[:, here]).expand(3, -1, -1))
+    return planes.view(shape)
+
+
+def _finished(
+    planes: Float[Tensor, "3 n s s"], plan: _Plan, begin: int, end: int
+) -> Iterator[tuple[slice, Float[Tensor, "3 _ s s"]]]:
+    """Blur and solarize; yields finished samples, and their place in the plan."""
+    for blurred, runs in ((True, plan.blur_runs), (False, plan.sharp_runs)):
+        for where, here in _within(runs, begin, end):
+            some = planes[:, here]
+            if blurred and plan.by_taps:
+                some = blur_rows(planes, here, plan.sigma[where])
+            elif blurred:
+                some = gaussian_blur(some, plan.sigma[where], plan.selectors)
+            if plan.by_taps and blurred == plan.whole:  # resampling and blurring by taps exchange rows and columns
+                some = some.transpose(2, 3)
+            # Rounding leaves values such as -1e-7.
+            some = some.clamp(0, 1) if some.requires_grad else some.clamp_(0, 1)
+            for _, inside in _within(plan.solarize_runs, where.start, where.stop):
+                some = _replace(some, inside, solarized(some[:, inside]))
+            yield where, some
 
 
 def _replace(planes: Tensor, here: slice, changed: Tensor) -> Tensor:
-    """The planes with some samples changed; overwritten where no gradient is recorded."""
+    """The planes with some samples changed; overwritten, by now or here, where no gradient is recorded."""
     if planes.requires_grad:
         return torch.cat([planes[:, : here.start], changed, planes[:, here.stop :]], 1)
-    planes[:, here] = changed
+    some = planes[:, here]
+    if changed.data_ptr() != some.data_ptr():
+        some.copy_(changed)
     return planes
