@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import hypothesis
 import jaxtyping
 import pytest
+import torch
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("dipole", deadline=None)
@@ -20,3 +21,11 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """Refuse tests that leave torch with another number of threads: all after them would wait for busy processors."""
+    threads = torch.get_num_threads()
+    yield
+    assert torch.get_num_threads() == threads, "the test, or what it calls, has changed the number of threads"

@@ -1,8 +1,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+import ready_python
 from dipole.errors import InputError
 from dipole.nn.text import new_bert
 from dipole.runs.embed import embed_to_parquet
@@ -113,19 +112,17 @@ def test_two_workers_killed_once_go_on(engine: str, source: Path, tmp_path: Path
     (tmp_path / "bert").symlink_to(bert_folder())
     (tmp_path / source.name).symlink_to(source)
     # Workers of Ray do not start in the folder that relative paths are of.
-    command = [sys.executable, "-m", "dipole", "embed", "bert", source.name, "--out", "out"]
+    command = ["-m", "dipole", "embed", "bert", source.name, "--out", "out"]
     command += ["--workers", "2", "--engine", engine, "--shard_rows", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-    with subprocess.Popen(command, env=environment, cwd=tmp_path, start_new_session=True) as process:
-        while process.poll() is None and len(list((out / "_done").glob("*.json"))) < 3:
-            time.sleep(0.005)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(60)
+    process = ready_python.Process(*command, env=environment, cwd=tmp_path)
+    while process.poll() is None and len(list((out / "_done").glob("*.json"))) < 3:
+        time.sleep(0.005)
+    process.signal_all(signal.SIGKILL)
+    process.wait(60)
     done = {path: path.stat().st_mtime_ns for path in (out / "_done").glob("*.json")}
     assert len(done) >= 3
-    result = subprocess.run(
-        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
-    )
+    result = ready_python.run(*command, env=environment, cwd=tmp_path)
     assert result.returncode == 0, result.stderr[-3000:]
     assert all(path.stat().st_mtime_ns == state for path, state in done.items())
     assert_same(joined(out), pq.read_table(whole.path))

@@ -2,40 +2,37 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import ready_python
+
 EPOCHS = 6
 FLAGS = ["--epochs", str(EPOCHS), "--batch-size", "256", "--method.encoder", "convnet4-4", "--seed", "5"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 FILES = ("model/model.safetensors", "model/dipole.json", "metrics.csv", "diagnostics.json")
 
 
 def command(method: str, out: Path, *flags: str) -> list[str]:
-    return [sys.executable, "-m", "dipole", "train", method, "--out", str(out), *FLAGS, *flags]
+    return ["-m", "dipole", "train", method, "--out", str(out), *FLAGS, *flags]
 
 
 def finish(method: str, out: Path, *flags: str) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command(method, out, *flags), capture_output=True, text=True, env=environment, check=False)
+    result = ready_python.run(*command(method, out, *flags), env=ENVIRONMENT)
     assert result.returncode == 0, result.stderr
 
 
 def kill(method: str, out: Path, moment: Callable[[], bool]) -> None:
     """Start a run and kill it without warning when the moment has come."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command(method, out), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment
-    )
+    process = ready_python.Process(*command(method, out), env=ENVIRONMENT)
     deadline = time.monotonic() + 120
     while not moment() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
     assert process.poll() is None, "the run ended before it could be killed"
-    process.send_signal(signal.SIGKILL)
+    process.signal_all(signal.SIGKILL)
     process.wait()
 
 
@@ -80,14 +77,11 @@ def test_killed_and_resumed(method: str, epochs: int, uninterrupted: Callable[[s
 def test_killed_twice(uninterrupted: Callable[[str], Path], tmp_path: Path) -> None:
     out = tmp_path / "run"
     kill("cacr", out, lambda: epochs_done(out) >= 2)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    resumed = subprocess.Popen(
-        command("cacr", out, "--resume"), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment
-    )
+    resumed = ready_python.Process(*command("cacr", out, "--resume"), env=ENVIRONMENT)
     deadline = time.monotonic() + 120
     while epochs_done(out) < 4 and resumed.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
-    resumed.kill()
+    resumed.signal_all(signal.SIGKILL)
     resumed.wait()
     finish("cacr", out, "--resume")
     assert_same(out, uninterrupted("cacr"))

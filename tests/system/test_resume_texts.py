@@ -3,13 +3,12 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+import ready_python
 from dipole.data.text import toy_dialogues, toy_triplets
 from text_models import bert_folder, llama_folder
 
@@ -34,7 +33,7 @@ def data(method: str, folder: Path) -> Path:
 def command(method: str, source: Path, out: Path) -> list[str]:
     encoder = llama_folder() if method == "nv-embed" else bert_folder()
     given = ["--data", str(source), "--method.encoder", str(encoder), "--out", str(out)]
-    return [sys.executable, "-m", "dipole", "train", method, *SMALL, *METHODS[method], *given]
+    return ["-m", "dipole", "train", method, *SMALL, *METHODS[method], *given]
 
 
 @pytest.mark.slow
@@ -42,20 +41,19 @@ def command(method: str, source: Path, out: Path) -> list[str]:
 def test_a_killed_run_ends_with_the_same_bits(method: str, tmp_path: Path) -> None:
     source, environment = data(method, tmp_path), {**os.environ, "OMP_NUM_THREADS": "1"}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    done = subprocess.run(command(method, source, whole), capture_output=True, text=True, env=environment, check=False)
+    done = ready_python.run(*command(method, source, whole), env=environment)
     assert done.returncode == 0, done.stderr
-    with subprocess.Popen(
-        command(method, source, killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
-    ) as process:
-        deadline = time.monotonic() + 120
-        # Of a run in stages, the checkpoints of the first stage lie below it.
-        while not list(killed.glob("**/checkpoints/*")):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
+    process = ready_python.Process(*command(method, source, killed), env=environment)
+    deadline = time.monotonic() + 120
+    # Of a run in stages, the checkpoints of the first stage lie below it.
+    while not list(killed.glob("**/checkpoints/*")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.signal_all(signal.SIGKILL)
+    process.wait()
     resumed = [*command(method, source, killed), "--resume"]
-    again = subprocess.run(resumed, capture_output=True, text=True, env=environment, check=False)
+    again = ready_python.run(*resumed, env=environment)
     assert again.returncode == 0, again.stderr
     for name in ("model/model.safetensors", "model/method.safetensors", "metrics.csv"):
         if (whole / name).is_file():

@@ -3,8 +3,6 @@
 import io
 import os
 import signal
-import subprocess
-import sys
 import tarfile
 import time
 from pathlib import Path
@@ -15,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import ready_python
 from dipole.cli import main
 from dipole.runs import Run
 from text_models import bert_folder
@@ -62,11 +61,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
 @pytest.mark.parametrize("form", ["tar", "parquet"])
 def test_two_processes_see_every_sample_once(form: str, tmp_path: Path, environment: dict[str, str]) -> None:
     script = Path(__file__).with_name("two_processes_shards.py")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
-    source = make(tmp_path / "set", form)
-    found = subprocess.run(
-        [*command, source], capture_output=True, text=True, timeout=300, env=environment, check=False
-    )
+    found = ready_python.run_group(2, script, make(tmp_path / "set", form), env=environment)
     assert found.returncode == 0, found.stderr[-3000:]
     assert f"all {ROWS} samples once" in found.stdout
 
@@ -78,17 +73,18 @@ def test_two_processes_go_on_within_an_epoch(form: str, tmp_path: Path, environm
     flags += ["--method.image_encoder", "convnet4-4", "--loading.image_size", "8", "--monitor.every", "off"]
     flags += ["--checkpoint.every_steps", "2", "--precision", "32-true"]
     trainer = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
-    command = [sys.executable, "-m", "dipole", "train", "clip", *flags, *trainer, "--out"]
+    command = ["-m", "dipole", "train", "clip", *flags, *trainer, "--out"]
     whole, out = tmp_path / "whole", tmp_path / "run"
-    assert subprocess.run([*command, str(whole)], env=environment, check=False, timeout=300).returncode == 0
-    with subprocess.Popen([*command, str(out)], env=environment, start_new_session=True) as process:
-        while process.poll() is None and not Run(out).metrics.is_file():
-            time.sleep(0.05)
-        time.sleep(0.5)
-        os.killpg(process.pid, signal.SIGKILL)
+    assert ready_python.run_group(2, *command, whole, env=environment).returncode == 0
+    group = ready_python.start_group(2, *command, out, env=environment)
+    while group[0].poll() is None and not Run(out).metrics.is_file():
+        time.sleep(0.05)
+    time.sleep(0.5)
+    for process in group:
+        process.signal_all(signal.SIGKILL)
+        process.wait()
     assert not Run(out).finished
-    resumed = subprocess.run([*command, str(out), "--resume"], env=environment, check=False, timeout=300)
-    assert resumed.returncode == 0
+    assert ready_python.run_group(2, *command, out, "--resume", env=environment).returncode == 0
     for name in ("model/model.safetensors", "metrics.csv"):
         assert (out / name).read_bytes() == (whole / name).read_bytes(), name
 
@@ -143,8 +139,8 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1000)
                 "caption": [f"number {row}" for row in own],
             }
             pq.write_table(pa.table(cells), folder / f"{shard}.parquet", row_group_size=5000, compression="none")
-        command = [sys.executable, "-c", script, str(folder)]
-        found = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=True)
+        found = ready_python.run("-c", script, folder, env=environment)
+        assert found.returncode == 0, found.stderr
         taken[rows] = int(found.stdout)
     # 760 MB more lie on the disk.
     print(taken)

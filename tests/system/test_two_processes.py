@@ -10,21 +10,30 @@ from pathlib import Path
 import pytest
 import torch
 
+import ready_python
 from dipole.runs import Run, load
 from text_models import bert_folder
 
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
+
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    """Run a command in two processes."""
+    return ready_python.run_group(2, *command, env=ENVIRONMENT)
+
+
+def run_once(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a command that starts its processes itself."""
     return subprocess.run(
-        [sys.executable, *map(str, command)], capture_output=True, text=True, timeout=300, env=environment, check=False
+        [sys.executable, *map(str, command)], capture_output=True, text=True, timeout=300, env=ENVIRONMENT, check=False
     )
 
 
 @pytest.mark.slow
 def test_losses_and_gradients_equal_one_process() -> None:
     script = Path(__file__).with_name("two_processes.py")
-    result = run("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script)
+    result = run(script)
     assert result.returncode == 0, result.stderr[-3000:]
     assert "objectives agree" in result.stdout
 
@@ -32,7 +41,7 @@ def test_losses_and_gradients_equal_one_process() -> None:
 @pytest.mark.slow
 def test_methods_between_modalities_equal_one_process() -> None:
     script = Path(__file__).with_name("two_processes_modalities.py")
-    result = run("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script)
+    result = run(script)
     assert result.returncode == 0, result.stderr[-3000:]
     assert "methods agree" in result.stdout
 
@@ -40,8 +49,7 @@ def test_methods_between_modalities_equal_one_process() -> None:
 @pytest.mark.slow
 def test_training_with_two_processes(tmp_path: Path) -> None:
     flags = ["--epochs", "2", "--batch-size", "128", "--method.encoder", "convnet4-4"]
-    trainer = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
-    result = run("-m", "dipole", "train", "simclr", "--out", tmp_path / "run", *flags, *trainer)
+    result = run("-m", "dipole", "train", "simclr", "--out", tmp_path / "run", *flags, *TWO)
     assert result.returncode == 0, result.stderr[-3000:]
     rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
     assert len(rows) == 3
@@ -55,9 +63,8 @@ def test_training_with_two_processes(tmp_path: Path) -> None:
     "flags", [["multistage", "--method.stages", "3"], ["mlcd", "--method.clusters", "21"]], ids=["stages", "classes"]
 )
 def test_stages_and_shared_classes_in_two_processes(flags: list[str], tmp_path: Path) -> None:
-    trainer = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
     options = ["--epochs", "1", "--batch-size", "32", "--monitor.every", "off"]
-    result = run("-m", "dipole", "train", *flags, "--out", tmp_path / "run", *options, *trainer)
+    result = run_once("-m", "dipole", "train", *flags, "--out", tmp_path / "run", *options, *TWO)
     assert result.returncode == 0, result.stderr[-3000:]
     with torch.inference_mode():
         assert load(tmp_path / "run").embed(torch.rand(2, 3, 16, 16)).isfinite().all()
@@ -68,20 +75,18 @@ def test_stages_and_shared_classes_in_two_processes(flags: list[str], tmp_path: 
 def test_two_processes_with_workers_go_on_within_an_epoch(sign: signal.Signals, tmp_path: Path) -> None:
     flags = ["--epochs", "4", "--batch-size", "32", "--method.encoder", "convnet4-4", "--num_workers", "2"]
     flags += ["--monitor.every", "off", "--checkpoint.every_steps", "2", "--precision", "32-true"]
-    trainer = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
-    command = [sys.executable, "-m", "dipole", "train", "simclr", *flags, *trainer, "--out"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = ["-m", "dipole", "train", "simclr", *flags, *TWO, "--out"]
     whole, out = tmp_path / "whole", tmp_path / "run"
-    assert subprocess.run([*command, str(whole)], env=environment, check=False, timeout=300).returncode == 0
-    with subprocess.Popen([*command, str(out)], env=environment, start_new_session=True) as process:
-        while process.poll() is None and not Run(out).metrics.is_file():
-            time.sleep(0.05)
-        time.sleep(0.2)
-        os.killpg(process.pid, sign)
-        assert process.wait(120) == (-signal.SIGKILL if sign == signal.SIGKILL else 143)
+    assert run(*command, whole).returncode == 0
+    group = ready_python.start_group(2, *command, out, env=ENVIRONMENT)
+    while group[0].poll() is None and not Run(out).metrics.is_file():
+        time.sleep(0.05)
+    time.sleep(0.2)
+    for process in group:
+        process.signal_all(sign)
+    assert {process.wait(120) for process in group} == {-signal.SIGKILL if sign == signal.SIGKILL else 143}
     assert not Run(out).finished
-    resumed = subprocess.run([*command, str(out), "--resume"], env=environment, check=False, timeout=300)
-    assert resumed.returncode == 0
+    assert run(*command, out, "--resume").returncode == 0
     for name in ("model/model.safetensors", "metrics.csv"):
         assert (out / name).read_bytes() == (whole / name).read_bytes(), name
 
@@ -89,7 +94,7 @@ def test_two_processes_with_workers_go_on_within_an_epoch(sign: signal.Signals, 
 @pytest.mark.slow
 def test_losses_between_sounds_and_texts_equal_one_process() -> None:
     script = Path(__file__).with_name("two_processes_audio.py")
-    result = run("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script)
+    result = run(script)
     assert result.returncode == 0, result.stderr[-3000:]
     assert "audio losses agree" in result.stdout
 
@@ -118,13 +123,11 @@ def test_divided_weights_equal_whole_ones(flags: list[str], tmp_path: Path) -> N
     for name, weight in load(whole).state_dict().items():
         torch.testing.assert_close(weight, load(divided).state_dict()[name], rtol=1e-3, atol=1e-4, msg=name)
 
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [sys.executable, *map(str, command), str(resumed)], env=environment, start_new_session=True
-    ) as process:
-        while process.poll() is None and not Run(resumed).checkpoint.is_file():
-            time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGKILL)
+    group = ready_python.start_group(2, *command, resumed, env=ENVIRONMENT)
+    while group[0].poll() is None and not Run(resumed).checkpoint.is_file():
+        time.sleep(0.02)
+    for process in group:
+        process.signal_all(signal.SIGKILL)
         process.wait(120)
     assert not Run(resumed).finished
     assert run(*command, resumed, "--resume").returncode == 0
@@ -142,9 +145,9 @@ def test_torchrun_and_slurm_give_the_weights_of_lightnings_own_processes(tmp_pat
     flags += ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
     flags += ["--precision", "32-true"]
     command = ["-m", "dipole", "train", "simclr", *flags, "--out"]
-    assert run(*command, tmp_path / "own").returncode == 0
+    assert run_once(*command, tmp_path / "own").returncode == 0
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *command]
-    assert run(*torchrun, tmp_path / "torchrun").returncode == 0
+    assert run_once(*torchrun, tmp_path / "torchrun").returncode == 0
 
     # As `srun` sets it for its tasks.
     job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}

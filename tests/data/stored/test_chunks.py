@@ -2,10 +2,7 @@
 
 import io
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -15,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+import ready_python
 from dipole.cli import main
 from dipole.data import load_image_sets
 from dipole.data.multimodal import Reading, load_table
@@ -113,16 +111,17 @@ def test_it_goes_on_after_sigkill(tmp_path):
         "long": [each.tobytes().hex() for each in noise],
     }
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
-    command = [sys.executable, "-m", "dipole", "data", "optimize", str(tmp_path / "a.parquet"), str(tmp_path / "out")]
-    with subprocess.Popen([*command, "--workers", "2"], start_new_session=True) as process:
-        while process.poll() is None and not list((tmp_path / "out").glob("chunk-*")):
-            time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGKILL)
+    command = ["-m", "dipole", "data", "optimize", tmp_path / "a.parquet", tmp_path / "out", "--workers", "2"]
+    process = ready_python.Process(*command)
+    while process.poll() is None and not list((tmp_path / "out").glob("chunk-*")):
+        time.sleep(0.02)
+    process.signal_all(signal.SIGKILL)
+    process.wait()
     assert not (tmp_path / "out" / "index.json").exists()
     with pytest.raises(InputError, match="is not finished"):
         find_store(tmp_path / "out")
     with pytest.raises(InputError, match="was begun with"):
         optimize(str(tmp_path / "a.parquet"), tmp_path / "out", workers=1)
-    assert subprocess.run([*command, "--workers", "2"], check=False).returncode == 0
+    assert ready_python.run(*command).returncode == 0
     store = find_store(tmp_path / "out")
     assert [store.cell("text", row) for row in range(len(store))] == [f"n{row}" for row in range(rows)]

@@ -4,6 +4,7 @@ import warnings
 from typing import ClassVar
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -35,6 +36,7 @@ class MiniRocketBaseline(Baseline):
         assert train.labels is not None, "classes are classified"
         assert test.labels is not None, "classes are classified"
         steps = max(SHORTEST, *(part.values.shape[1] for part in (train, test)))
+        threads = torch.get_num_threads()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numba's, of types within aeon
             from aeon.classification.convolution_based import MiniRocketClassifier
@@ -42,6 +44,7 @@ class MiniRocketBaseline(Baseline):
             machine = MiniRocketClassifier(random_state=self.material.seed, n_jobs=1)
             machine.fit(self._array(train, steps), train.labels.numpy())
             predicted = machine.predict(self._array(test, steps))
+        torch.set_num_threads(threads)  # numba's start has given OpenMP all processors, for torch too
         return float((predicted == test.labels.numpy()).mean())
 
     def _array(self, series: SeriesSet, steps: int) -> np.ndarray:
