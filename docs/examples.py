@@ -12,7 +12,7 @@ import griffe
 
 sys.path.append(str(Path(__file__).parent))  # griffe loads this file alone
 
-from latex import typeset  # noqa: E402
+from latex import typeset
 
 
 class ExampleSections(griffe.Extension):
