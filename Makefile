@@ -44,10 +44,12 @@ wheel-extras: wheel  ## install the wheel with each extra alone, and run what th
 notes:  ## what CHANGELOG.md says of a version: make notes VERSION=0.1.0
 	@awk -v version='$(VERSION)' '/^## / {on = $$2 == version; found += on; next} on; END {exit !found}' CHANGELOG.md
 
-benchmarks: .venv/.benchmarks  ## dipole beside its peers
-	$(BIN)/python benchmarks/losses.py
-	$(BIN)/python benchmarks/views.py
-	$(BIN)/python benchmarks/step.py
+benchmarks: .venv/.benchmarks  ## dipole beside its peers, and the tables of README.md and docs/speed.md
+	$(BIN)/python benchmarks/losses.py --store
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/losses.py --store --large 0
+	$(BIN)/python benchmarks/views.py --store
+	$(BIN)/python benchmarks/step.py --store
+	$(BIN)/python benchmarks/results.py
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/decoding.py
 	$(BIN)/python benchmarks/graphs.py

@@ -3,6 +3,7 @@
     python benchmarks/losses.py            # the table
     python benchmarks/losses.py --rows 1024
     python benchmarks/losses.py --only "CLIP, wide" "CLOOB, wide" --large 0
+    python benchmarks/losses.py --store    # for the tables of README.md, see results.py
 
 Every measurement runs in a process of its own, so that the peak memory is its own; peers and dipole take turns.
 "The bare work" is what a loss cannot avoid: its products of matrices, over one triangle where the matrix is symmetric,
@@ -18,13 +19,13 @@ import time
 from collections.abc import Callable
 
 import torch
+from results import BARE, Measured, store
 from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-BARE = "the bare work"
 TEMPERATURE = 0.1
 BIAS = -10.0
 Loss = Callable[[], Tensor]
@@ -269,6 +270,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), metavar="CASE")
     parser.add_argument("--large", type=int, default=32768, help="pairs of the run that only dipole survives; 0: none")
+    parser.add_argument("--store", action="store_true", help="leave the figures for the tables of README.md")
     options = parser.parse_args()
     if options.measure:
         measure(*options.measure, options.rows, options.dim, options.repeats)
@@ -276,20 +278,25 @@ def main() -> None:
     table = Table(title=f"Forward and backward, float32, {torch.get_num_threads()} threads")
     for heading in ("loss", "pairs", "D", "implementation", "time / dipole", "memory / dipole", "MiB", "ms", "value"):
         table.add_column(heading, justify="left" if heading in ("loss", "implementation") else "right")
+    measured: list[Measured] = []
     total = options.rounds * sum(len(CASES[case]) for case in options.only)
     with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=Console(stderr=True)) as progress:
         task = progress.add_task("measuring", total=total + bool(options.large))
         for case in options.only:
-            for row in compare(case, options, lambda: progress.advance(task)):
+            for row in compare(case, options, lambda: progress.advance(task), measured):
                 table.add_row(*row)
                 progress.console.print("  ".join(row), highlight=False)
         if options.large:
             table.add_row(*alone(options.large, options.dim))
             progress.advance(task)
     Console().print(table)
+    if options.store:
+        store("losses", measured)
 
 
-def compare(case: str, options: argparse.Namespace, advance: Callable[[], None]) -> list[list[str]]:
+def compare(
+    case: str, options: argparse.Namespace, advance: Callable[[], None], measured: list[Measured]
+) -> list[list[str]]:
     """The rows of the table for one loss; peers take turns, and the median of the rounds counts."""
     rows, dim = size_of(case, options.rows, options.dim)
     found: dict[str, list[dict[str, float]]] = {peer: [] for peer in CASES[case]}
@@ -304,6 +311,13 @@ def compare(case: str, options: argparse.Namespace, advance: Callable[[], None])
             advance()
     best = {peer: {key: sorted(r[key] for r in rs)[len(rs) // 2] for key in rs[0]} for peer, rs in found.items() if rs}
     own = best.get("dipole", {"seconds": float("nan"), "mebibytes": float("nan")})
+    what = f"{case.partition(',')[0]}, {rows:,} pairs, {dim} dimensions"
+    what = f"{case}, {rows:,} queries" if "queue" in case else what
+    measured += [
+        Measured(what, peer, each["seconds"] / own["seconds"], each["mebibytes"] / max(own["mebibytes"], 0.1))
+        for peer, each in best.items()
+        if peer != "dipole"
+    ]
     table = [
         [
             case,

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from progress import add_row, tracked
+from results import Measured, store
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -137,7 +138,7 @@ def measure(encoder: str, contender: str, precision: str, count: int) -> None:
     print((time.perf_counter() - start) / count)
 
 
-def compare(encoder: str, rounds: int, count: int, precision: str) -> list[str]:
+def compare(encoder: str, rounds: int, count: int, precision: str) -> tuple[list[str], Measured]:
     """Median seconds of both, in turns, each in a process of its own."""
     contenders = ["dipole", "0 workers", "2 workers"]
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
@@ -150,7 +151,9 @@ def compare(encoder: str, rounds: int, count: int, precision: str) -> list[str]:
     ours = median.pop("dipole")
     peer = min(median, key=lambda name: median[name])
     cells = [f"{ours:.3f}", f"{median[peer]:.3f} ({peer})", f"{median[peer] / ours:.2f}×"]
-    return [encoder, str(CASES[encoder]), precision, *cells]
+    what = f"a SimCLR step with views, {encoder}, batch {CASES[encoder]}, {precision}"
+    measured = Measured(what, f"lightly, 32-true, {peer}", median[peer] / ours)
+    return [encoder, str(CASES[encoder]), precision, *cells], measured
 
 
 def quality(encoder: str, batch: int, data: str, root: str | None, epochs: int, seeds: int, precision: str) -> Table:
@@ -204,6 +207,7 @@ def main() -> None:
     parser.add_argument("--data-root")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--store", action="store_true", help="leave the figures for the tables of README.md")
     parser.add_argument("--measure", nargs=2, metavar=("ENCODER", "CONTENDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     precision = default_precision() if options.precision == "auto" else options.precision
@@ -219,9 +223,14 @@ def main() -> None:
     table = Table(title=f"One SimCLR step, {SIZE}×{SIZE}, {torch.get_num_threads()} threads, median seconds")
     for heading in ("encoder", "batch", "precision", "dipole", "lightly", "lightly / dipole"):
         table.add_column(heading)
+    measured = []
     for encoder in cases:
-        add_row(table, *compare(encoder, options.rounds, options.steps, precision))
+        cells, found = compare(encoder, options.rounds, options.steps, precision)
+        add_row(table, *cells)
+        measured.append(found)
     Console().print(table)
+    if options.store:
+        store("step", measured)
 
 
 if __name__ == "__main__":

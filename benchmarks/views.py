@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 from progress import add_row, tracked
+from results import Measured, store
 from rich.console import Console
 from rich.table import Table
 
@@ -147,6 +148,7 @@ def main() -> None:
     )
     parser.add_argument("--photos", type=int, default=0, help="measure from this many JPEG files instead")
     parser.add_argument("--workers", type=int, default=0, help="processes that load files")
+    parser.add_argument("--store", action="store_true", help="leave the figures for the tables of README.md")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.photos:
@@ -160,6 +162,7 @@ def main() -> None:
     table.add_column("batch", justify="right")
     table.add_column("images/s", justify="right")
     table.add_column("dipole is faster by", justify="right")
+    measured = []
     for size in (32, 96, 224):
         n = max(1, arguments.pixels // size**2)
         coarse = torch.rand(n, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -169,7 +172,11 @@ def main() -> None:
             ratio = "" if name == "dipole" else f"{value / seconds['dipole']:.1f}x"
             add_row(table, name, f"{size}x{size}", str(n), f"{n / value:,.0f}", ratio)
         table.add_section()
+        what = f"two SimCLR views, {size}×{size}"
+        measured += [Measured(what, name, s / seconds["dipole"]) for name, s in seconds.items() if name != "dipole"]
     Console().print(table)
+    if arguments.store:
+        store("views", measured)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,10 @@ def _set(text: str) -> str:
             at = end
         elif letter == "√":
             inner, at = _argument(text, at + 1)
+            while text[at : at + 1] in ("_", "^"):  # √D_i is the root of D_i
+                sign = text[at]
+                below, at = _argument(text, at + 1)
+                inner += f"{sign}{{{below}}}"
             out.append(rf"\sqrt{{{_set(inner)}}}")
         elif letter == "`" and "`" in text[at + 1 :]:
             end = text.index("`", at + 1)

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib.util
+import inspect
 import json
 import re
 from functools import cache
@@ -15,6 +16,7 @@ from algorithm import one_step_a_line
 import dipole.losses
 from dipole.cli import COMMANDS, main
 from dipole.decoding.registry import decoders
+from dipole.evaluation.protocols import protocols
 from dipole.methods.registry import methods
 from dipole.methods.wrapping import Wrapping
 from dipole.runs import recipes
@@ -142,6 +144,7 @@ def test_losses_are_all_explained_and_none_is_invented() -> None:
     assert {name for name in public if name.endswith("_loss")} <= set(re.findall(r"\w+", guide))
 
 
+DOMAINS = ("images", "text", "multimodal", "language", "graph", "heterograph", "recommendation", "timeseries")
 COMMAND = re.compile(r"dipole (?P<command>[a-z]+)(?P<rest>[^`\n]*)")
 
 
@@ -169,6 +172,12 @@ def test_commands_and_their_flags_exist(command: str, arguments: list[str], caps
     with pytest.raises(SystemExit):
         main([command, *name, "--help"])
     known = capsys.readouterr().out
+    if "--protocol" in arguments:  # whose options are listed once the run is known
+        asked = arguments[arguments.index("--protocol") + 1].split(",")
+        every = [protocol for domain in DOMAINS for name, protocol in protocols(domain).items() if name in asked]
+        known += "".join(
+            f" --{option}" for each in every for option in ("protocol", *inspect.signature(each).parameters)
+        )
     for flag in [argument for argument in arguments if argument.startswith("--")]:
         assert re.search(rf"{re.escape(flag.replace('-', '_').replace('__', '--', 1))}\b", known), flag
 
