@@ -44,9 +44,10 @@ wheel-extras: wheel  ## install the wheel with each extra alone, and run what th
 notes:  ## what CHANGELOG.md says of a version: make notes VERSION=0.1.0
 	@awk -v version='$(VERSION)' '/^## / {on = $$2 == version; found += on; next} on; END {exit !found}' CHANGELOG.md
 
+ON_ONE_THREAD := NT-Xent "NT-Xent, 64 pairs" "NT-Xent, 256 pairs" "CLIP, wide" "SigLIP, wide" "CACR, queue 65,536"
 benchmarks: .venv/.benchmarks  ## dipole beside its peers, and the tables of README.md and docs/speed.md
 	$(BIN)/python benchmarks/losses.py --store
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/losses.py --store --large 0
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/losses.py --store --large 0 --only $(ON_ONE_THREAD)
 	$(BIN)/python benchmarks/views.py --store
 	$(BIN)/python benchmarks/step.py --store
 	$(BIN)/python benchmarks/results.py

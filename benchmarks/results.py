@@ -53,7 +53,8 @@ def machine() -> str:
 
 def tables() -> str:
     """The figures that are stored, as Markdown."""
-    stored = [json.loads(path.read_text(encoding="utf-8")) for name in ORDER for path in FOLDER.glob(f"{name}-*.json")]
+    files = [path for name in ORDER for path in sorted(FOLDER.glob(f"{name}-*.json"))]
+    stored = [json.loads(path.read_text(encoding="utf-8")) for path in files]
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for content in stored:
         for each in content["measured"]:
