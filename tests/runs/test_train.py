@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from dipole.errors import InputError
 from dipole.runs import Run, RunConfig, load, train
 from dipole.runs.evaluate import evaluate
+from dipole.runs.train import _in_one_order
 
 METHOD = {"encoder": "convnet4-2", "projection_dim": 8}
 SETTINGS = RunConfig("simclr", epochs=2, batch_size=512, seed=3, method=METHOD)
@@ -64,6 +65,28 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(finished: Run, t
     assert same.diagnostics.read_bytes() == finished.diagnostics.read_bytes()
     other = train(replace(SETTINGS, seed=4), tmp_path / "other", monitor=False, progress=False)
     assert weights(other) != weights(finished)
+
+
+def test_two_threads_add_in_one_order() -> None:
+    drawn = torch.Generator().manual_seed(0)
+    rows, places = torch.randn(50, 100, generator=drawn), torch.randint(0, 50, (20_000,), generator=drawn)
+    weight = torch.randn(20_000, 100, generator=drawn)
+
+    def gradient() -> Tensor:
+        leaf = rows.clone().requires_grad_()
+        (leaf[places] * weight).sum().backward()
+        assert leaf.grad is not None
+        return leaf.grad
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with _in_one_order():
+            first = gradient()
+            assert all(torch.equal(gradient(), first) for _ in range(10))
+        assert not torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_watching_a_run_does_not_change_it(finished: Run, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
+import torch.utils.deterministic
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from torch import nn
 
@@ -105,6 +107,7 @@ def train(
         _check_steps(method, config, trainer)
         if trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
+            stack.enter_context(_in_one_order())
         # The first process of a distributed run starts the others, which find what it has written here.
         if trainer.is_global_zero:
             before = _check(run, config, resume)
@@ -282,6 +285,25 @@ def _difference(name: str, before: Any, now: Any) -> str:
 
 
 @contextmanager
+def _in_one_order() -> Iterator[None]:
+    """Let several threads add in the same order in every run.
+
+    Without it the gradient of rows that were selected by indices is added up by whichever thread comes first.
+    """
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    memory: Any = torch.utils.deterministic
+    filled = memory.fill_uninitialized_memory
+    # Memory that is not written yet is not read either: filling it would only take time.
+    memory.fill_uninitialized_memory = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        memory.fill_uninitialized_memory = filled
+
+
+@contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Lightning from printing what a progress bar and a table already say."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
@@ -299,6 +321,8 @@ def _quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
             warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
             warnings.filterwarnings("error", ".*could not find the monitored key.*")
+            # What has no order of its own says so at every step.
+            warnings.filterwarnings("ignore", ".*does not have a deterministic implementation.*")
             # Locked encoders are meant to be.
             warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")
             warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
