@@ -12,6 +12,7 @@ and one exponential of each pair.
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -26,8 +27,11 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
+from dipole.runs.memory import keep_freed_memory
+
 TEMPERATURE = 0.1
 BIAS = -10.0
+KEEP = "DIPOLE_BENCHMARK_KEEPS_MEMORY"
 OTHER_LOSS = "open_clip's CLIP"  # in the table for its size, not for its value: it takes a fifth of CLOOB's products
 Loss = Callable[[], Tensor]
 
@@ -232,6 +236,8 @@ def size_of(case: str, rows: int, dim: int) -> tuple[int, int]:
 
 def measure(case: str, peer: str, rows: int, dim: int, repeats: int) -> None:
     """Print the median time, additional peak memory, value and gradient norm of one loss, as JSON."""
+    if KEEP in os.environ:
+        keep_freed_memory()
     torch.manual_seed(0)
     z1, z2 = torch.randn(rows, dim, requires_grad=True), torch.randn(rows, dim, requires_grad=True)
     small = [torch.randn(16, dim, requires_grad=True) for _ in range(2)]
@@ -270,8 +276,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), metavar="CASE")
     parser.add_argument("--large", type=int, default=32768, help="pairs of the run that only dipole survives; 0: none")
+    parser.add_argument("--keep", action="store_true", help="keep freed memory in the process, as `dipole train` does")
     parser.add_argument("--store", action="store_true", help="leave the figures for the tables of README.md")
     options = parser.parse_args()
+    if options.keep:
+        os.environ[KEEP] = "1"  # of the processes that measure
     if options.measure:
         measure(*options.measure, options.rows, options.dim, options.repeats)
         return
