@@ -23,9 +23,7 @@ LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
 MATHEMATICAL = re.compile(r"[ΣΠ‖⟨⟩∈∉∞≤≥≠√½⊙∝·−⁺⁻ᵀ₀-₉²αβγδεκλμνπρστφΩθ]")
 SPAN = re.compile(r"(?<!`)`([^`\n]+(?:\n[^`\n]+)?)`(?!`)")
 # What a subscript without braces goes on for.
-RUN = re.compile(
-    r"<?(?:[^\W_]\u0302?|[′'])+(?:,[a-z](?!\w))?(?:\([^\W\d_]\)|\[[^\W\d_]\])?"
-)  # of a subscript without braces
+RUN = re.compile(r"<?(?:[^\W_]\u0302?|[′'])+(?:,[a-z](?!\w))?(?:\([^\W\d_]\)|\[[^\W\d_]\])?")
 PLAIN = re.compile(r"[A-Za-z]{2,}(?:[ -][A-Za-z]{2,}|_[A-Za-z]{3,}(?![A-Za-z0-9]))*")
 INDICES = re.compile(r"[a-zA-Z]{2,3}")  # several one after the other, as in s_ij
 TWICE = re.compile(r"_\{([^{}]*)\}_\{([^{}]*)\}")

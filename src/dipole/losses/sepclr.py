@@ -89,7 +89,7 @@ def _alignment(x: Tensor, y: Tensor, tau: float, among: Tensor | None = None, al
 
 
 def _mean_among(values: Tensor, among: Tensor | None) -> Tensor:
-    """Mean of the values that count, of all if `among` is None; 0 without any. How many count may be unknown."""
+    """Mean of the values that count, of all if `among` is None; 0 without any."""
     if among is None:
         return values.mean() if values.numel() else values.sum()
     return torch.where(among, values, 0).sum() / among.sum().clamp_min(1)

@@ -12,7 +12,7 @@ from dipole.errors import InputError
 from dipole.ops.derivatives import second_derivatives
 from dipole.ops.plain import logits_of, logsumexp, softmax_mean
 from dipole.ops.rows import Exclusion
-from dipole.ops.statistics import Statistic
+from dipole.ops.statistics import Choice, Statistic
 
 WIDEST = 1024  # columns of queries and keys
 WIDEST_CHUNK = 256  # of a gradient that is held in registers
@@ -76,7 +76,7 @@ def fusable(queries: Tensor, keys: Tensor) -> bool:
 
 def fused_logsumexp(
     queries: Tensor, keys: Tensor, scale: Tensor, exclude: Exclusion, log_weight: Tensor | None, to_scale: bool
-) -> tuple[type[Statistic], tuple[Any, ...]]:
+) -> Choice:
     """The way to compute `pairwise_logsumexp` of checked arguments, and what to apply it to.
 
     Where queries are the keys and a pair is excluded together with its reverse without a look at values, the gradient
@@ -89,7 +89,7 @@ def fused_logsumexp(
 
 def fused_softmax_mean(
     queries: Tensor, keys: Tensor, weight_scale: Tensor, exclude: Exclusion, detach_weights: bool
-) -> tuple[type[Statistic], tuple[Any, ...]]:
+) -> Choice:
     """The same for `pairwise_softmax_mean` of the similarities themselves."""
     return _SoftmaxMean, (queries, keys, weight_scale, exclude, detach_weights)
 

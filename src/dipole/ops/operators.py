@@ -16,7 +16,7 @@ from torch.library import custom_op
 from dipole.ops.door import asked_to_look, check_values, transformed
 from dipole.ops.fused import fusable
 from dipole.ops.rows import Exclusion
-from dipole.ops.statistics import Statistic, apply
+from dipole.ops.statistics import Choice, apply
 
 DENSE_ENTRIES = 1 << 15  # up to so many similarities the loops that a compiler writes are faster than tiles
 
@@ -44,7 +44,6 @@ class Arguments(NamedTuple):
         return self.queries, self.keys, self.scale, self.bias
 
 
-Choice = tuple[type[Statistic], tuple[Any, ...]]
 Shape = tuple[int, ...]
 
 

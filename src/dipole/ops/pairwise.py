@@ -16,10 +16,10 @@ from dipole.errors import InputError
 from dipole.ops.derivatives import second_derivatives
 from dipole.ops.door import looking, public, traced
 from dipole.ops.fused import fusable, fused_logsumexp, fused_softmax_mean
-from dipole.ops.operators import Arguments, Choice, Operator, Shape, dense
+from dipole.ops.operators import Arguments, Operator, Shape, dense
 from dipole.ops.plain import logits_of, logsumexp, softmax_mean
 from dipole.ops.rows import Exclusion, RowSums, as_columns, normaliser_of, prepare
-from dipole.ops.statistics import Statistic, apply
+from dipole.ops.statistics import Choice, Statistic, apply
 from dipole.ops.tiles import Tiles, bounded, kept_entries
 
 __all__ = ["pairwise_logsumexp", "pairwise_softmax_mean"]

@@ -9,11 +9,11 @@ from torch import Tensor
 from dipole.ops.derivatives import second_derivatives
 from dipole.ops.door import public
 from dipole.ops.fused import fusable
-from dipole.ops.operators import Arguments, Choice, Operator, Shape, dense
+from dipole.ops.operators import Arguments, Operator, Shape, dense
 from dipole.ops.pairwise import LOGSUMEXP
 from dipole.ops.plain import logits_of, logsumexp
 from dipole.ops.rows import Exclusion, RowSums, as_columns, normaliser_of, prepare
-from dipole.ops.statistics import Statistic
+from dipole.ops.statistics import Choice, Statistic
 from dipole.ops.tiles import Tiles, bounded, kept_entries
 
 

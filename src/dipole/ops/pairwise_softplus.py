@@ -8,9 +8,9 @@ from torch import Tensor
 
 from dipole.ops.derivatives import second_derivatives
 from dipole.ops.door import public
-from dipole.ops.operators import Arguments, Choice, Operator, Shape, dense
+from dipole.ops.operators import Arguments, Operator, Shape, dense
 from dipole.ops.rows import prepare
-from dipole.ops.statistics import Statistic
+from dipole.ops.statistics import Choice, Statistic
 from dipole.ops.tiles import LOG2_E, Tiles, bounded
 
 

@@ -25,6 +25,9 @@ class Statistic:
         raise NotImplementedError
 
 
+Choice = tuple[type[Statistic], tuple[Any, ...]]  # a way, and what to apply it to
+
+
 class _Applied(Function):
     """A statistic as a function of autograd. (PyTorch's own call of `setup_context` takes longer than a small one.)"""
 
