@@ -1,11 +1,13 @@
-"""One SimCLR training step, augmentation included, beside the same step written with lightly.
+"""One SimCLR training step, augmentation included, beside the same step written with lightly and in plain PyTorch.
 
     python benchmarks/step.py                      # four-block ConvNet, batch 512, and ResNet-18, batch 128
     python benchmarks/step.py --only convnet4 --rounds 5
     python benchmarks/step.py --quality --data cifar10 --data-root DIR   # kNN accuracy after equal training
 
-Both steps use the same architecture, batch, views and optimiser. lightly's images come from a DataLoader, with as many
-worker processes (none or two) as suits it best; dipole's views are made in the training process. The two take turns.
+All steps use the same architecture, batch and optimiser. lightly's images come from a DataLoader, with as many worker
+processes (none or two) as suits it best, and are computed with in float32. dipole's views are made in the training
+process, and so are those of plain PyTorch: by torchvision's v2 transforms, which draw one set of parameters for a whole
+batch, and are no substitute for SimCLR's. Its precision is dipole's. The contenders take turns.
 """
 
 import argparse
@@ -16,6 +18,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from peers import nt_xent_plain
 from progress import add_row, tracked
 from results import Measured, store
 from rich.console import Console
@@ -30,9 +33,11 @@ from dipole.nn import ConvNet4, build_encoder, mlp
 from dipole.runs.checkpoint import default_precision
 from dipole.runs.memory import keep_freed_memory
 from dipole.views import SimCLRViews
+from views import torchvision_transform
 
 TEMPERATURE, SIZE = 0.2, 32
 CASES = {"convnet4": 512, "resnet18": 128}
+PLAIN = "plain PyTorch, torchvision v2"
 
 
 class ArrayImages(torch.utils.data.Dataset[list[Tensor]]):
@@ -121,6 +126,24 @@ def lightly_steps(pictures: ArrayImages, batch: int, network: nn.Module, workers
             yield loss.item()
 
 
+def plain_steps(images: Tensor, batch: int, network: nn.Module, precision: str) -> Iterator[float]:
+    transform = torchvision_transform(SIZE, blur=0.0)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.06, momentum=0.9, weight_decay=5e-4)
+    network.train()
+    while True:
+        for rows in torch.randperm(len(images)).split(batch):
+            if len(rows) < batch:
+                break
+            pair = torch.cat([transform(images[rows]), transform(images[rows])])
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
+                z = network(pair)
+            loss = nt_xent_plain(*z.float().chunk(2), temperature=TEMPERATURE)()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            yield loss.item()
+
+
 def measure(encoder: str, contender: str, precision: str, count: int) -> None:
     """Print the seconds of one step: the mean of `count` steps after two, so that queues of batches are in balance."""
     batch = CASES[encoder]
@@ -128,6 +151,8 @@ def measure(encoder: str, contender: str, precision: str, count: int) -> None:
     if contender == "dipole":
         keep_freed_memory()  # as `dipole train` does
         steps = dipole_steps(images, batch, dipole_network(encoder), precision)
+    elif contender == PLAIN:
+        steps = plain_steps(images, batch, lightly_network(encoder), precision)
     else:
         steps = lightly_steps(ArrayImages(images), batch, lightly_network(encoder), int(contender.split()[0]))
     for _ in range(2):
@@ -138,9 +163,9 @@ def measure(encoder: str, contender: str, precision: str, count: int) -> None:
     print((time.perf_counter() - start) / count)
 
 
-def compare(encoder: str, rounds: int, count: int, precision: str) -> tuple[list[str], Measured]:
-    """Median seconds of both, in turns, each in a process of its own."""
-    contenders = ["dipole", "0 workers", "2 workers"]
+def compare(encoder: str, rounds: int, count: int, precision: str) -> tuple[list[str], list[Measured]]:
+    """Median seconds of all, in turns, each in a process of its own."""
+    contenders = ["dipole", "0 workers", "2 workers", PLAIN]
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in tracked(range(rounds), encoder):
         for name in contenders:
@@ -148,11 +173,18 @@ def compare(encoder: str, rounds: int, count: int, precision: str) -> tuple[list
             result = subprocess.run([*command, "--steps", str(count)], capture_output=True, text=True, check=True)
             seconds[name].append(float(result.stdout.splitlines()[-1]))
     median = {name: sorted(values)[len(values) // 2] for name, values in seconds.items()}
-    ours = median.pop("dipole")
-    peer = min(median, key=lambda name: median[name])
-    cells = [f"{ours:.3f}", f"{median[peer]:.3f} ({peer})", f"{median[peer] / ours:.2f}×"]
+    ours, plain = median.pop("dipole"), median.pop(PLAIN)
+    workers = min(median, key=lambda name: median[name])
+    lightly = median[workers]
+    cells = [
+        f"{ours:.3f}",
+        f"{lightly:.3f} ({workers})",
+        f"{lightly / ours:.2f}×",
+        f"{plain:.3f}",
+        f"{plain / ours:.2f}×",
+    ]
     what = f"a SimCLR step with views, {encoder}, batch {CASES[encoder]}, {precision}"
-    measured = Measured(what, f"lightly, 32-true, {peer}", median[peer] / ours)
+    measured = [Measured(what, f"lightly, 32-true, {workers}", lightly / ours), Measured(what, PLAIN, plain / ours)]
     return [encoder, str(CASES[encoder]), precision, *cells], measured
 
 
@@ -221,13 +253,22 @@ def main() -> None:
             Console().print(quality(encoder, min(batch, 256), *arguments))
         return
     table = Table(title=f"One SimCLR step, {SIZE}×{SIZE}, {torch.get_num_threads()} threads, median seconds")
-    for heading in ("encoder", "batch", "precision", "dipole", "lightly", "lightly / dipole"):
+    for heading in (
+        "encoder",
+        "batch",
+        "precision",
+        "dipole",
+        "lightly",
+        "lightly / dipole",
+        "plain",
+        "plain / dipole",
+    ):
         table.add_column(heading)
-    measured = []
+    measured: list[Measured] = []
     for encoder in cases:
         cells, found = compare(encoder, options.rounds, options.steps, precision)
         add_row(table, *cells)
-        measured.append(found)
+        measured += found
     Console().print(table)
     if options.store:
         store("step", measured)

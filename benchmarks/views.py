@@ -46,13 +46,13 @@ def lightly_views(images: torch.Tensor, size: int, blur: float) -> Callable[[], 
     return run
 
 
-def torchvision_views(images: torch.Tensor, size: int, blur: float) -> Callable[[], torch.Tensor]:
-    """torchvision on the batch: every image of a view gets the same random parameters."""
+def torchvision_transform(size: int, blur: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    """One view of a batch by torchvision: every image gets the same random parameters."""
     try:
         from torchvision.transforms import v2
     except ImportError as error:
         raise SystemExit("torchvision is missing: pip install 'dipole[vision]'.") from error
-    transform = v2.Compose(
+    transform: Callable[[torch.Tensor], torch.Tensor] = v2.Compose(
         [
             v2.RandomResizedCrop(size, antialias=True),
             v2.RandomHorizontalFlip(),
@@ -62,6 +62,12 @@ def torchvision_views(images: torch.Tensor, size: int, blur: float) -> Callable[
             v2.ToDtype(torch.float32, scale=True),
         ]
     )
+    return transform
+
+
+def torchvision_views(images: torch.Tensor, size: int, blur: float) -> Callable[[], torch.Tensor]:
+    """Two views of the batch by torchvision."""
+    transform = torchvision_transform(size, blur)
     return lambda: torch.stack([transform(images), transform(images)])
 
 

@@ -224,12 +224,14 @@ class _SymmetricLogSumExp(Statistic):
             share.mul_(scale)
         grad_points = torch.zeros_like(points)
         tiles = Tiles(points, points, scale, ctx.exclude, None)
+        buffer = torch.empty_like(tiles.buffer)
         for rows, columns, exponentials in tiles.exponentials(triangle=True, kept=kept):
+            weight = buffer[: exponentials.numel()].view_as(exponentials)
             if key_weight is None:
-                shares = share[rows, None] + share[None, columns]
+                torch.add(share[rows, None], share[None, columns], out=weight)
             else:
-                shares = torch.outer(share[rows], key_weight[columns]).addr_(key_weight[rows], share[columns])
-            weight = shares.mul_(exponentials)
+                torch.outer(share[rows], key_weight[columns], out=weight).addr_(key_weight[rows], share[columns])
+            weight.mul_(exponentials)
             grad_points[rows].addmm_(weight, points[columns])
             if columns.start != rows.start:
                 grad_points[columns].addmm_(weight.T, points[rows])
