@@ -60,7 +60,7 @@ class Queue(nn.Module):
         Raises:
             InputError: keys of another width, or ids for a queue without them or the other way round.
         """
-        check_embeddings(entries=self.entries, keys=keys)
+        check_embeddings(entries=self.entries[:1], keys=keys)
         if (ids is None) != (self.ids is None) or (ids is not None and len(ids) != len(keys)):
             have = "no ids" if self.ids is None else "an id for each key"
             raise InputError(f"enqueue was given {0 if ids is None else len(ids)} ids: this queue takes {have}.")
@@ -70,13 +70,13 @@ class Queue(nn.Module):
         size = len(self.entries)
         total = len(keys)
         keys = keys[-size:]
-        start = int(self.pointer) + total - len(keys)
-        position = (start + torch.arange(len(keys), device=keys.device)) % size
-        self.entries[position] = keys.to(self.entries.dtype)
+        # Places stay tensors: an accelerator would have to be waited for to know them.
+        place = (self.pointer + torch.arange(total - len(keys), total, device=keys.device)) % size
+        self.entries[place] = keys.to(self.entries.dtype)
         if self.ids is not None and ids is not None:
-            self.ids[position] = ids[-size:]
-        self.pointer.fill_((int(self.pointer) + total) % size)
-        self.filled.fill_(min(size, int(self.filled) + total))
+            self.ids[place] = ids[-size:]
+        self.pointer.copy_((self.pointer + total) % size)
+        self.filled.copy_((self.filled + total).clamp_max(size))
 
 
 class InstanceMemoryBank(nn.Module):

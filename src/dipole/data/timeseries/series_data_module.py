@@ -118,11 +118,13 @@ class SeriesDataModule(LightningDataModule):
             return batch
         series = batch["series"]
         step = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
-        generator = keyed_generator(self.seed, step, ops.rank(), device=series.device)
+        generator = keyed_generator(self.seed, step, ops.rank())
         places = series.shape[1] - self.window + 1
-        if places > 1:
-            start = int(torch.randint(places, (), generator=generator, device=series.device))
+        if places > 1:  # drawn here: an accelerator would have to be waited for
+            start = int(torch.randint(places, (), generator=generator))
             series = series[:, start : start + self.window]
+        if series.device.type != "cpu":
+            generator = keyed_generator(self.seed, step, ops.rank(), device=series.device)
         if isinstance(self.views, nn.Module):
             self.views.to(series.device)
         views = {} if self.views is None else {"views": self.views(series, generator=generator)}
