@@ -9,10 +9,9 @@ from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.losses.common import accumulate
-from dipole.losses.susana import class_prototypes, icnn_loss, own_prototype, proto_triplet_loss
-from dipole.ops.checks import check_embeddings, check_temperature
-from dipole.ops.door import public
-from dipole.ops.opaque import one_operator
+from dipole.losses.susana import Slots, icnn_of, own_prototype, proto_triplets, prototype_slots, score_neighbourhoods
+from dipole.ops.checks import check_at_least, check_embeddings, check_temperature
+from dipole.ops.door import looking, public
 
 TERMS = ("cross", "suppicnn", "queryicnn", "fullicnn", "prototriplet")
 
@@ -54,7 +53,6 @@ def check_terms(terms: Sequence[str]) -> None:
 
 
 @public
-@one_operator
 def episode_loss(
     support: Float[Tensor, "n d"],
     support_labels: Int[Tensor, "n"],
@@ -98,23 +96,30 @@ def episode_loss(
     check_terms(terms)
     if query_to not in ("support", "prototypes"):
         raise InputError(f"query_to is {query_to!r}: expected 'support' or 'prototypes'.")
-    prototypes, classes = class_prototypes(support, support_labels)
+    check_at_least(margin, 0, "margin")
+    found = prototype_slots(support, support_labels)
+    classes: int | Tensor = found.used.sum()
+    if looking():
+        classes = int(classes)
+        found = Slots(*(part[:classes] for part in found))
+    prototypes, labels, used = found
 
     def term(name: str) -> Tensor:
         if name == "cross":
-            own = own_prototype(query_labels, prototypes, classes)
-            return F.cross_entropy(
-                prototype_logits(query, prototypes, temperature=temperature), own.int().argmax(dim=1)
-            )
+            own = own_prototype(query_labels, prototypes, labels) & used
+            logits = prototype_logits(query, prototypes, temperature=temperature).masked_fill(~used, -torch.inf)
+            return F.cross_entropy(logits, own.int().argmax(dim=1))
         if name == "prototriplet":
-            return proto_triplet_loss(query, query_labels, prototypes, classes, margin=margin)
+            own = own_prototype(query_labels, prototypes, labels) & used
+            return proto_triplets(query, prototypes, own, used & ~own, margin).mean()
         if name == "suppicnn":
-            return icnn_loss(support, support_labels, k=k)
+            return icnn_of(score_neighbourhoods(support, support_labels, k=k))
         if name == "queryicnn":
-            among = (support, support_labels) if query_to == "support" else (prototypes, classes)
-            return icnn_loss(query, query_labels, *among, k=k, drop_first=drop_first)
-        per_class = (len(support) + len(query)) // len(classes)
+            among = (support, support_labels) if query_to == "support" else (prototypes, labels)
+            kept = None if query_to == "support" else used
+            return icnn_of(score_neighbourhoods(query, query_labels, *among, k=k, drop_first=drop_first, used=kept))
+        per_class = (len(support) + len(query)) // classes
         both = torch.cat([support, query]), torch.cat([support_labels, query_labels])
-        return icnn_loss(*both, k=k, items_per_class=per_class)
+        return icnn_of(score_neighbourhoods(*both, k=k, items_per_class=per_class))
 
     return torch.stack([term(name) for name in terms]).mean()

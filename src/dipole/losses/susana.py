@@ -10,6 +10,7 @@ from dipole.errors import InputError
 from dipole.losses.common import Reduction, accumulate, reduce
 from dipole.ops.checks import check_at_least, check_embeddings
 from dipole.ops.door import looking, public
+from dipole.ops.groups import counts_of_labels
 
 ROOT_EPSILON = 1e-6  # inside the square root of a distance, so that its gradient is finite at 0
 EPSILON = 1e-7
@@ -26,6 +27,14 @@ class Prototypes(NamedTuple):
     labels: Tensor
 
 
+class Slots(NamedTuple):
+    """Prototypes in as many places as there may be classes; the classes stand first, in increasing order."""
+
+    rows: Tensor  # (S, D), 0 where no class is
+    labels: Tensor  # (S,)
+    used: Tensor  # (S,)
+
+
 class ICNN(NamedTuple):
     """The score of a neighbourhood and what it is made of; the loss is minus its logarithm."""
 
@@ -36,7 +45,9 @@ class ICNN(NamedTuple):
 
 
 @public
-def class_prototypes(support: Float[Tensor, "n d"], labels: Int[Tensor, "n"]) -> Prototypes:
+def class_prototypes(
+    support: Float[Tensor, "n d"], labels: Int[Tensor, "n"], *, num_classes: int | None = None
+) -> Prototypes:
     """Compute the mean embedding of each class.
 
     Snell, Swersky, Zemel: *Prototypical Networks for Few-shot Learning* (NeurIPS 2017), eq. 1.
@@ -44,20 +55,42 @@ def class_prototypes(support: Float[Tensor, "n d"], labels: Int[Tensor, "n"]) ->
     Args:
         support: (N, D).
         labels: (N,) classes.
+        num_classes: C, how many classes the labels are of; without it they are counted, which waits for an accelerator.
+
+    Raises:
+        InputError: not one label for each row, or another number of classes.
+
+    Example:
+        >>> class_prototypes(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([7, 7, 2])).rows.flatten()
+        tensor([5., 2.])
+        >>> class_prototypes(torch.eye(2), torch.tensor([7, 2]), num_classes=2).labels
+        tensor([2, 7])
+    """
+    found = prototype_slots(support, labels)
+    count = int(found.used.sum()) if num_classes is None or looking() else num_classes
+    if num_classes not in (None, count):
+        raise InputError(f"labels are of {count} classes, and num_classes is {num_classes}.")
+    return Prototypes(found.rows[:count], found.labels[:count])
+
+
+def prototype_slots(support: Tensor, labels: Tensor) -> Slots:
+    """The prototypes of N rows in N places, since there may be as many classes.
 
     Raises:
         InputError: not one label for each row.
 
     Example:
-        >>> class_prototypes(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([7, 7, 2])).rows.flatten()
-        tensor([5., 2.])
+        >>> prototype_slots(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([7, 7, 2])).used
+        tensor([ True,  True, False])
     """
     check_embeddings(support=support)
     if labels.shape != support.shape[:1]:
         raise InputError(f"labels has shape {tuple(labels.shape)}: expected one label for each of {len(support)} rows.")
-    classes, members = torch.unique(labels, return_inverse=True)
-    sums = support.new_zeros(len(classes), support.shape[1]).index_add(0, members, support)
-    return Prototypes(sums / torch.bincount(members)[:, None], classes)
+    ordered, order = labels.sort(stable=True)
+    place = torch.cat([ordered.new_zeros(1), (ordered[1:] != ordered[:-1]).to(ordered.dtype)]).cumsum(0)
+    count = counts_of_labels(place, len(labels))
+    sums = torch.zeros_like(support).index_add(0, place, support[order])
+    return Slots(sums / count.clamp_min(1)[:, None], ordered.scatter(0, place, ordered), count > 0)
 
 
 @public
@@ -111,10 +144,15 @@ def proto_triplet_loss(
     """
     check_at_least(margin, 0, "margin")
     own = own_prototype(query_labels, prototypes, prototype_labels)
+    return reduce(proto_triplets(query, prototypes, own, ~own, margin), reduction)
+
+
+def proto_triplets(query: Tensor, prototypes: Tensor, own: Tensor, others: Tensor, margin: float) -> Tensor:
+    """`proto_triplet_loss` of each query, whose own prototype and whose other ones two masks (Q, C) name."""
     distances = euclidean_distances(query, prototypes)
     positive = (distances * own).sum(dim=1)
-    negative = distances.masked_fill(own, torch.inf).amin(dim=1)
-    return reduce((positive - negative + margin).clamp_min(0), reduction)
+    negative = distances.masked_fill(~others, torch.inf).amin(dim=1)
+    return (positive - negative + margin).clamp_min(0)
 
 
 def own_prototype(labels: Tensor, prototypes: Tensor, prototype_labels: Tensor | None) -> Tensor:
@@ -178,34 +216,65 @@ def icnn_score(
         >>> icnn_score(rows, torch.tensor([0, 0, 1, 1]), k=1).score > 0.99
         tensor(True)
     """
+    return score_neighbourhoods(
+        origin,
+        labels,
+        target,
+        target_labels,
+        k=k,
+        items_per_class=items_per_class,
+        drop_first=drop_first,
+        use_variance=use_variance,
+    )
+
+
+def score_neighbourhoods(
+    origin: Tensor,
+    labels: Tensor,
+    target: Tensor | None = None,
+    target_labels: Tensor | None = None,
+    *,
+    k: int = 4,
+    items_per_class: int | Tensor | None = None,
+    drop_first: bool | None = None,
+    use_variance: bool = False,
+    used: Tensor | None = None,
+) -> ICNN:
+    """`icnn_score` among the targets that are used (M,), all if None; `items_per_class` may be a number on a device."""
     check_at_least(k, 1, "k")
     itself = target is None
     target, target_labels = (origin, labels) if target is None else (target, target_labels)
     if target_labels is None or labels.shape != origin.shape[:1] or target_labels.shape != target.shape[:1]:
         raise InputError("expected one label for each row, of the targets too.")
     dropped = int(itself if drop_first is None else drop_first)
-    count = len(target)
-    if k + 2 >= count:
-        k = count - 2
-    if k < 1:
-        raise InputError(f"{count} targets are too few for a neighbourhood: use 3 or more, e.g. more ways or shots.")
-    width = min(k + 1 if items_per_class is None else items_per_class, count - dropped)
-    found = euclidean_distances(origin, target).topk(width + dropped, dim=1, largest=False)
-    distances = found.values[:, dropped:]
-    same = target_labels[found.indices[:, dropped:]] == labels[:, None]
-    nearest_other = distances.masked_fill(same, torch.inf).amin(dim=1)
-    distances, same = distances[:, :k], same[:, :k]
+    most = len(target)
+    if most < 3:
+        raise InputError(f"{most} targets are too few for a neighbourhood: use 3 or more, e.g. more ways or shots.")
+    count = torch.full((), most, device=origin.device) if used is None else used.sum()
+    items = min(k, most - 2) + 1 if items_per_class is None else items_per_class
+    width = min(most if isinstance(items, Tensor) else items, most - dropped)
+    distances = euclidean_distances(origin, target)
+    if used is not None:
+        distances = distances.masked_fill(~used, torch.inf)
+    found = distances.topk(width + dropped, dim=1, largest=False)
+    distances, indices = found.values[:, dropped:], found.indices[:, dropped:]
+    place = torch.arange(width, device=origin.device)
+    among = (place < items).expand_as(indices) if used is None else (place < items) & used[indices]
+    same = target_labels[indices] == labels[:, None]
+    nearest_other = distances.masked_fill(same | ~among, torch.inf).amin(dim=1)
+    neighbours = (count - 2).clamp(1, k)
+    near = (among & (place < neighbours))[:, :k]
+    distances, same, other = torch.where(near, distances[:, :k], 0), near & same[:, :k], near & ~same[:, :k]
     relative = distances / (nearest_other[:, None] + EPSILON)
     relative = relative / relative.amax(dim=1, keepdim=True).clamp_min(1)
     lambda_same = 1 - _mean_of_means(relative, same)
-    other = ~same
     scaled = distances / ((distances * other).amax() + EPSILON)
     lambda_different = torch.where(other.any(), _mean_of_means(scaled, other), 1.0)
     parts = [lambda_same, lambda_different]
     if use_variance:
         parts.append(1 - _variance(relative, same) - _variance(scaled, other))
-    share = same.sum(dim=1).to(distances.dtype).mean() / k
-    purity = share if k + 2 < count else torch.ones_like(share)
+    share = same.sum(dim=1).to(distances.dtype).mean() / neighbours
+    purity = torch.where(count > k + 2, share, 1)
     return ICNN((torch.stack(parts).mean() + purity) / 2, lambda_same, lambda_different, purity)
 
 
@@ -218,8 +287,9 @@ def _mean_of_means(values: Tensor, chosen: Tensor) -> Tensor:
 
 def _variance(values: Tensor, chosen: Tensor) -> Tensor:
     """Variance of the chosen values; 0 where there are none."""
-    kept = values[chosen]
-    return kept.var(correction=0) if kept.numel() else values.new_zeros(())
+    number = chosen.sum().clamp_min(1)
+    deviation = values - (values * chosen).sum() / number
+    return (deviation.square() * chosen).sum() / number
 
 
 @public
@@ -254,17 +324,23 @@ def icnn_loss(
         >>> icnn_loss(rows, torch.tensor([0, 0, 1, 1]), k=1) < 0.01
         tensor(True)
     """
-    found = icnn_score(
-        origin,
-        labels,
-        target,
-        target_labels,
-        k=k,
-        items_per_class=items_per_class,
-        drop_first=drop_first,
-        use_variance=use_variance,
+    return icnn_of(
+        score_neighbourhoods(
+            origin,
+            labels,
+            target,
+            target_labels,
+            k=k,
+            items_per_class=items_per_class,
+            drop_first=drop_first,
+            use_variance=use_variance,
+        )
     )
-    return -found.score.clamp_min(1e-12).log()
+
+
+def icnn_of(neighbourhoods: ICNN) -> Tensor:
+    """The loss of a score."""
+    return -neighbourhoods.score.clamp_min(1e-12).log()
 
 
 @public
