@@ -273,8 +273,8 @@ def positive_distances(
         tensor([[1., 9.]])
     """
     keys = queries if keys is None else keys
-    count = len(queries)
-    other = torch.tensor([[v for v in range(count) if v != x] for x in range(count)], device=queries.device)
+    view = torch.arange(len(queries), device=queries.device)
+    other = view[:-1] + (view[:-1] >= view[:, None]).long()  # of each view, all but itself
     return (queries[:, None] - keys[other]).square().sum(dim=-1).transpose(1, 2)
 
 

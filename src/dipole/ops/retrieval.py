@@ -1,7 +1,7 @@
 """Softmax-weighted means of vectors, as attention and modern Hopfield networks take them."""
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations_with_replacement
+from itertools import accumulate, combinations_with_replacement
 from typing import Any
 
 import torch
@@ -68,7 +68,7 @@ def softmax_retrieval(
 
 def _slices(sizes: Sequence[int]) -> list[slice]:
     """The rows of each group."""
-    ends = torch.tensor(sizes).cumsum(0).tolist()
+    ends = accumulate(sizes)
     return [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
 
 
