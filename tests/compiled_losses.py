@@ -10,11 +10,17 @@ from torch import Tensor
 from torch._dynamo import lookup_backend
 
 import dipole.losses
-from dipole.ops import pairwise_logsumexp, pairwise_logsumexp_both, pairwise_softmax_mean, pairwise_softplus_sum
+from dipole.ops import (
+    pairwise_logsumexp,
+    pairwise_logsumexp_both,
+    pairwise_softmax_mean,
+    pairwise_softplus_sum,
+    softmax_retrieval,
+)
 from recorded_calls import recorded_call
 
 # They are no losses: they select rows by values, or draw with numpy.
-NOT_COMPILED = {"draw_transform", "mix_positive_index", "sample_mixing_coefficients", "select_confident"}
+NOT_COMPILED = {"draw_transform", "mix_positive_index", "sample_mixing_coefficients"}
 OPERATIONS: list[str] = []  # of the graph that was compiled last
 LOSSES = sorted(
     name
@@ -90,6 +96,10 @@ def compare_statistics() -> None:
         (pairwise_softmax_mean, (x, y.detach(), 5.0), {"detach_weights": True}),
         (pairwise_softplus_sum, (x, y, scale, bias), {}),
         (pairwise_softplus_sum, (x, x, scale, bias), {}),
+        (softmax_retrieval, (x, y, scale), {}),
+        (softmax_retrieval, (x, y, large), {"groups": [100, 300]}),
+        (softmax_retrieval, (x, x, scale), {"groups": [100, 200]}),
+        (softmax_retrieval, (x, x, large), {}),
     ]
     for function, arguments, settings in calls:
         torch._dynamo.reset()

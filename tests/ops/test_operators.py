@@ -12,6 +12,7 @@ from dipole.ops.operators import Operator
 from dipole.ops.pairwise import CONSTANT_WEIGHTS_MEAN, LOGSUMEXP, SOFTMAX_MEAN
 from dipole.ops.pairwise_both import LOGSUMEXP_BOTH
 from dipole.ops.pairwise_softplus import SOFTPLUS_SUM
+from dipole.ops.retrieval import RETRIEVAL
 
 WORDS = "queries keys scale look"
 
@@ -29,6 +30,7 @@ def inputs(words: str, scale: float = 3.0, **given: Any) -> tuple[Any, ...]:
         given.get("bias"),
         given.get("exclude"),
         given.get("log_weight"),
+        given.get("groups", []),
         words,
     )
 
@@ -46,6 +48,8 @@ def inputs(words: str, scale: float = 3.0, **given: Any) -> tuple[Any, ...]:
         (LOGSUMEXP_BOTH, WORDS, {"exclude": torch.eye(5, 6, dtype=torch.bool)}),
         (SOFTPLUS_SUM, f"{WORDS} bias", {"bias": torch.tensor(-1.0, requires_grad=True)}),
         (SOFTPLUS_SUM, "keys", {"bias": torch.tensor(-1.0)}),
+        (RETRIEVAL, WORDS, {"groups": [4, 2]}),
+        (RETRIEVAL, f"{WORDS} same", {"groups": [2, 3]}),
     ],
 )
 def test_an_operator_keeps_what_it_promises(operator: Operator, words: str, given: Any, scale: float) -> None:

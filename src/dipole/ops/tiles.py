@@ -56,25 +56,28 @@ class Tiles:
                 tile = self.buffer[: height * width].view(height, width)
                 yield rows, columns, self._write_logits(tile, rows, columns)
 
-    def exponentials(self, triangle: bool = False, kept: Tensor | None = None, matrices: int = 1) -> Iterator[Tile]:
+    def exponentials(
+        self, triangle: bool = False, kept: Tensor | None = None, room: Tensor | None = None
+    ) -> Iterator[Tile]:
         """Iterate over the exponentials of the logits, which must not overflow; callers leave them as they are.
 
         Of a symmetric matrix the square tiles on and above the diagonal are enough (`triangle`). The first pass leaves
-        those of the first tiles in `self.kept`, as many as are affordable; several `matrices` of one result share what
-        is. A second pass takes them from there and computes the others again.
+        those of the first tiles in `self.kept`, as many as are affordable, or in the room that is given. A second pass
+        takes them from there and computes the others again.
         """
         places = self._places(triangle)
         sizes = [(rows.stop - rows.start, columns.stop - columns.start) for rows, columns in places]
         known = kept is not None
         if kept is None:
-            entries = kept_entries(self.rows, self.columns, self.device_type, triangle, matrices)
-            kept = self.kept = self.queries.new_empty(entries)
-        end, room = 0, kept.shape[0]
+            if room is None:
+                room = self.queries.new_empty(kept_entries(self.rows, self.columns, self.device_type, triangle))
+            kept = self.kept = room
+        end, most = 0, kept.shape[0]
         with exact_products(self.device_type):
             for (rows, columns), (height, width) in zip(places, sizes, strict=True):
                 start, end = end, end + height * width
-                tile = (kept[start:end] if end <= room else self.buffer[: end - start]).view(height, width)
-                if end > room or not known:
+                tile = (kept[start:end] if end <= most else self.buffer[: end - start]).view(height, width)
+                if end > most or not known:
                     # To base 2, since the exponential to base e is up to three times slower.
                     self._write_logits(tile, rows, columns, LOG2_E).exp2_()
                 yield rows, columns, tile
