@@ -10,6 +10,7 @@ from torch import Tensor
 from torch._dynamo import lookup_backend
 
 import dipole.losses
+from dipole.losses.episodes import TERMS
 from dipole.ops import (
     pairwise_logsumexp,
     pairwise_logsumexp_both,
@@ -68,6 +69,11 @@ def compare_gradients() -> None:
         (lambda *z: dipole.losses.sepclr_loss(*z, flags, background_pairs=False).loss, 4, {}),
         (lambda *z: dipole.losses.disentangled_sepclr_loss(*z, target=flags).loss, 4, {}),
         (lambda x, y: dipole.losses.episode_loss(x, labels, y, labels), 2, {}),
+        (lambda x, y: dipole.losses.episode_loss(x, labels, y, labels, query_to="prototypes", terms=TERMS), 2, {}),
+        (lambda x, y: dipole.losses.cut_loss(x[None], labels[None], y[None], labels[None], flags[:1]), 2, {}),
+        (lambda x, y: dipole.losses.token_contrastive_loss(torch.stack([x, y]), flags.expand(2, 40)), 2, {}),
+        (lambda x, y: dipole.losses.supremix_loss(torch.stack([x, y]), labels.float(), mix_neg=False), 2, {}),
+        (lambda x, y: dipole.losses.cloob_loss(x, y, beta=2.0), 2, {}),
         (lambda x, y: dipole.losses.hard_negative_clap_loss(x[:20], y, 1), 2, {}),
     ]
     for function, count, settings in cases:

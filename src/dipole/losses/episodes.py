@@ -9,7 +9,8 @@ from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.losses.common import accumulate
-from dipole.losses.susana import Slots, icnn_of, own_prototype, proto_triplets, prototype_slots, score_neighbourhoods
+from dipole.losses.neighbourhoods import icnn_of, score_neighbourhoods
+from dipole.losses.susana import class_prototypes, own_prototype, proto_triplets, prototype_slots
 from dipole.ops.checks import check_at_least, check_embeddings, check_temperature
 from dipole.ops.door import looking, public
 
@@ -97,12 +98,13 @@ def episode_loss(
     if query_to not in ("support", "prototypes"):
         raise InputError(f"query_to is {query_to!r}: expected 'support' or 'prototypes'.")
     check_at_least(margin, 0, "margin")
-    found = prototype_slots(support, support_labels)
-    classes: int | Tensor = found.used.sum()
+    classes: int | Tensor
     if looking():
-        classes = int(classes)
-        found = Slots(*(part[:classes] for part in found))
-    prototypes, labels, used = found
+        prototypes, labels = class_prototypes(support, support_labels)
+        used, classes = torch.ones_like(labels, dtype=torch.bool), len(labels)
+    else:
+        prototypes, labels, used = prototype_slots(support, support_labels)
+        classes = used.sum()
 
     def term(name: str) -> Tensor:
         if name == "cross":

@@ -61,13 +61,12 @@ def class_concentration(
         tensor([True, True])
     """
     check_at_least(smoothing, 1, "smoothing")
-    classes = int(labels.max()) + 1 if num_classes is None else num_classes
-    counts = counts_of_labels(labels, classes)
+    counts = torch.bincount(labels) if num_classes is None else counts_of_labels(labels, num_classes)
     if labels.shape != features.shape[:1] or (looking() and int(counts.min()) < 1):
         raise InputError(f"{len(labels)} labels came for {len(features)} rows: expected a row of every class.")
-    centres = features.new_zeros(classes, features.shape[1]).index_add(0, labels, features) / counts[:, None]
+    centres = features.new_zeros(len(counts), features.shape[1]).index_add(0, labels, features) / counts[:, None]
     distances = (features - centres[labels] + EPSILON).norm(dim=1)
-    return features.new_zeros(classes).index_add(0, labels, distances) / counts / (counts + smoothing).log()
+    return features.new_zeros(len(counts)).index_add(0, labels, distances) / counts / (counts + smoothing).log()
 
 
 @public

@@ -7,13 +7,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dipole.errors import InputError
-from dipole.losses.common import Reduction, accumulate, reduce
+from dipole.losses.common import Reduction, reduce
+from dipole.losses.neighbourhoods import ICNN, ROOT_EPSILON, euclidean_distances, icnn_of, score_neighbourhoods
 from dipole.ops.checks import check_at_least, check_embeddings
 from dipole.ops.door import looking, public
 from dipole.ops.groups import counts_of_labels
-
-ROOT_EPSILON = 1e-6  # inside the square root of a distance, so that its gradient is finite at 0
-EPSILON = 1e-7
 
 
 class Prototypes(NamedTuple):
@@ -33,15 +31,6 @@ class Slots(NamedTuple):
     rows: Tensor  # (S, D), 0 where no class is
     labels: Tensor  # (S,)
     used: Tensor  # (S,)
-
-
-class ICNN(NamedTuple):
-    """The score of a neighbourhood and what it is made of; the loss is minus its logarithm."""
-
-    score: Tensor
-    same: Tensor
-    different: Tensor
-    purity: Tensor
 
 
 @public
@@ -66,11 +55,22 @@ def class_prototypes(
         >>> class_prototypes(torch.eye(2), torch.tensor([7, 2]), num_classes=2).labels
         tensor([2, 7])
     """
-    found = prototype_slots(support, labels)
-    count = int(found.used.sum()) if num_classes is None or looking() else num_classes
-    if num_classes not in (None, count):
-        raise InputError(f"labels are of {count} classes, and num_classes is {num_classes}.")
-    return Prototypes(found.rows[:count], found.labels[:count])
+    if num_classes is not None and not looking():
+        found = prototype_slots(support, labels)
+        return Prototypes(found.rows[:num_classes], found.labels[:num_classes])
+    _check_support(support, labels)
+    classes, members = torch.unique(labels, return_inverse=True)
+    if num_classes not in (None, len(classes)):
+        raise InputError(f"labels are of {len(classes)} classes, and num_classes is {num_classes}.")
+    sums = support.new_zeros(len(classes), support.shape[1]).index_add(0, members, support)
+    return Prototypes(sums / torch.bincount(members)[:, None], classes)
+
+
+def _check_support(support: Tensor, labels: Tensor) -> None:
+    """Require a label for each row."""
+    check_embeddings(support=support)
+    if labels.shape != support.shape[:1]:
+        raise InputError(f"labels has shape {tuple(labels.shape)}: expected one label for each of {len(support)} rows.")
 
 
 def prototype_slots(support: Tensor, labels: Tensor) -> Slots:
@@ -83,31 +83,12 @@ def prototype_slots(support: Tensor, labels: Tensor) -> Slots:
         >>> prototype_slots(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([7, 7, 2])).used
         tensor([ True,  True, False])
     """
-    check_embeddings(support=support)
-    if labels.shape != support.shape[:1]:
-        raise InputError(f"labels has shape {tuple(labels.shape)}: expected one label for each of {len(support)} rows.")
+    _check_support(support, labels)
     ordered, order = labels.sort(stable=True)
     place = torch.cat([ordered.new_zeros(1), (ordered[1:] != ordered[:-1]).to(ordered.dtype)]).cumsum(0)
     count = counts_of_labels(place, len(labels))
     sums = torch.zeros_like(support).index_add(0, place, support[order])
     return Slots(sums / count.clamp_min(1)[:, None], ordered.scatter(0, place, ordered), count > 0)
-
-
-@public
-def euclidean_distances(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-    """Compute `√(‖x_i − y_j‖² + 10⁻⁶)`, whose gradient is finite everywhere.
-
-    Args:
-        x: (N, D), as it is.
-        y: (M, D).
-
-    Example:
-        >>> euclidean_distances(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
-        tensor([[5.]])
-    """
-    check_embeddings(x=x, y=y)
-    x, y = accumulate(x), accumulate(y)
-    return ((x[:, None] - y[None]).square().sum(dim=2) + ROOT_EPSILON).sqrt()
 
 
 @public
@@ -228,70 +209,6 @@ def icnn_score(
     )
 
 
-def score_neighbourhoods(
-    origin: Tensor,
-    labels: Tensor,
-    target: Tensor | None = None,
-    target_labels: Tensor | None = None,
-    *,
-    k: int = 4,
-    items_per_class: int | Tensor | None = None,
-    drop_first: bool | None = None,
-    use_variance: bool = False,
-    used: Tensor | None = None,
-) -> ICNN:
-    """`icnn_score` among the targets that are used (M,), all if None; `items_per_class` may be a number on a device."""
-    check_at_least(k, 1, "k")
-    itself = target is None
-    target, target_labels = (origin, labels) if target is None else (target, target_labels)
-    if target_labels is None or labels.shape != origin.shape[:1] or target_labels.shape != target.shape[:1]:
-        raise InputError("expected one label for each row, of the targets too.")
-    dropped = int(itself if drop_first is None else drop_first)
-    most = len(target)
-    if most < 3:
-        raise InputError(f"{most} targets are too few for a neighbourhood: use 3 or more, e.g. more ways or shots.")
-    count = torch.full((), most, device=origin.device) if used is None else used.sum()
-    items = min(k, most - 2) + 1 if items_per_class is None else items_per_class
-    width = min(most if isinstance(items, Tensor) else items, most - dropped)
-    distances = euclidean_distances(origin, target)
-    if used is not None:
-        distances = distances.masked_fill(~used, torch.inf)
-    found = distances.topk(width + dropped, dim=1, largest=False)
-    distances, indices = found.values[:, dropped:], found.indices[:, dropped:]
-    place = torch.arange(width, device=origin.device)
-    among = (place < items).expand_as(indices) if used is None else (place < items) & used[indices]
-    same = target_labels[indices] == labels[:, None]
-    nearest_other = distances.masked_fill(same | ~among, torch.inf).amin(dim=1)
-    neighbours = (count - 2).clamp(1, k)
-    near = (among & (place < neighbours))[:, :k]
-    distances, same, other = torch.where(near, distances[:, :k], 0), near & same[:, :k], near & ~same[:, :k]
-    relative = distances / (nearest_other[:, None] + EPSILON)
-    relative = relative / relative.amax(dim=1, keepdim=True).clamp_min(1)
-    lambda_same = 1 - _mean_of_means(relative, same)
-    scaled = distances / ((distances * other).amax() + EPSILON)
-    lambda_different = torch.where(other.any(), _mean_of_means(scaled, other), 1.0)
-    parts = [lambda_same, lambda_different]
-    if use_variance:
-        parts.append(1 - _variance(relative, same) - _variance(scaled, other))
-    share = same.sum(dim=1).to(distances.dtype).mean() / neighbours
-    purity = torch.where(count > k + 2, share, 1)
-    return ICNN((torch.stack(parts).mean() + purity) / 2, lambda_same, lambda_different, purity)
-
-
-def _mean_of_means(values: Tensor, chosen: Tensor) -> Tensor:
-    """Mean over the rows that have a chosen value of the mean of their chosen values."""
-    number = chosen.sum(dim=1).to(values.dtype)
-    means = (values * chosen).sum(dim=1) / (number + EPSILON)
-    return means.sum() / ((number > 0).sum() + EPSILON)
-
-
-def _variance(values: Tensor, chosen: Tensor) -> Tensor:
-    """Variance of the chosen values; 0 where there are none."""
-    number = chosen.sum().clamp_min(1)
-    deviation = values - (values * chosen).sum() / number
-    return (deviation.square() * chosen).sum() / number
-
-
 @public
 def icnn_loss(
     origin: Float[Tensor, "n d"],
@@ -336,11 +253,6 @@ def icnn_loss(
             use_variance=use_variance,
         )
     )
-
-
-def icnn_of(neighbourhoods: ICNN) -> Tensor:
-    """The loss of a score."""
-    return -neighbourhoods.score.clamp_min(1e-12).log()
 
 
 @public
