@@ -98,29 +98,30 @@ def episode_loss(
     if query_to not in ("support", "prototypes"):
         raise InputError(f"query_to is {query_to!r}: expected 'support' or 'prototypes'.")
     check_at_least(margin, 0, "margin")
-    classes: int | Tensor
+    used: Tensor | None = None
     if looking():
         prototypes, labels = class_prototypes(support, support_labels)
-        used, classes = torch.ones_like(labels, dtype=torch.bool), len(labels)
     else:
         prototypes, labels, used = prototype_slots(support, support_labels)
-        classes = used.sum()
+
+    def own() -> Tensor:
+        found = own_prototype(query_labels, prototypes, labels)
+        return found if used is None else found & used
 
     def term(name: str) -> Tensor:
         if name == "cross":
-            own = own_prototype(query_labels, prototypes, labels) & used
-            logits = prototype_logits(query, prototypes, temperature=temperature).masked_fill(~used, -torch.inf)
-            return F.cross_entropy(logits, own.int().argmax(dim=1))
+            logits = prototype_logits(query, prototypes, temperature=temperature)
+            logits = logits if used is None else logits.masked_fill(~used, -torch.inf)
+            return F.cross_entropy(logits, own().int().argmax(dim=1))
         if name == "prototriplet":
-            own = own_prototype(query_labels, prototypes, labels) & used
-            return proto_triplets(query, prototypes, own, used & ~own, margin).mean()
+            return proto_triplets(query, prototypes, own(), margin, used).mean()
         if name == "suppicnn":
             return icnn_of(score_neighbourhoods(support, support_labels, k=k))
         if name == "queryicnn":
             among = (support, support_labels) if query_to == "support" else (prototypes, labels)
             kept = None if query_to == "support" else used
             return icnn_of(score_neighbourhoods(query, query_labels, *among, k=k, drop_first=drop_first, used=kept))
-        per_class = (len(support) + len(query)) // classes
+        per_class = (len(support) + len(query)) // (len(labels) if used is None else used.sum())
         both = torch.cat([support, query]), torch.cat([support_labels, query_labels])
         return icnn_of(score_neighbourhoods(*both, k=k, items_per_class=per_class))
 

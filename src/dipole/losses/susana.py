@@ -125,14 +125,14 @@ def proto_triplet_loss(
     """
     check_at_least(margin, 0, "margin")
     own = own_prototype(query_labels, prototypes, prototype_labels)
-    return reduce(proto_triplets(query, prototypes, own, ~own, margin), reduction)
+    return reduce(proto_triplets(query, prototypes, own, margin), reduction)
 
 
-def proto_triplets(query: Tensor, prototypes: Tensor, own: Tensor, others: Tensor, margin: float) -> Tensor:
-    """`proto_triplet_loss` of each query, whose own prototype and whose other ones two masks (Q, C) name."""
+def proto_triplets(query: Tensor, prototypes: Tensor, own: Tensor, margin: float, used: Tensor | None = None) -> Tensor:
+    """`proto_triplet_loss` of each query, among the prototypes that are used (C,); `own` (Q, C) names that of each."""
     distances = euclidean_distances(query, prototypes)
     positive = (distances * own).sum(dim=1)
-    negative = distances.masked_fill(~others, torch.inf).amin(dim=1)
+    negative = distances.masked_fill(own if used is None else own | ~used, torch.inf).amin(dim=1)
     return (positive - negative + margin).clamp_min(0)
 
 
