@@ -74,6 +74,7 @@ def compare_gradients() -> None:
         (lambda x, y: dipole.losses.token_contrastive_loss(torch.stack([x, y]), flags.expand(2, 40)), 2, {}),
         (lambda x, y: dipole.losses.supremix_loss(torch.stack([x, y]), labels.float(), mix_neg=False), 2, {}),
         (lambda x, y: dipole.losses.cloob_loss(x, y, beta=2.0), 2, {}),
+        (lambda x, y: dipole.losses.cacr_loss(torch.stack([x, y]), false_negatives=labels[:, None] == labels), 2, {}),
         (lambda x, y: dipole.losses.hard_negative_clap_loss(x[:20], y, 1), 2, {}),
     ]
     for function, count, settings in cases:
