@@ -10,11 +10,18 @@ from torch import Tensor
 from torch._dynamo import lookup_backend
 
 import dipole.losses
-from dipole.ops import pairwise_logsumexp, pairwise_logsumexp_both, pairwise_softmax_mean, pairwise_softplus_sum
+from dipole.losses.episodes import TERMS
+from dipole.ops import (
+    pairwise_logsumexp,
+    pairwise_logsumexp_both,
+    pairwise_softmax_mean,
+    pairwise_softplus_sum,
+    softmax_retrieval,
+)
 from recorded_calls import recorded_call
 
 # They are no losses: they select rows by values, or draw with numpy.
-NOT_COMPILED = {"draw_transform", "mix_positive_index", "sample_mixing_coefficients", "select_confident"}
+NOT_COMPILED = {"draw_transform", "mix_positive_index", "sample_mixing_coefficients"}
 OPERATIONS: list[str] = []  # of the graph that was compiled last
 LOSSES = sorted(
     name
@@ -62,6 +69,12 @@ def compare_gradients() -> None:
         (lambda *z: dipole.losses.sepclr_loss(*z, flags, background_pairs=False).loss, 4, {}),
         (lambda *z: dipole.losses.disentangled_sepclr_loss(*z, target=flags).loss, 4, {}),
         (lambda x, y: dipole.losses.episode_loss(x, labels, y, labels), 2, {}),
+        (lambda x, y: dipole.losses.episode_loss(x, labels, y, labels, query_to="prototypes", terms=TERMS), 2, {}),
+        (lambda x, y: dipole.losses.cut_loss(x[None], labels[None], y[None], labels[None], flags[:1]), 2, {}),
+        (lambda x, y: dipole.losses.token_contrastive_loss(torch.stack([x, y]), flags.expand(2, 40)), 2, {}),
+        (lambda x, y: dipole.losses.supremix_loss(torch.stack([x, y]), labels.float(), mix_neg=False), 2, {}),
+        (lambda x, y: dipole.losses.cloob_loss(x, y, beta=2.0), 2, {}),
+        (lambda x, y: dipole.losses.cacr_loss(torch.stack([x, y]), false_negatives=labels[:, None] == labels), 2, {}),
         (lambda x, y: dipole.losses.hard_negative_clap_loss(x[:20], y, 1), 2, {}),
     ]
     for function, count, settings in cases:
@@ -90,6 +103,10 @@ def compare_statistics() -> None:
         (pairwise_softmax_mean, (x, y.detach(), 5.0), {"detach_weights": True}),
         (pairwise_softplus_sum, (x, y, scale, bias), {}),
         (pairwise_softplus_sum, (x, x, scale, bias), {}),
+        (softmax_retrieval, (x, y, scale), {}),
+        (softmax_retrieval, (x, y, large), {"groups": [100, 300]}),
+        (softmax_retrieval, (x, x, scale), {"groups": [100, 200]}),
+        (softmax_retrieval, (x, x, large), {}),
     ]
     for function, arguments, settings in calls:
         torch._dynamo.reset()

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dipole.ops.opaque import one_operator
 from dipole.ops.operators import Operator
 from dipole.ops.pairwise import CONSTANT_WEIGHTS_MEAN, LOGSUMEXP, SOFTMAX_MEAN
 from dipole.ops.pairwise_both import LOGSUMEXP_BOTH
 from dipole.ops.pairwise_softplus import SOFTPLUS_SUM
+from dipole.ops.retrieval import RETRIEVAL
 
 WORDS = "queries keys scale look"
 
@@ -30,6 +30,7 @@ def inputs(words: str, scale: float = 3.0, **given: Any) -> tuple[Any, ...]:
         given.get("bias"),
         given.get("exclude"),
         given.get("log_weight"),
+        given.get("groups", []),
         words,
     )
 
@@ -47,6 +48,8 @@ def inputs(words: str, scale: float = 3.0, **given: Any) -> tuple[Any, ...]:
         (LOGSUMEXP_BOTH, WORDS, {"exclude": torch.eye(5, 6, dtype=torch.bool)}),
         (SOFTPLUS_SUM, f"{WORDS} bias", {"bias": torch.tensor(-1.0, requires_grad=True)}),
         (SOFTPLUS_SUM, "keys", {"bias": torch.tensor(-1.0)}),
+        (RETRIEVAL, WORDS, {"groups": [4, 2]}),
+        (RETRIEVAL, f"{WORDS} same", {"groups": [2, 3]}),
     ],
 )
 def test_an_operator_keeps_what_it_promises(operator: Operator, words: str, given: Any, scale: float) -> None:
@@ -59,16 +62,3 @@ def test_the_gradient_of_an_operator_is_that_of_finite_differences() -> None:
     given = [part.double() if isinstance(part, Tensor) else part for part in inputs(WORDS)]
     leaves = [part.detach().requires_grad_() for part in given[:3]]
     assert torch.autograd.gradcheck(lambda *x: LOGSUMEXP.operator(*x, *given[3:])[0], leaves)
-
-
-def test_a_function_that_selects_rows_is_one_operator_with_its_gradient() -> None:
-    @one_operator
-    def sum_of_large(x: Tensor, y: Tensor, *, least: float) -> Tensor:
-        return (x[x > least].square().sum() + y.sum()) / 2
-
-    x, y = torch.tensor([1.0, 3.0, 5.0], requires_grad=True), torch.ones(2)
-    found = torch.ops.dipole.sum_of_large([x, y], ["x", "y"], repr({"least": 2.0}), [True, False])
-    assert found == sum_of_large(x, y, least=2.0) == 18
-    assert torch.autograd.grad(found, x)[0].tolist() == [0, 3, 5]
-    nothing = torch.ops.dipole.sum_of_large([x, y], ["x", "y"], repr({"least": 9.0}), [True, False])
-    assert torch.autograd.grad(nothing, x)[0].tolist() == [0, 0, 0]

@@ -236,13 +236,14 @@ def sample_partner_labels(
         return labels
     device = "cpu" if generator is None else generator.device
     if pairs == "arbitrary":
-        return labels[torch.randperm(len(labels), generator=generator, device=device).to(labels.device)]
+        order = torch.randperm(len(labels), generator=generator, device=device)
+        return labels[order.to(labels.device, non_blocking=True)]
     if num_classes is None or num_classes < 2:
         raise InputError(
             f'pairs="distinct" came with num_classes={num_classes}: give the number of classes, 2 or more.'
         )
     step = torch.randint(1, num_classes, labels.shape, generator=generator, device=device)
-    return (labels + step.to(labels.device)) % num_classes
+    return (labels + step.to(labels.device, non_blocking=True)) % num_classes
 
 
 @public

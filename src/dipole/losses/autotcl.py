@@ -131,15 +131,17 @@ def local_info_nce_loss(
     last_start = z.shape[1] - segments * steps
     if start is not None and not 0 <= start <= last_start:
         raise InputError(f"start is {start}: expected a step from 0 to {last_start}.")
-    first = torch.randint(last_start + 1, ()) if start is None else torch.tensor(start)
-    used = unit_rows(z[:, (first + torch.arange(segments * steps)).to(z.device)])
+    every = torch.arange(segments * steps, device=z.device)
+    first = torch.randint(last_start + 1, (), device=z.device) if start is None else start
+    used = unit_rows(z[:, first + every])
     pooled = used.unflatten(1, (segments, steps)).amax(dim=2)
     with torch.autocast(z.device.type, enabled=False):
         logits = pooled @ pooled.transpose(1, 2) / temperature
     index = torch.arange(segments, device=z.device)
     positive = torch.cat([index[1:], index[-2:-1]])
     excluded = (index[:, None] - index).abs() <= 1
-    excluded[0, 2] = excluded[-1, -3] = True
+    excluded[0, 2].fill_(True)
+    excluded[-1, -3].fill_(True)
     excluded[index, positive] = False
     logits = logits.masked_fill(excluded, -torch.inf)
     return (logits.logsumexp(dim=2) - logits[:, index, positive]).mean()

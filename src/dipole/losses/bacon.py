@@ -13,6 +13,7 @@ from dipole.losses.common import Reduction, reduce, unit_rows
 from dipole.ops import pairwise_logsumexp
 from dipole.ops.checks import check_at_least, check_choice, check_temperature, check_views
 from dipole.ops.door import looking, public
+from dipole.ops.groups import counts_of_labels
 
 Similarity = Literal["dot", "cosine"]
 SMALLEST = 1e-12  # share of a class in the logarithm
@@ -177,7 +178,7 @@ def pseudo_label_sampling_rate(
             f"class_counts are {class_counts.tolist()}: expected sizes above 0; clamp those of empty ones."
         )
     ratio = class_counts / class_counts.min()
-    labelled = torch.isin(torch.arange(len(ratio), device=ratio.device), present)
+    labelled = (present == torch.arange(len(ratio), device=ratio.device)[:, None]).any(dim=1)
     return torch.where(labelled, ratio**-alpha, ratio**-beta)
 
 
@@ -209,19 +210,19 @@ def select_confident(
     """
     confidence, predicted = soft_labels.max(dim=1)
     if draws is None:
-        draws = torch.rand(len(soft_labels), generator=generator, dtype=rates.dtype).to(rates.device)
+        draws = torch.rand(len(soft_labels), generator=generator, dtype=rates.dtype)
+        draws = draws.to(rates.device, non_blocking=True)
     if len(draws) < len(soft_labels):
         raise InputError(f"{len(draws)} draws came for {len(soft_labels)} rows: expected one for each.")
-    number = torch.zeros(len(rates), dtype=torch.int64, device=rates.device)
-    chosen = torch.zeros(len(soft_labels), dtype=torch.bool, device=rates.device)
-    used = 0
-    for value in predicted.unique().tolist():
-        members = (predicted == value).nonzero().flatten()
-        kept = int((draws[used : used + len(members)] < rates[value]).sum())
-        used += len(members)
-        number[value] = kept
-        chosen[members[confidence[members].argsort(descending=True, stable=True)[:kept]]] = True
-    return Selection(number, chosen)
+    classes = predicted.sort(stable=True).values
+    size = counts_of_labels(classes, len(rates))
+    successes = draws[: len(classes)] < rates[classes]
+    number = torch.zeros_like(size).index_add(0, classes, successes.long())
+    best = confidence.argsort(descending=True, stable=True)
+    best = best[predicted[best].argsort(stable=True)]  # class after class, the most confident rows first
+    rank = torch.arange(len(best), device=rates.device) - (size.cumsum(0) - size)[classes]
+    chosen = torch.zeros(len(best), dtype=torch.bool, device=rates.device)
+    return Selection(number, chosen.scatter(0, best, rank < number[classes]))
 
 
 @public

@@ -172,8 +172,10 @@ def contrastive_repulsion(
         keys, exclude = gathered_keys(views[y], gather)
         if false_negatives is not None:
             exclude = false_negatives | torch.eye(len(keys), dtype=torch.bool, device=keys.device)
-        rows = _rows_with_negatives(exclude, len(keys))
-        if rows == 0:
+            rows = (~exclude).any(dim=1).sum()  # in which something is left
+        elif len(keys) > 1:
+            rows = torch.full((), size, device=keys.device)
+        else:
             terms.append(0.0 * (views[x] * views[y]).sum())
             continue
         mean = pairwise_softmax_mean(
@@ -181,19 +183,13 @@ def contrastive_repulsion(
         )
         if cost == "euclidean":
             positive = (views[x] - views[y]).square().sum(dim=1)
-            terms.append(_debiased(-beta * mean, positive, beta, debias, debias_sign).mean())
+            term = _debiased(-beta * mean, positive, beta, debias, debias_sign).mean()
         else:
             # The logarithm of the mean over the whole batch is not a mean of the processes' logarithms.
-            density = mean.sum() / rows
-            terms.append(beta * (gather_mean(density) if gather else density).log())
+            density = torch.where(rows > 0, mean.sum() / rows.clamp_min(1), 1)
+            term = beta * (gather_mean(density) if gather else density).log()
+        terms.append(torch.where(rows > 0, term, 0))
     return torch.stack(terms).mean()
-
-
-def _rows_with_negatives(exclude: Tensor, keys: int) -> int:
-    """Number of rows in which something is left."""
-    if exclude.dtype == torch.bool:
-        return int((~exclude).any(dim=1).sum())
-    return len(exclude) if keys > 1 else 0
 
 
 def _debiased(cost: Tensor, positive: Tensor, beta: float, share: float | None, sign: str) -> Tensor:
@@ -273,8 +269,8 @@ def positive_distances(
         tensor([[1., 9.]])
     """
     keys = queries if keys is None else keys
-    count = len(queries)
-    other = torch.tensor([[v for v in range(count) if v != x] for x in range(count)], device=queries.device)
+    view = torch.arange(len(queries), device=queries.device)
+    other = view[:-1] + (view[:-1] >= view[:, None]).long()  # of each view, all but itself
     return (queries[:, None] - keys[other]).square().sum(dim=-1).transpose(1, 2)
 
 

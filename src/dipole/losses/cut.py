@@ -1,6 +1,7 @@
 """The loss of CUT: likelihood for what is right, unlikelihood for the tokens that a judgment blames."""
 
 import math
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
@@ -11,7 +12,6 @@ from dipole.errors import InputError
 from dipole.losses.common import accumulate
 from dipole.ops.checks import check_at_least, check_choice
 from dipole.ops.door import looking, public
-from dipole.ops.opaque import one_operator
 
 IGNORED = -100  # label of what is no token of the response
 LARGEST_PROBABILITY = 1 - 1e-6
@@ -103,7 +103,6 @@ def unlikelihood(log_p: Float[Tensor, "*tokens"]) -> Float[Tensor, "*tokens"]:
 
 
 @public
-@one_operator
 def cut_loss(
     logits_judged: Float[Tensor, "batch length vocabulary"],
     labels: Int[Tensor, "batch length"],
@@ -158,6 +157,18 @@ def cut_loss(
         >>> cut_loss(judged, labels, plain, labels, torch.tensor([True]))  # (log 2 + (log 2 − log 0.8) / 2) / 2
         tensor(0.5756)
     """
+    _check_settings(alpha, gamma, reduction, combine)
+    if not looking():
+        return _unselected(
+            logits_judged,
+            labels,
+            logits_plain,
+            labels_plain,
+            is_negative,
+            contrast=lambda judged, plain: _contrast(judged, plain, alpha, threshold, gamma)[0],
+            reduction=reduction,
+            combine=combine,
+        )
     negative = is_negative.nonzero().squeeze(1)
     plain = response_tokens(logits_plain[negative], labels_plain[negative])
     plain = plain._replace(sample=negative[plain.sample])
@@ -205,10 +216,7 @@ def cut_terms(
         >>> cut_terms(tokens, ResponseTokens(*(part[:0] for part in tokens)), none).loss  # log 2
         tensor(0.6931)
     """
-    check_at_least(alpha, 0, "alpha")
-    check_at_least(gamma, 0, "gamma")
-    check_choice(reduction, ("token", "sample"), "reduction")
-    check_choice(combine, ("mean", "sum"), "combine")
+    _check_settings(alpha, gamma, reduction, combine)
     if len(judged.token) == 0:
         raise InputError("no response has a token: all labels are -100.")
     blamed = is_negative[judged.sample]
@@ -218,20 +226,66 @@ def cut_terms(
             "prompt that is too long must be cut on the left."
         )
     likelihood = response_mean(-judged.log_probability, judged.sample, reduction)
-    log_p = judged.log_probability[blamed].detach()
-    inappropriate = inappropriate_tokens(log_p, plain.log_probability, threshold=threshold)
+    log_p, own = judged.log_probability[blamed], plain.log_probability
+    values, inappropriate = _contrast(log_p, own, alpha, threshold, gamma)
     if len(plain.token) == 0:
         return CUTTerms(likelihood, likelihood, likelihood.detach() * 0, inappropriate)
-    weight = alpha * (gamma * log_p).exp()
-    # Each of the two logarithms only where it counts: the other one may be infinite.
-    values = torch.where(
-        inappropriate,
-        weight * unlikelihood(plain.log_probability),
-        -plain.log_probability,
-    )
     contrast = response_mean(values, plain.sample, reduction)
     total = likelihood + contrast
     return CUTTerms(total / 2 if combine == "mean" else total, likelihood, contrast, inappropriate)
+
+
+def _contrast(judged: Tensor, plain: Tensor, alpha: float, threshold: float, gamma: float) -> tuple[Tensor, Tensor]:
+    """The terms of L1 from the log probabilities of tokens, and which tokens are inappropriate."""
+    inappropriate = inappropriate_tokens(judged, plain, threshold=threshold)
+    weight = alpha * (gamma * judged.detach()).exp()
+    # Each of the two logarithms only where it counts: the other one may be infinite.
+    return torch.where(inappropriate, weight * unlikelihood(plain), -plain), inappropriate
+
+
+def _unselected(
+    logits: Tensor,
+    labels: Tensor,
+    logits_plain: Tensor,
+    labels_plain: Tensor,
+    is_negative: Tensor,
+    *,
+    contrast: Callable[[Tensor, Tensor], Tensor],
+    reduction: Literal["token", "sample"],
+    combine: Literal["mean", "sum"],
+) -> Tensor:
+    """`cut_loss` where it is not known how many tokens there are: all positions are normalised, and some count."""
+    judged, plain, tokens = _aligned(logits, labels, logits_plain, labels_plain, is_negative)
+    blamed = tokens & is_negative[:, None]
+    likelihood = _masked_mean(-judged, tokens, reduction)
+    total = likelihood + _masked_mean(contrast(judged, plain), blamed, reduction)
+    return torch.where(blamed.any(), total / 2 if combine == "mean" else total, likelihood)
+
+
+def _aligned(
+    logits: Tensor, labels: Tensor, logits_plain: Tensor, labels_plain: Tensor, is_negative: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Log probabilities (B, T − 1) of tokens after both prompts, at their places after the first, and where they are.
+
+    0 where there is no token, and after the second prompt where the response is satisfactory.
+    """
+    tokens, of_plain = labels[:, 1:] != IGNORED, (labels_plain[:, 1:] != IGNORED) & is_negative[:, None]
+    found = []
+    for given, target, kept in ((logits, labels, tokens), (logits_plain, labels_plain, of_plain)):
+        rows = accumulate(torch.where(kept[..., None], given[:, :-1], 0))
+        picked = rows.gather(2, torch.where(kept, target[:, 1:].long(), 0)[..., None]).squeeze(2)
+        found.append(torch.where(kept, picked - rows.logsumexp(dim=2), 0))
+    places = of_plain.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
+    number = (tokens.cumsum(dim=1) - 1).clamp(0, places.shape[1] - 1)
+    return found[0], found[1].gather(1, places.gather(1, number)), tokens
+
+
+def _masked_mean(values: Tensor, kept: Tensor, reduction: Literal["token", "sample"]) -> Tensor:
+    """`response_mean` of the values (B, T) that are kept; 0 if none are."""
+    sums, count = torch.where(kept, values, 0).sum(dim=1), kept.sum(dim=1)
+    if reduction == "token":
+        return sums.sum() / count.sum().clamp_min(1)
+    return (sums / count.clamp_min(1)).sum() / (count > 0).sum().clamp_min(1)
 
 
 def response_mean(
@@ -247,6 +301,14 @@ def response_mean(
         return values.mean()
     _, place, count = sample.unique(return_inverse=True, return_counts=True)
     return (values.new_zeros(len(count)).index_add(0, place, values) / count).mean()
+
+
+def _check_settings(alpha: float, gamma: float, reduction: str, combine: str) -> None:
+    """Require settings in their ranges."""
+    check_at_least(alpha, 0, "alpha")
+    check_at_least(gamma, 0, "gamma")
+    check_choice(reduction, ("token", "sample"), "reduction")
+    check_choice(combine, ("mean", "sum"), "combine")
 
 
 def _check_threshold(threshold: float) -> None:

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.losses.common import accumulate
-from dipole.losses.susana import class_prototypes, icnn_loss, own_prototype, proto_triplet_loss
-from dipole.ops.checks import check_embeddings, check_temperature
-from dipole.ops.door import public
-from dipole.ops.opaque import one_operator
+from dipole.losses.neighbourhoods import icnn_of, score_neighbourhoods
+from dipole.losses.susana import class_prototypes, own_prototype, proto_triplets, prototype_slots
+from dipole.ops.checks import check_at_least, check_embeddings, check_temperature
+from dipole.ops.door import looking, public
 
 TERMS = ("cross", "suppicnn", "queryicnn", "fullicnn", "prototriplet")
 
@@ -54,7 +54,6 @@ def check_terms(terms: Sequence[str]) -> None:
 
 
 @public
-@one_operator
 def episode_loss(
     support: Float[Tensor, "n d"],
     support_labels: Int[Tensor, "n"],
@@ -98,23 +97,32 @@ def episode_loss(
     check_terms(terms)
     if query_to not in ("support", "prototypes"):
         raise InputError(f"query_to is {query_to!r}: expected 'support' or 'prototypes'.")
-    prototypes, classes = class_prototypes(support, support_labels)
+    check_at_least(margin, 0, "margin")
+    used: Tensor | None = None
+    if looking():
+        prototypes, labels = class_prototypes(support, support_labels)
+    else:
+        prototypes, labels, used = prototype_slots(support, support_labels)
+
+    def own() -> Tensor:
+        found = own_prototype(query_labels, prototypes, labels)
+        return found if used is None else found & used
 
     def term(name: str) -> Tensor:
         if name == "cross":
-            own = own_prototype(query_labels, prototypes, classes)
-            return F.cross_entropy(
-                prototype_logits(query, prototypes, temperature=temperature), own.int().argmax(dim=1)
-            )
+            logits = prototype_logits(query, prototypes, temperature=temperature)
+            logits = logits if used is None else logits.masked_fill(~used, -torch.inf)
+            return F.cross_entropy(logits, own().int().argmax(dim=1))
         if name == "prototriplet":
-            return proto_triplet_loss(query, query_labels, prototypes, classes, margin=margin)
+            return proto_triplets(query, prototypes, own(), margin, used).mean()
         if name == "suppicnn":
-            return icnn_loss(support, support_labels, k=k)
+            return icnn_of(score_neighbourhoods(support, support_labels, k=k))
         if name == "queryicnn":
-            among = (support, support_labels) if query_to == "support" else (prototypes, classes)
-            return icnn_loss(query, query_labels, *among, k=k, drop_first=drop_first)
-        per_class = (len(support) + len(query)) // len(classes)
+            among = (support, support_labels) if query_to == "support" else (prototypes, labels)
+            kept = None if query_to == "support" else used
+            return icnn_of(score_neighbourhoods(query, query_labels, *among, k=k, drop_first=drop_first, used=kept))
+        per_class = (len(support) + len(query)) // (len(labels) if used is None else used.sum())
         both = torch.cat([support, query]), torch.cat([support_labels, query_labels])
-        return icnn_loss(*both, k=k, items_per_class=per_class)
+        return icnn_of(score_neighbourhoods(*both, k=k, items_per_class=per_class))
 
     return torch.stack([term(name) for name in terms]).mean()

@@ -212,14 +212,14 @@ def transform_features(
         queries, keys = extrapolate_positives(queries, keys, _like(draws.extrapolation, queries))
         queries, keys = unit_rows(queries, post_norm), unit_rows(keys, post_norm)
     if draws.interpolation is not None and draws.permutation is not None:
-        permutation = draws.permutation.to(negatives.device)
+        permutation = draws.permutation.to(negatives.device, non_blocking=True)
         negatives = interpolate_negatives(negatives, _like(draws.interpolation, negatives), permutation)
     return Transformed(queries, keys, negatives)
 
 
 def _like(coefficient: Tensor | float, rows: Tensor) -> Tensor | float:
     """The coefficient on the device and in the precision of what it multiplies."""
-    return coefficient.to(rows) if isinstance(coefficient, Tensor) else coefficient
+    return coefficient.to(rows, non_blocking=True) if isinstance(coefficient, Tensor) else coefficient
 
 
 @public

@@ -213,7 +213,8 @@ def anchor_groups(
         if partners:
             similarities = inner_products(anchors, candidates[:, view]).masked_fill(excluded, -math.inf)
             negatives = similarities.topk(min(top_k, available), dim=1).values.flip(1)
-            positives = (anchors * references[partners]).sum(dim=-1).T.sort(dim=1).values
+            others = torch.stack([references[partner] for partner in partners])
+            positives = (anchors * others).sum(dim=-1).T.sort(dim=1).values
             found.append(AnchorGroups(view, positives, negatives))
     return found
 

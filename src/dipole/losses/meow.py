@@ -14,6 +14,7 @@ from dipole.errors import InputError
 from dipole.losses.common import Reduction, accumulate, inner_products, reduce, unit_rows
 from dipole.ops.checks import check_at_least, check_choice, check_embeddings, check_temperature
 from dipole.ops.door import looking, public, traced
+from dipole.ops.groups import counts_of_labels
 
 ENTRIES_AT_ONCE = 2**22  # of anchors and candidates
 Concentration = Literal["l2", "ip"]
@@ -190,7 +191,7 @@ def cluster_concentration(
     x, centroids = accumulate(x.detach()), accumulate(centroids.detach())
     own = centroids[assignment]
     distance = (x - own).square().sum(dim=1) if metric == "l2" else (x * own).sum(dim=1).clamp_min(0)
-    size = torch.bincount(assignment, minlength=len(centroids)).to(x.dtype)
+    size = counts_of_labels(assignment, len(centroids)).to(x.dtype)
     total = x.new_zeros(len(centroids)).index_add(0, assignment, distance.sqrt())
     wide = total / size.clamp_min(1) / (size + smoothing).log()
     several = size > 1

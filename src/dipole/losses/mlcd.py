@@ -10,6 +10,7 @@ from dipole.errors import InputError
 from dipole.losses.common import Reduction, inner_products, reduce, unit_rows
 from dipole.ops.checks import check_at_least, check_choice, check_embeddings
 from dipole.ops.door import looking, public
+from dipole.ops.rows import as_scalar
 
 Margin = Literal["cosface", "arcface", "arcface_straight_through"]
 MARGINS = ("cosface", "arcface", "arcface_straight_through")
@@ -58,7 +59,7 @@ def margin_logits(
     cosine = cosine.clamp(-1, 1)
     if kind == "cosface":
         return scale * torch.where(positive, cosine - margin, cosine)
-    angle = torch.tensor(margin, dtype=cosine.dtype, device=cosine.device)
+    angle = as_scalar(margin, cosine)
     # cos(θ + m) = cos θ cos m − sin θ sin m; the slope of sin θ in cos θ is infinite at the ends.
     sine = (1 - cosine.square()).clamp_min(torch.finfo(cosine.dtype).eps).sqrt()
     turned = cosine * angle.cos() - sine * angle.sin()

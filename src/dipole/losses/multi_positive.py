@@ -90,4 +90,5 @@ def _weights(weights: Sequence[float] | Tensor | None, positives: Tensor) -> Ten
         raise InputError(
             f"weights are {weights}: expected {len(positives)} numbers of at least 0, one a positive, not all 0."
         )
-    return values.to(torch.promote_types(positives.dtype, torch.float32)).to(positives.device)[:, None]
+    kind = torch.promote_types(positives.dtype, torch.float32)
+    return values.to(kind).to(positives.device, non_blocking=True)[:, None]

@@ -77,7 +77,7 @@ def message_passing_bounds(
     Yu et al.: *Provable Training for Graph Contrastive Learning* (NeurIPS 2023).
 
     Args:
-        edge_index: (2, E), both directions of every edge; loops are left out and added to every node.
+        edge_index: (2, E), both directions of every edge; loops among them count 0, and every node gets one.
         num_nodes: N.
         drop_rate: r, probability that an edge falls.
         expected_drops: (N,) instead of r · d, where edges fall with probabilities of their own (GCA).
@@ -91,10 +91,11 @@ def message_passing_bounds(
         ([0, 0], [0.5, 0.5, 0.5, 0.5], [0.0, 0.0, 0.5, 0.5])
     """
     check_at_least(num_nodes, 1, "num_nodes")
-    edges = _without_loops(check_node_pairs(edge_index, num_nodes, "edge_index"))
+    edges = check_node_pairs(edge_index, num_nodes, "edge_index")
     if (drop_rate is None) == (expected_drops is None):
         raise InputError("give either drop_rate or expected_drops.")
-    degree = torch.bincount(edges[1], minlength=num_nodes).double()
+    between = edges[0] != edges[1]
+    degree = _degree(edges, between, num_nodes, torch.float64)
     if drop_rate is not None:
         if not 0 <= drop_rate <= 1:
             raise InputError(f"drop_rate is {drop_rate}: expected a share from 0 to 1.")
@@ -112,6 +113,7 @@ def message_passing_bounds(
     both = torch.cat([edges, loops], dim=1)
     least = degree + 1 - dropped
     upper = (least[both[0]] * least[both[1]]).rsqrt()
+    upper = torch.where(torch.cat([between, torch.ones_like(loops[0], dtype=torch.bool)]), upper, 0)
     lower = torch.cat([torch.zeros(edges.shape[1], dtype=torch.float64, device=edges.device), 1 / (degree + 1)])
     return EdgeBounds(both, lower, upper, dropped.long())
 
@@ -310,9 +312,9 @@ def pot_loss(compactness: Float[Tensor, "n"]) -> Float[Tensor, ""]:
     return softplus(-compactness).mean()
 
 
-def _without_loops(edges: Tensor) -> Tensor:
-    """The edges between different nodes."""
-    return edges[:, edges[0] != edges[1]]
+def _degree(edges: Tensor, counted: Tensor, num_nodes: int, dtype: torch.dtype) -> Tensor:
+    """How many of the counted edges arrive at each node."""
+    return torch.zeros(num_nodes, dtype=dtype, device=edges.device).index_add(0, edges[1], counted.to(dtype))
 
 
 def _all(nodes: Tensor | None, x: Tensor) -> Tensor | slice:
@@ -321,24 +323,33 @@ def _all(nodes: Tensor | None, x: Tensor) -> Tensor | slice:
 
 
 def _normalized(edges: Tensor, num_nodes: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Edges with one loop a node, and `d̃_s^−½ d̃_t^−½` by the edges that arrive, as a GCN weighs them."""
-    edges = _without_loops(edges)
-    edges = torch.cat([edges, torch.arange(num_nodes, device=edges.device).expand(2, -1)], dim=1)
-    degree = torch.bincount(edges[1], minlength=num_nodes).to(dtype)
-    return edges, (degree[edges[0]] * degree[edges[1]]).rsqrt()
+    """Edges with one loop a node, and `d̃_s^−½ d̃_t^−½` by the edges that arrive, as a GCN weighs them.
+
+    Loops that were there before weigh 0.
+    """
+    loops = torch.arange(num_nodes, device=edges.device).expand(2, -1)
+    counted = torch.cat([edges[0] != edges[1], torch.ones_like(loops[0], dtype=torch.bool)])
+    edges = torch.cat([edges, loops], dim=1)
+    degree = _degree(edges, counted, num_nodes, dtype)
+    return edges, torch.where(counted, (degree[edges[0]] * degree[edges[1]]).rsqrt(), 0)
 
 
 def _restricted(
     edges: Tensor, values: tuple[Tensor, ...], nodes: Tensor | None, num_nodes: int, dtype: torch.dtype
 ) -> tuple[Tensor, ...]:
-    """Edges among some nodes, numbered by their places, and their values."""
+    """Edges among some nodes, numbered by their places, and their values.
+
+    Without a look at which these are, all edges stay, the others with values of 0.
+    """
     if nodes is None:
         return (edges, *(value.to(dtype) for value in values))
     place = torch.full((num_nodes,), -1, device=edges.device)
     place[nodes] = torch.arange(len(nodes), device=edges.device)
     moved = place[edges]
     kept = (moved >= 0).all(dim=0)
-    return (moved[:, kept], *(value[kept].to(dtype) for value in values))
+    if looking():
+        return (moved[:, kept], *(value[kept].to(dtype) for value in values))
+    return (moved.clamp_min(0), *(torch.where(kept, value, 0).to(dtype) for value in values))
 
 
 def _propagate(matrix: tuple[Tensor, Tensor], values: Tensor, rows: int) -> Tensor:

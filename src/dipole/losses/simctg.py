@@ -61,21 +61,36 @@ def token_contrastive_loss(
         )
     sums, pairs = [], []
     for number, sequence in enumerate(hidden_states):
-        tokens = sequence if mask is None else sequence[mask[number]]
-        count = len(tokens)
-        if count < 2:
+        kept = None if mask is None else mask[number]
+        if kept is not None and looking():
+            sequence, kept = sequence[kept], None
+        if len(sequence) < 2:
             continue
-        check_embeddings(hidden_states=tokens)
-        unit = unit_rows(tokens, normalize)
-        own = torch.arange(count, device=unit.device)
-        # The softmax mean with scale 0 is the plain mean over the other tokens.
-        hinge = pairwise_softmax_mean(unit, unit, 0.0, lambda s: F.relu(margin - 1 + s), exclude=own)
-        sums.append(hinge.sum() * (count - 1))
-        pairs.append(count * (count - 1))
+        check_embeddings(hidden_states=sequence)
+        hinges, number_of_pairs = _hinges(sequence, kept, margin, normalize)
+        sums.append(hinges)
+        pairs.append(number_of_pairs)
     if not sums:
         raise InputError("no sequence has two tokens: there is nothing to contrast. Pass longer sequences.")
-    total, number_of_pairs = torch.stack(sums), torch.tensor(pairs, device=sums[0].device)
-    return total.sum() / number_of_pairs.sum() if reduction == "pooled" else (total / number_of_pairs).mean()
+    total, numbers = torch.stack(sums), torch.stack(pairs)
+    if reduction == "pooled":
+        return total.sum() / numbers.sum().clamp_min(1)
+    return (total / numbers.clamp_min(1)).sum() / (numbers > 0).sum().clamp_min(1)
+
+
+def _hinges(tokens: Tensor, kept: Tensor | None, margin: float, normalize: bool) -> tuple[Tensor, Tensor]:
+    """The sum of the hinges of all ordered pairs of tokens that are kept, and the number of the pairs."""
+    own = torch.arange(len(tokens), device=tokens.device)
+    count = torch.full_like(own[0], len(tokens)) if kept is None else kept.sum()
+    left_out = own
+    if kept is not None:
+        tokens = torch.where(kept[:, None], tokens, 0)
+        left_out = ~kept | (own[:, None] == own)
+    unit = unit_rows(tokens, normalize)
+    # The softmax mean with scale 0 is the plain mean over the other tokens.
+    hinge = pairwise_softmax_mean(unit, unit, 0.0, lambda s: F.relu(margin - 1 + s), exclude=left_out)
+    hinge = hinge if kept is None else torch.where(kept, hinge, 0)
+    return hinge.sum() * (count - 1), count * (count - 1)
 
 
 @public

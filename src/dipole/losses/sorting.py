@@ -192,11 +192,9 @@ def _wiring(network: Network, like: Tensor) -> tuple[Tensor, Tensor]:
         for lower, upper in layer:
             partner[lower], partner[upper] = upper, lower
             sign[lower], sign[upper] = 1, -1
-    shape = (len(network), n)
-    return (
-        torch.tensor(partners, dtype=torch.long, device=like.device).view(shape),
-        torch.tensor(signs, dtype=torch.long, device=like.device).view(shape),
-    )
+    both = torch.tensor([partners, signs], dtype=torch.long).view(2, len(network), n)
+    partner, sign = both.to(like.device, non_blocking=True)
+    return partner, sign
 
 
 def check_sorting(network: NetworkName, distribution: Distribution, steepness: float, art_lambda: float = 0.25) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from dipole.errors import InputError
 from dipole.ops.checks import check_at_least, check_choice, check_temperature
 from dipole.ops.door import looking, public
+from dipole.ops.groups import counts_of_labels
 
 EPSILON = 1e-6  # added to every coordinate of a difference, as by torch.nn.functional.pairwise_distance
 
@@ -40,7 +41,7 @@ def num_subclasses(class_counts: Int[Tensor, "c"], delta: int = 10) -> Int[Tenso
 
 @public
 def class_concentration(
-    features: Float[Tensor, "n d"], labels: Int[Tensor, "n"], *, smoothing: float = 10.0
+    features: Float[Tensor, "n d"], labels: Int[Tensor, "n"], *, smoothing: float = 10.0, num_classes: int | None = None
 ) -> Float[Tensor, "c"]:
     """Compute `φ_c = mean_r ‖f_r − μ_c‖ / log(n_c + α)` of the rows of each class; μ_c is their mean.
 
@@ -48,6 +49,7 @@ def class_concentration(
         features: (N, D), of length 1.
         labels: (N,) classes 0 … C − 1, each with a row.
         smoothing: α.
+        num_classes: C; without it the largest label is looked for, which waits for an accelerator.
 
     Raises:
         InputError: shapes do not fit, a class has no rows, or α is below 1.
@@ -55,13 +57,14 @@ def class_concentration(
     Example:
         >>> class_concentration(torch.eye(2), torch.tensor([0, 0]))  # √½ / log 12
         tensor([0.2846])
+        >>> class_concentration(torch.eye(2), torch.tensor([1, 0]), num_classes=2) < 1e-5
+        tensor([True, True])
     """
     check_at_least(smoothing, 1, "smoothing")
-    counts = torch.bincount(labels)
+    counts = torch.bincount(labels) if num_classes is None else counts_of_labels(labels, num_classes)
     if labels.shape != features.shape[:1] or (looking() and int(counts.min()) < 1):
         raise InputError(f"{len(labels)} labels came for {len(features)} rows: expected a row of every class.")
-    sums = features.new_zeros(len(counts), features.shape[1]).index_add(0, labels, features)
-    centres = sums / counts[:, None]
+    centres = features.new_zeros(len(counts), features.shape[1]).index_add(0, labels, features) / counts[:, None]
     distances = (features - centres[labels] + EPSILON).norm(dim=1)
     return features.new_zeros(len(counts)).index_add(0, labels, distances) / counts / (counts + smoothing).log()
 
@@ -101,7 +104,7 @@ def class_concentration_temperature(
             f"{len(concentration)} concentrations came with {len(subclasses)} numbers of subclasses and percentiles "
             f"{clip}: expected one number each, and percentiles from 0 to 100."
         )
-    low, high = torch.quantile(concentration, concentration.new_tensor(clip) / 100)
+    low, high = (concentration.quantile(percentile / 100) for percentile in clip)
     clipped = concentration.clamp(low, high)
     mean = clipped.mean()
     # All rows of all classes are one point, up to the ε of their distances.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dipole.errors import InputError
 from dipole.losses.common import Reduction, reduce, unit_rows
+from dipole.losses.mixture_pairs import AllPairs, FoundPairs
 from dipole.ops.checks import check_at_least, check_choice, check_temperature, check_views
 from dipole.ops.door import looking, public
 
@@ -100,10 +101,7 @@ def mix_positive_index(
         >>> mix_positive_index(torch.tensor([0.0, 1.0, 3.0]), 5.0)[:3]
         (tensor([1]), tensor([0]), tensor([2]))
     """
-    if not window > 0:
-        raise InputError(f"window is {window}: expected a number above 0, in units of the labels.")
-    gap = labels[None] - labels[:, None]  # of j to i, in row i
-    below, above = (gap < -tolerance) & (gap > -window), (gap > tolerance) & (gap < window)
+    below, above = _below_and_above(labels, window, tolerance)
     parts: list[Tensor] = []
     for i in (below.any(dim=1) & above.any(dim=1)).nonzero().flatten().tolist():
         pairs = torch.cartesian_prod(below[i].nonzero().flatten(), above[i].nonzero().flatten())
@@ -114,6 +112,14 @@ def mix_positive_index(
     found = torch.cat(parts) if parts else torch.empty(0, 3, dtype=torch.int64, device=labels.device)
     i, j, k = found.unbind(dim=1)
     return PositivePairs(i, j, k, (labels[k] - labels[i]) / (labels[k] - labels[j]))
+
+
+def _below_and_above(labels: Tensor, window: float, tolerance: float) -> tuple[Tensor, Tensor]:
+    """Which rows (M, M) have a smaller, and which a larger label than an anchor, less than the window away."""
+    if not window > 0:
+        raise InputError(f"window is {window}: expected a number above 0, in units of the labels.")
+    gap = labels[None] - labels[:, None]  # of j to i, in row i
+    return (gap < -tolerance) & (gap > -window), (gap > tolerance) & (gap < window)
 
 
 @public
@@ -231,16 +237,18 @@ def supremix_terms(
     similarity = z @ z.T / temperature
     constant = z @ z.detach().T / temperature  # gradient reaches the anchor alone
     negatives: tuple[Tensor, Tensor] | None = None
-    pairs: tuple[Tensor, Tensor] | None = None
+    pairs: FoundPairs | AllPairs | None = None
     if mix_neg:
-        share = _shares(alpha, count, beta, generator).to(z)
+        share = _shares(alpha, count, beta, generator).to(z, non_blocking=True)
         mixed = share * constant.diagonal()[:, None] + (1 - share) * constant
         farther = label_distance_weight((1 - share) * gap, weight).log()
         negatives = (mixed.masked_fill(equal, -torch.inf), farther)
-    if mix_pos:
+    if mix_pos and max_mix_pos is None and not looking():
+        pairs = AllPairs(y, *_below_and_above(y, window, label_tolerance), constant)
+    elif mix_pos:
         found = mix_positive_index(y, window, tolerance=label_tolerance, most=max_mix_pos, generator=generator)
         i, j, k, part = found
-        pairs = (i, part * constant[i, j] + (1 - part) * constant[i, k])
+        pairs = FoundPairs(i, part * constant[i, j] + (1 - part) * constant[i, k], count)
     of_rows, of_mixtures = _shifts(similarity, negatives, pairs, stabilizer)
     real = similarity.masked_fill(own, -torch.inf) + label_distance_weight(gap, weight).log()
     total = (real - of_rows[:, None]).exp().sum(dim=1)
@@ -251,10 +259,8 @@ def supremix_terms(
         total = total + (sum(negatives) - of_mixtures[:, None]).exp().sum(dim=1)
         candidates = candidates + (~equal).sum(dim=1)
     if pairs is not None:
-        i, shifted = pairs[0], pairs[1] - of_mixtures[pairs[0]]
-        total = total.index_add(0, i, shifted.exp())
-        attracted = attracted.index_add(0, i, shifted)
-        number = torch.bincount(i, minlength=count)
+        exponentials, logits, number = pairs.sums(of_mixtures)
+        total, attracted = total + exponentials, attracted + logits
         positives, candidates = positives + number, candidates + number
     known = positives > 0
     log_total = torch.where(known, total, 1).log()
@@ -272,7 +278,7 @@ def _shares(alpha: Tensor | None, count: int, beta: tuple[float, float], generat
 
 
 def _shifts(
-    similarity: Tensor, negatives: tuple[Tensor, Tensor] | None, pairs: tuple[Tensor, Tensor] | None, kind: str
+    similarity: Tensor, negatives: tuple[Tensor, Tensor] | None, pairs: FoundPairs | AllPairs | None, kind: str
 ) -> tuple[Tensor, Tensor]:
     """What is taken off the logits of rows and of mixtures before the exponential.
 
@@ -283,7 +289,7 @@ def _shifts(
     if negatives is not None:
         of_mixtures = torch.maximum(of_mixtures, negatives[0].detach().amax(dim=1))
     if pairs is not None:
-        of_mixtures = of_mixtures.scatter_reduce(0, pairs[0], pairs[1].detach(), "amax")
+        of_mixtures = torch.maximum(of_mixtures, pairs.highest())
     if kind == "per_block":
         return of_rows, of_mixtures
     joint = torch.maximum(of_rows, of_mixtures)
@@ -332,7 +338,8 @@ def supremix_loss(
         mix_pos: whether mixtures with the anchor's label are.
         weight: see `label_distance_weight`.
         stabilizer: `"joint"`, or `"per_block"` as in the authors' code.
-        max_mix_pos: positive mixtures of an anchor, drawn where there are more; all if None.
+        max_mix_pos: positive mixtures of an anchor, drawn where there are more; all if None. Which anchors have more
+            is looked at, also without `check_values`.
         label_tolerance: labels this close are equal.
         normalize: scale rows to length 1.
         generator: of what is drawn.

@@ -7,12 +7,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dipole.errors import InputError
-from dipole.losses.common import Reduction, accumulate, reduce
+from dipole.losses.common import Reduction, reduce
+from dipole.losses.neighbourhoods import ICNN, ROOT_EPSILON, euclidean_distances, icnn_of, score_neighbourhoods
 from dipole.ops.checks import check_at_least, check_embeddings
 from dipole.ops.door import looking, public
-
-ROOT_EPSILON = 1e-6  # inside the square root of a distance, so that its gradient is finite at 0
-EPSILON = 1e-7
+from dipole.ops.groups import counts_of_labels
 
 
 class Prototypes(NamedTuple):
@@ -26,17 +25,18 @@ class Prototypes(NamedTuple):
     labels: Tensor
 
 
-class ICNN(NamedTuple):
-    """The score of a neighbourhood and what it is made of; the loss is minus its logarithm."""
+class Slots(NamedTuple):
+    """Prototypes in as many places as there may be classes; the classes stand first, in increasing order."""
 
-    score: Tensor
-    same: Tensor
-    different: Tensor
-    purity: Tensor
+    rows: Tensor  # (S, D), 0 where no class is
+    labels: Tensor  # (S,)
+    used: Tensor  # (S,)
 
 
 @public
-def class_prototypes(support: Float[Tensor, "n d"], labels: Int[Tensor, "n"]) -> Prototypes:
+def class_prototypes(
+    support: Float[Tensor, "n d"], labels: Int[Tensor, "n"], *, num_classes: int | None = None
+) -> Prototypes:
     """Compute the mean embedding of each class.
 
     Snell, Swersky, Zemel: *Prototypical Networks for Few-shot Learning* (NeurIPS 2017), eq. 1.
@@ -44,37 +44,51 @@ def class_prototypes(support: Float[Tensor, "n d"], labels: Int[Tensor, "n"]) ->
     Args:
         support: (N, D).
         labels: (N,) classes.
+        num_classes: C, how many classes the labels are of; without it they are counted, which waits for an accelerator.
+
+    Raises:
+        InputError: not one label for each row, or another number of classes.
+
+    Example:
+        >>> class_prototypes(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([7, 7, 2])).rows.flatten()
+        tensor([5., 2.])
+        >>> class_prototypes(torch.eye(2), torch.tensor([7, 2]), num_classes=2).labels
+        tensor([2, 7])
+    """
+    if num_classes is not None and not looking():
+        found = prototype_slots(support, labels)
+        return Prototypes(found.rows[:num_classes], found.labels[:num_classes])
+    _check_support(support, labels)
+    classes, members = torch.unique(labels, return_inverse=True)
+    if num_classes not in (None, len(classes)):
+        raise InputError(f"labels are of {len(classes)} classes, and num_classes is {num_classes}.")
+    sums = support.new_zeros(len(classes), support.shape[1]).index_add(0, members, support)
+    return Prototypes(sums / torch.bincount(members)[:, None], classes)
+
+
+def _check_support(support: Tensor, labels: Tensor) -> None:
+    """Require a label for each row."""
+    check_embeddings(support=support)
+    if labels.shape != support.shape[:1]:
+        raise InputError(f"labels has shape {tuple(labels.shape)}: expected one label for each of {len(support)} rows.")
+
+
+def prototype_slots(support: Tensor, labels: Tensor) -> Slots:
+    """The prototypes of N rows in N places, since there may be as many classes.
 
     Raises:
         InputError: not one label for each row.
 
     Example:
-        >>> class_prototypes(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([7, 7, 2])).rows.flatten()
-        tensor([5., 2.])
+        >>> prototype_slots(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([7, 7, 2])).used
+        tensor([ True,  True, False])
     """
-    check_embeddings(support=support)
-    if labels.shape != support.shape[:1]:
-        raise InputError(f"labels has shape {tuple(labels.shape)}: expected one label for each of {len(support)} rows.")
-    classes, members = torch.unique(labels, return_inverse=True)
-    sums = support.new_zeros(len(classes), support.shape[1]).index_add(0, members, support)
-    return Prototypes(sums / torch.bincount(members)[:, None], classes)
-
-
-@public
-def euclidean_distances(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-    """Compute `√(‖x_i − y_j‖² + 10⁻⁶)`, whose gradient is finite everywhere.
-
-    Args:
-        x: (N, D), as it is.
-        y: (M, D).
-
-    Example:
-        >>> euclidean_distances(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
-        tensor([[5.]])
-    """
-    check_embeddings(x=x, y=y)
-    x, y = accumulate(x), accumulate(y)
-    return ((x[:, None] - y[None]).square().sum(dim=2) + ROOT_EPSILON).sqrt()
+    _check_support(support, labels)
+    ordered, order = labels.sort(stable=True)
+    place = torch.cat([ordered.new_zeros(1), (ordered[1:] != ordered[:-1]).to(ordered.dtype)]).cumsum(0)
+    count = counts_of_labels(place, len(labels))
+    sums = torch.zeros_like(support).index_add(0, place, support[order])
+    return Slots(sums / count.clamp_min(1)[:, None], ordered.scatter(0, place, ordered), count > 0)
 
 
 @public
@@ -111,10 +125,15 @@ def proto_triplet_loss(
     """
     check_at_least(margin, 0, "margin")
     own = own_prototype(query_labels, prototypes, prototype_labels)
+    return reduce(proto_triplets(query, prototypes, own, margin), reduction)
+
+
+def proto_triplets(query: Tensor, prototypes: Tensor, own: Tensor, margin: float, used: Tensor | None = None) -> Tensor:
+    """`proto_triplet_loss` of each query, among the prototypes that are used (C,); `own` (Q, C) names that of each."""
     distances = euclidean_distances(query, prototypes)
     positive = (distances * own).sum(dim=1)
-    negative = distances.masked_fill(own, torch.inf).amin(dim=1)
-    return reduce((positive - negative + margin).clamp_min(0), reduction)
+    negative = distances.masked_fill(own if used is None else own | ~used, torch.inf).amin(dim=1)
+    return (positive - negative + margin).clamp_min(0)
 
 
 def own_prototype(labels: Tensor, prototypes: Tensor, prototype_labels: Tensor | None) -> Tensor:
@@ -178,48 +197,16 @@ def icnn_score(
         >>> icnn_score(rows, torch.tensor([0, 0, 1, 1]), k=1).score > 0.99
         tensor(True)
     """
-    check_at_least(k, 1, "k")
-    itself = target is None
-    target, target_labels = (origin, labels) if target is None else (target, target_labels)
-    if target_labels is None or labels.shape != origin.shape[:1] or target_labels.shape != target.shape[:1]:
-        raise InputError("expected one label for each row, of the targets too.")
-    dropped = int(itself if drop_first is None else drop_first)
-    count = len(target)
-    if k + 2 >= count:
-        k = count - 2
-    if k < 1:
-        raise InputError(f"{count} targets are too few for a neighbourhood: use 3 or more, e.g. more ways or shots.")
-    width = min(k + 1 if items_per_class is None else items_per_class, count - dropped)
-    found = euclidean_distances(origin, target).topk(width + dropped, dim=1, largest=False)
-    distances = found.values[:, dropped:]
-    same = target_labels[found.indices[:, dropped:]] == labels[:, None]
-    nearest_other = distances.masked_fill(same, torch.inf).amin(dim=1)
-    distances, same = distances[:, :k], same[:, :k]
-    relative = distances / (nearest_other[:, None] + EPSILON)
-    relative = relative / relative.amax(dim=1, keepdim=True).clamp_min(1)
-    lambda_same = 1 - _mean_of_means(relative, same)
-    other = ~same
-    scaled = distances / ((distances * other).amax() + EPSILON)
-    lambda_different = torch.where(other.any(), _mean_of_means(scaled, other), 1.0)
-    parts = [lambda_same, lambda_different]
-    if use_variance:
-        parts.append(1 - _variance(relative, same) - _variance(scaled, other))
-    share = same.sum(dim=1).to(distances.dtype).mean() / k
-    purity = share if k + 2 < count else torch.ones_like(share)
-    return ICNN((torch.stack(parts).mean() + purity) / 2, lambda_same, lambda_different, purity)
-
-
-def _mean_of_means(values: Tensor, chosen: Tensor) -> Tensor:
-    """Mean over the rows that have a chosen value of the mean of their chosen values."""
-    number = chosen.sum(dim=1).to(values.dtype)
-    means = (values * chosen).sum(dim=1) / (number + EPSILON)
-    return means.sum() / ((number > 0).sum() + EPSILON)
-
-
-def _variance(values: Tensor, chosen: Tensor) -> Tensor:
-    """Variance of the chosen values; 0 where there are none."""
-    kept = values[chosen]
-    return kept.var(correction=0) if kept.numel() else values.new_zeros(())
+    return score_neighbourhoods(
+        origin,
+        labels,
+        target,
+        target_labels,
+        k=k,
+        items_per_class=items_per_class,
+        drop_first=drop_first,
+        use_variance=use_variance,
+    )
 
 
 @public
@@ -254,17 +241,18 @@ def icnn_loss(
         >>> icnn_loss(rows, torch.tensor([0, 0, 1, 1]), k=1) < 0.01
         tensor(True)
     """
-    found = icnn_score(
-        origin,
-        labels,
-        target,
-        target_labels,
-        k=k,
-        items_per_class=items_per_class,
-        drop_first=drop_first,
-        use_variance=use_variance,
+    return icnn_of(
+        score_neighbourhoods(
+            origin,
+            labels,
+            target,
+            target_labels,
+            k=k,
+            items_per_class=items_per_class,
+            drop_first=drop_first,
+            use_variance=use_variance,
+        )
     )
-    return -found.score.clamp_min(1e-12).log()
 
 
 @public

@@ -17,7 +17,8 @@ from dipole.losses.info_nce import check_has_negatives
 from dipole.ops import gather as gather_rows
 from dipole.ops import pairwise_logsumexp
 from dipole.ops.checks import check_choice, check_temperature
-from dipole.ops.door import public
+from dipole.ops.door import looking, public
+from dipole.ops.rows import as_scalar
 
 CANDIDATE_ENTRIES = 1 << 21  # of the products that stand in memory at a time
 
@@ -107,7 +108,7 @@ def symile_loss(
         if permutations is None:
             permutations = draw_permutations(len(modalities), total, generator)
         # The same on all processes: that of the first one.
-        permutations = _checked(permutations, len(modalities), total).to(modalities.device)
+        permutations = _checked(permutations, len(modalities), total).to(modalities.device, non_blocking=True)
         permutations = gather_rows(permutations)[: len(modalities)] if gather else permutations
     positive = multilinear_inner_product(*modalities) / temperature
     losses = []
@@ -118,7 +119,7 @@ def symile_loss(
             negative = pairwise_logsumexp(queries, keys, 1 / temperature, exclude=own)
             denominator = torch.logaddexp(positive, negative)
         else:
-            denominator = _all_tuples(queries, others, torch.as_tensor(1 / temperature))
+            denominator = _all_tuples(queries, others, as_scalar(1 / temperature, queries))
         losses.append(denominator - positive)
     return reduce(torch.stack(losses).mean(dim=0), reduction)
 
@@ -165,7 +166,8 @@ def _checked(permutations: Tensor, modalities: int, rows: int) -> Tensor:
     expected = (modalities, modalities - 1, rows)
     if permutations.shape != expected:
         raise InputError(f"permutations has shape {tuple(permutations.shape)}: expected {expected}.")
-    if not torch.equal(permutations.sort(dim=-1).values, torch.arange(rows).to(permutations).expand(expected)):
+    every = torch.arange(rows, device=permutations.device).expand(expected)
+    if looking() and not torch.equal(permutations.long().sort(dim=-1).values, every):
         raise InputError(f"permutations holds a row that is no order of the numbers 0 to {rows - 1}.")
     return permutations
 

@@ -79,13 +79,13 @@ def tnce_loss(
     check_choice(reduction, ("sum", "weighted_mean", "none"), "reduction")
     blocks = len(audio)
     same, cross = _matrix(alpha_same, blocks, "alpha_same"), _matrix(alpha_cross, blocks, "alpha_cross")
-    weight = _of_blocks(beta, blocks).to(audio.device)
+    weight = _of_blocks(beta, blocks).to(audio.device, non_blocking=True)
     audio, text = unit_rows(audio, normalize), unit_rows(text, normalize)
     if blocks == 1 and contrasted_rows(audio[0], gather) < 2:
         raise InputError("one pair in one arrangement has no negatives: give two pairs, or a second block.")
     of_audio: list[list[Tensor]] = [[] for _ in range(blocks)]  # terms of the denominators, by block of the anchor
     of_text: list[list[Tensor]] = [[] for _ in range(blocks)]
-    values = 0 * audio.sum(dim=2)
+    own: list[Tensor] = []
     for b in range(blocks):
         for c in range(blocks):
             logit = (audio[b] * text[c]).sum(dim=1) / temperature
@@ -93,7 +93,7 @@ def tnce_loss(
                 denominators = both_directions(audio[b], text[b], temperature, gather)
                 of_audio[b].append(denominators.queries)
                 of_text[b].append(denominators.keys)
-                values = values.index_add(0, torch.tensor([b], device=logit.device), -2 * logit[None])
+                own.append(-2 * logit)
                 continue
             # A weight of 0 leaves the term out: log 0 has no place in a sum of half precision.
             if same[b][c]:
@@ -107,7 +107,7 @@ def tnce_loss(
                 of_audio[b].append(denominators.queries + math.log(cross[b][c]))
             if cross[c][b]:
                 of_text[c].append(denominators.keys + math.log(cross[c][b]))
-    values = values + torch.stack(
+    values = torch.stack(own) + torch.stack(
         [torch.stack(of_audio[b]).logsumexp(dim=0) + torch.stack(of_text[b]).logsumexp(dim=0) for b in range(blocks)]
     )
     if reduction == "none":

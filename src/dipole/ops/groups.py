@@ -8,6 +8,19 @@ from dipole.errors import InputError
 from dipole.ops.door import looking, public
 
 
+def counts_of_labels(labels: Tensor, classes: int) -> Tensor:
+    """How many labels are 0, 1, …, classes − 1.
+
+    Example:
+        >>> counts_of_labels(torch.tensor([2, 0, 2]), 3)
+        tensor([1, 0, 2])
+    """
+    if looking():
+        return torch.bincount(labels, minlength=classes)
+    counts = torch.zeros(classes, dtype=torch.int64, device=labels.device)
+    return counts.index_add(0, labels, torch.ones_like(labels, dtype=torch.int64))
+
+
 @public
 def sums_of_label(
     keys: Float[Tensor, "m d"], key_labels: Int[Tensor, "m"], labels: Int[Tensor, "n"]

@@ -20,7 +20,8 @@ from dipole.ops.statistics import Choice, apply
 
 DENSE_ENTRIES = 1 << 15  # up to so many similarities the loops that a compiler writes are faster than tiles
 
-INPUTS = "Tensor queries, Tensor keys, Tensor scale, Tensor? bias, Tensor? exclude, Tensor? log_weight, str words"
+INPUTS = "Tensor queries, Tensor keys, Tensor scale, Tensor? bias, Tensor? exclude, Tensor? log_weight"
+INPUTS += ", SymInt[] groups, str words"
 OF_GRADIENT = f"(Tensor?[] gradients, Tensor[] outputs, {INPUTS}) -> Tensor[]"
 DIFFERENTIABLE = ("queries", "keys", "scale", "bias")
 
@@ -37,6 +38,7 @@ class Arguments(NamedTuple):
     needs: tuple[bool, ...]  # whether queries, keys, scale and bias want a gradient
     fused: bool
     constant_weights: bool
+    groups: tuple[int, ...] = ()  # numbers of keys, those of one group side by side
 
     @property
     def differentiable(self) -> tuple[Tensor | None, ...]:
@@ -89,6 +91,7 @@ class Operator:
         exclude: Exclusion = None,
         log_weight: Tensor | None = None,
         constant_weights: bool = False,
+        groups: Sequence[int] = (),
     ) -> tuple[Tensor, ...]:
         """The results of the statistic."""
         needs = tuple(part is not None and part.requires_grad for part in (queries, keys, scale, bias))
@@ -96,7 +99,9 @@ class Operator:
         found: tuple[Tensor, ...]
         if not torch.compiler.is_compiling():
             statistic, chosen = self.choose(
-                Arguments(queries, keys, scale, bias, exclude, log_weight, needs, fused, constant_weights)
+                Arguments(
+                    queries, keys, scale, bias, exclude, log_weight, needs, fused, constant_weights, tuple(groups)
+                )
             )
             found = apply(statistic, *chosen)
             return found[: self.results]
@@ -113,7 +118,7 @@ class Operator:
         }
         words = " ".join([*wanted, *(word for word, held in holds.items() if held)])
         columns = None if isinstance(exclude, str) else exclude
-        found = self.operator(queries, keys, scale, bias, columns, log_weight, words)
+        found = self.operator(queries, keys, scale, bias, columns, log_weight, groups, words)
         return found[: self.results]
 
     def _forward(self, *inputs: Any) -> tuple[Tensor, ...]:
@@ -132,18 +137,18 @@ class Operator:
         return tuple(arguments.queries.new_empty(shape, dtype=dtype) for shape in self.shapes(arguments))
 
     def _keep(self, ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        *tensors, ctx.words = inputs
+        *tensors, ctx.groups, ctx.words = inputs
         ctx.save_for_backward(*tensors, *output)
         ctx.mark_non_differentiable(*output[self.results :])
         ctx.set_materialize_grads(False)
 
     def _differentiate(self, ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         if all(gradient is None for gradient in gradients):
-            return (None,) * (len(DIFFERENTIABLE) + 3)
+            return (None,) * (len(DIFFERENTIABLE) + 4)
         inputs, outputs = ctx.saved_tensors[:6], list(ctx.saved_tensors[6:])
-        found = iter(self.gradient(list(gradients[: self.results]), outputs, *inputs, ctx.words))
+        found = iter(self.gradient(list(gradients[: self.results]), outputs, *inputs, ctx.groups, ctx.words))
         wanted = [name in ctx.words.split() for name in DIFFERENTIABLE]
-        return *(next(found) if want else None for want in wanted), None, None, None
+        return *(next(found) if want else None for want in wanted), None, None, None, None
 
     def _backward(self, gradients: list[Tensor | None], outputs: list[Tensor], *inputs: Any) -> list[Tensor]:
         """The gradients of those arguments that want one."""
@@ -186,16 +191,15 @@ class _Context:
 
 def _understood(*inputs: Any) -> Arguments:
     """The inputs of an operator as the arguments of a statistic."""
-    queries, keys, scale, bias, exclude, log_weight, words = inputs
+    queries, keys, scale, bias, exclude, log_weight, groups, words = inputs
     said = words.split()
     if "same" in said:
         keys = queries
         said += ["keys"] * ("queries" in said)
     columns: Exclusion = "own" if "own" in said else exclude
     needs = tuple(name in said for name in DIFFERENTIABLE)
-    return Arguments(
-        queries, keys, scale, bias, columns, log_weight, needs, "fused" in said, "constant_weights" in said
-    )
+    fused, constant_weights = ("fused" in said, "constant_weights" in said)
+    return Arguments(queries, keys, scale, bias, columns, log_weight, needs, fused, constant_weights, tuple(groups))
 
 
 def _wanting(arguments: Arguments) -> list[Tensor]:

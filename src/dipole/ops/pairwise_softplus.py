@@ -9,7 +9,7 @@ from torch import Tensor
 from dipole.ops.derivatives import second_derivatives
 from dipole.ops.door import public
 from dipole.ops.operators import Arguments, Operator, Shape, dense
-from dipole.ops.rows import prepare
+from dipole.ops.rows import as_scalar, prepare
 from dipole.ops.statistics import Choice, Statistic
 from dipole.ops.tiles import LOG2_E, Tiles, bounded
 
@@ -40,7 +40,7 @@ def pairwise_softplus_sum(
         tensor(4.1589)
     """
     queries, keys, scale_tensor = prepare(queries, keys, scale)
-    bias_tensor = torch.as_tensor(bias, dtype=queries.dtype, device=queries.device).reshape(())
+    bias_tensor = as_scalar(bias, queries).reshape(())
     if dense(queries, keys):
         return _plain(queries, keys, scale_tensor, bias_tensor)
     return SOFTPLUS_SUM(queries, keys, scale_tensor, bias=bias_tensor)[0]

@@ -1,7 +1,7 @@
 """Softmax-weighted means of vectors, as attention and modern Hopfield networks take them."""
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations_with_replacement
+from itertools import accumulate, combinations_with_replacement
 from typing import Any
 
 import torch
@@ -11,9 +11,11 @@ from torch import Tensor
 from dipole.errors import InputError
 from dipole.ops import plain
 from dipole.ops.derivatives import second_derivatives
-from dipole.ops.door import public, traced
+from dipole.ops.door import public
+from dipole.ops.operators import Arguments, Operator, Shape, dense
 from dipole.ops.rows import RowSums, prepare
-from dipole.ops.tiles import Tiles, bounded
+from dipole.ops.statistics import Choice, Statistic
+from dipole.ops.tiles import Tiles, bounded, kept_entries, large_room
 
 
 @public
@@ -52,31 +54,26 @@ def softmax_retrieval(
         <BLANKLINE>
                 [[2.0000, 2.0000]]])
     """
-    symmetric = queries is stored
     queries, stored, scale_tensor = prepare(queries, stored, scale)
     sizes = [len(stored)] if groups is None else list(groups)
     if sum(sizes) != len(stored) or min(sizes, default=0) < 1:
         raise InputError(f"groups are {sizes}: expected numbers of at least 1 that add up to {len(stored)} patterns.")
-    if traced():
+    if dense(queries, stored):
         return plain.retrieval(queries, stored, scale_tensor, sizes)
-    if symmetric and bounded(stored, stored, scale_tensor, None):
-        result: Tensor = _SymmetricRetrieval.apply(stored, scale_tensor, sizes)
-    else:
-        result = _Retrieval.apply(queries, stored, scale_tensor, sizes)
-    return result
+    return RETRIEVAL(queries, stored, scale_tensor, groups=sizes)[0]
 
 
 def _slices(sizes: Sequence[int]) -> list[slice]:
     """The rows of each group."""
-    ends = torch.tensor(sizes).cumsum(0).tolist()
+    ends = accumulate(sizes)
     return [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
 
 
-class _Retrieval(torch.autograd.Function):
+class _Retrieval(Statistic):
     """Rectangular case: the patterns of each group for all queries."""
 
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, stored: Tensor, scale: Tensor, sizes: Sequence[int]) -> Tensor:
+    def forward(queries: Tensor, stored: Tensor, scale: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
         shifted = not bounded(queries, stored, scale, None)
         result = queries.new_zeros(len(sizes), *queries.shape)
         normaliser = queries.new_empty(len(sizes), len(queries))
@@ -89,13 +86,19 @@ class _Retrieval(torch.autograd.Function):
                 mean[rows].addmm_(exponentials, patterns[columns])
             mean /= sums.total[:, None]
             logsumexp.copy_(sums.logsumexp())
+        return result, normaliser
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        queries, stored, scale, ctx.sizes = inputs
+        result, normaliser, *_ = output
         ctx.save_for_backward(queries, stored, scale, result, normaliser)
-        ctx.sizes = sizes
-        return result
+        ctx.mark_non_differentiable(normaliser)
+        ctx.set_materialize_grads(False)
 
     @staticmethod
     @second_derivatives(lambda ctx, q, x, s: plain.retrieval(q, x, s, ctx.sizes))
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor, *_: None) -> tuple[Tensor | None, ...]:
         queries, stored, scale, result, normaliser = ctx.saved_tensors
         # ∂/∂s_ij = p_ij (⟨g_i, stored_j⟩ − ⟨g_i, result_i⟩)
         grad_queries, grad_stored = torch.zeros_like(queries), torch.zeros_like(stored)
@@ -112,34 +115,41 @@ class _Retrieval(torch.autograd.Function):
         return grad_queries.mul_(scale), grad_stored, grad_scale, None
 
 
-class _SymmetricRetrieval(torch.autograd.Function):
+class _SymmetricRetrieval(Statistic):
     """Queries are the patterns, and no exponential can overflow: a tile serves its rows and its columns."""
 
     @staticmethod
-    def forward(ctx: Any, points: Tensor, scale: Tensor, sizes: Sequence[int]) -> Tensor:
+    def forward(points: Tensor, scale: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         result = points.new_zeros(len(sizes), *points.shape)
         total = points.new_zeros(len(sizes), len(points))
-        kept: list[Tensor] = []
-        for (row_group, rows), (column_group, columns), exponentials in _triangle(points, scale, sizes, keep=kept):
+        kept = large_room(points, sum(_kept(sizes, points.device.type)))
+        for (row_group, rows), (column_group, columns), exponentials in _triangle(points, scale, sizes, kept, True):
             total[column_group, rows] += exponentials.sum(dim=1)
             result[column_group, rows].addmm_(exponentials, points[columns])
             if rows != columns:
                 total[row_group, columns] += exponentials.sum(dim=0)
                 result[row_group, columns].addmm_(exponentials.T, points[rows])
         result /= total[..., None]
-        ctx.save_for_backward(points, scale, result, total, *kept)
-        ctx.sizes = sizes
-        return result
+        return result, total, kept
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+        points, scale, ctx.sizes = inputs
+        ctx.save_for_backward(points, scale, *output)
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
 
     @staticmethod
     @second_derivatives(lambda ctx, x, s: plain.retrieval(x, x, s, ctx.sizes))
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        points, scale, result, total, *kept = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor, *_: None) -> tuple[Tensor | None, ...]:
+        points, scale, result, total, kept = ctx.saved_tensors
         # With shares g / Z the exponentials themselves serve as weights of both roles of a pair.
         share = gradient / total[..., None]
         offset = -torch.stack([(rows * means).sum(dim=1) for rows, means in zip(share, result, strict=True)])
         grad_points, grad_scale, factor = torch.zeros_like(points), torch.zeros_like(scale), float(scale)
-        for (row_group, rows), (column_group, columns), exponentials in _triangle(points, scale, ctx.sizes, kept=kept):
+        for (row_group, rows), (column_group, columns), exponentials in _triangle(
+            points, scale, ctx.sizes, kept, False
+        ):
             of_rows, of_columns = share[column_group, rows], share[row_group, columns]
             slope = torch.empty_like(exponentials)
             if rows == columns:
@@ -158,28 +168,51 @@ class _SymmetricRetrieval(torch.autograd.Function):
         return grad_points, grad_scale if ctx.needs_input_grad[1] else None, None
 
 
+def _pairs(sizes: Sequence[int]) -> list[tuple[tuple[int, slice], tuple[int, slice]]]:
+    """The number and the rows of both groups of a pair, for all pairs on and above the diagonal."""
+    return list(combinations_with_replacement(enumerate(_slices(sizes)), 2))
+
+
+def _kept(sizes: Sequence[int], device_type: str) -> list[int]:
+    """How many exponentials of each pair of groups are kept for the gradient; the pairs share what is affordable."""
+    pairs = _pairs(sizes)
+    return [
+        kept_entries(sizes[row], sizes[column], device_type, triangle=row == column, matrices=len(pairs))
+        for (row, _), (column, _) in pairs
+    ]
+
+
 def _triangle(
-    points: Tensor,
-    scale: Tensor,
-    sizes: Sequence[int],
-    *,
-    keep: list[Tensor] | None = None,
-    kept: Sequence[Tensor] | None = None,
+    points: Tensor, scale: Tensor, sizes: Sequence[int], kept: Tensor, first_pass: bool
 ) -> Iterator[tuple[tuple[int, slice], tuple[int, slice], Tensor]]:
     """Exponentials on and above the diagonal, each tile within one pair of groups: (group, rows), (group, columns), e.
 
-    A first pass appends to `keep` what the second one takes as `kept`.
+    A first pass leaves in `kept` what the second one takes from there.
     """
-    parts = _slices(sizes)
-    pairs = list(combinations_with_replacement(enumerate(parts), 2))
-    for pair, ((row_group, above), (column_group, left)) in enumerate(pairs):
+    rooms = kept.split(_kept(sizes, points.device.type))
+    for ((row_group, above), (column_group, left)), room in zip(_pairs(sizes), rooms, strict=True):
         tiles = Tiles(points[above], points[left], scale, None, None)
-        known = None if kept is None else kept[pair]
-        for rows, columns, exponentials in tiles.exponentials(above == left, known, len(pairs)):
+        passed = {"room" if first_pass else "kept": room}
+        for rows, columns, exponentials in tiles.exponentials(above == left, **passed):
             yield (
                 (row_group, slice(above.start + rows.start, above.start + rows.stop)),
                 (column_group, slice(left.start + columns.start, left.start + columns.stop)),
                 exponentials,
             )
-        if keep is not None:
-            keep.append(tiles.kept)
+
+
+def _choose(given: Arguments) -> Choice:
+    """Patterns that retrieve from themselves need half of the matrix if nothing overflows."""
+    queries, stored, scale, sizes = given.queries, given.keys, given.scale, given.groups
+    if queries is stored and bounded(stored, stored, scale, None):
+        return _SymmetricRetrieval, (stored, scale, sizes)
+    return _Retrieval, (queries, stored, scale, sizes)
+
+
+def _shapes(given: Arguments) -> list[Shape]:
+    queries, groups = given.queries, given.groups
+    kept = sum(_kept(groups, queries.device.type)) if queries is given.keys else 0
+    return [(len(groups), *queries.shape), (len(groups), len(queries)), (kept,)]
+
+
+RETRIEVAL = Operator("softmax_retrieval", _choose, _shapes, outputs=3)

@@ -26,8 +26,15 @@ def prepare(queries: Tensor, keys: Tensor, scale: float | Tensor) -> tuple[Tenso
     return (
         raised,
         raised if keys is queries else keys.to(dtype),
-        torch.as_tensor(scale, dtype=dtype, device=queries.device),
+        as_scalar(scale, raised),
     )
+
+
+def as_scalar(value: float | Tensor, like: Tensor) -> Tensor:
+    """A number as a tensor of the type and device of another one; copied to an accelerator, it would be waited for."""
+    if isinstance(value, Tensor):
+        return value.to(like)
+    return torch.full((), value, dtype=like.dtype, device=like.device)
 
 
 def as_columns(exclude: Exclusion, queries: Tensor, keys: Tensor) -> Exclusion:

@@ -59,19 +59,23 @@ class Tiles:
                 tile = self.buffer[: height * width].view(height, width)
                 yield rows, columns, self._write_logits(tile, rows, columns)
 
-    def exponentials(self, triangle: bool = False, kept: Tensor | None = None, matrices: int = 1) -> Iterator[Tile]:
+    def exponentials(
+        self, triangle: bool = False, kept: Tensor | None = None, room: Tensor | None = None
+    ) -> Iterator[Tile]:
         """Iterate over the exponentials of the logits, which must not overflow; callers leave them as they are.
 
         Of a symmetric matrix the square tiles on and above the diagonal are enough (`triangle`). The first pass leaves
-        those of the first tiles in `self.kept`, as many as are affordable; several `matrices` of one result share what
-        is. A second pass takes them from there and computes the others again.
+        those of the first tiles in `self.kept`, as many as are affordable, or in the room that is given. A second pass
+        takes them from there and computes the others again.
         """
         places = self._places(triangle)
         sizes = [(rows.stop - rows.start, columns.stop - columns.start) for rows, columns in places]
         known = kept is not None
         if kept is None:
-            entries = kept_entries(self.rows, self.columns, self.device_type, triangle, matrices)
-            kept = self.kept = large_room(self.queries, entries)
+            if room is None:
+                entries = kept_entries(self.rows, self.columns, self.device_type, triangle)
+                room = large_room(self.queries, entries)
+            kept = self.kept = room
         ends = list(accumulate(height * width for height, width in sizes))
         steps = list(zip(places, sizes, ends, strict=True))
         with exact_products(self.device_type):
@@ -133,9 +137,9 @@ def large_room(like: Tensor, entries: int) -> Tensor:
     if like.device.type != "cpu":
         return like.new_empty(entries)
     size = like.element_size()
-    room = torch.from_numpy(np.empty(entries * size + CACHE_LINE, np.uint8))
-    start = -room.data_ptr() % CACHE_LINE
-    return room[start : start + entries * size].view(like.dtype)
+    room = np.empty(entries * size + CACHE_LINE, np.uint8)
+    start = -room.ctypes.data % CACHE_LINE
+    return torch.from_numpy(room[start : start + entries * size]).view(like.dtype)
 
 
 def sides(rows: int, columns: int, device_type: str) -> tuple[int, int]:
