@@ -28,6 +28,7 @@ RUNS = {
     "texts": (
         "pretrain bert --data toy-sentences --steps 200",
         "train simcse --data toy-sentences --method.encoder bert --epochs 1 --out runs/texts",
+        "evaluate runs/texts",
     ),
     "modalities": ("train clip --epochs 5 --out runs/modalities", "evaluate runs/modalities"),
     "graph": ("train grace --data karate-club --epochs 100 --out runs/graph", "evaluate runs/graph"),

@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 REFERENCE_VALUES = ROOT / "tests" / "reference_values"
 BEGIN, END = "<!-- methods -->", "<!-- end of methods -->"
-BUILT_IN = {info.name for info in (*available(), *available_modalities()) if info.where == "built in"}
+BUILT_IN = {info.name for info in (*available(), *available_modalities()) if info.where.startswith("built in")}
 # The fields of cards, in the order in which they are listed, and their headings.
 FIELDS = {
     "vision": "Images",

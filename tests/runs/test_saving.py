@@ -148,8 +148,9 @@ def test_the_command_line_ends_with_the_code_of_the_signal(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("seconds", [(2.0,), (2.0, 1.0, 9.0)])
+@pytest.mark.parametrize(("parameters", "first"), [(1, 33.0), (25_000_000, 152.0)])  # which take a guessed 3 seconds
 def test_checkpoints_by_time_cost_a_fiftieth(
-    seconds: tuple[float, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parameters: int, first: float, seconds: tuple[float, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, written = [0.0], []
 
@@ -162,13 +163,15 @@ def test_checkpoints_by_time_cost_a_fiftieth(
     trainer = lightning.Trainer(barebones=False, enable_progress_bar=False, **options)
     trainer.fit_loop.max_batches = 10**9
     last = LastCheckpoint(tmp_path / "last", None, clock=lambda: now[0])
-    last.on_train_start()
+    module = lightning.LightningModule()
+    module.register_parameter("weight", torch.nn.Parameter(torch.empty(parameters)))
+    last.on_train_start(trainer, module)
     for batch in range(10000):
         now[0] += 1.0
         last.on_train_batch_end(trainer, None, None, None, batch)
     spent = sum(seconds[number % len(seconds)] for number in range(len(written)))
     assert 0.01 < spent / now[0] <= 0.02
-    assert written[0] == 33.0, "not before half a minute"
+    assert written[0] == first, "not before half a minute, nor before it is a fiftieth"
 
 
 def test_a_finished_run_is_extended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

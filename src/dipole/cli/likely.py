@@ -12,6 +12,7 @@ from dipole.data.tables import Table, read_table, table_suffix
 from dipole.errors import InputError
 
 LOOKED_AT = 500  # cells of a column, lines of a text
+ROWS = 4096  # of a table, among which these cells are
 NUMBER = re.compile(r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?\s*")
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 SERIES, GRAPHS = (".ts", ".npy"), (".mat", ".gml", ".graphml")
@@ -71,7 +72,7 @@ def _table(path: Path) -> str:
     table = None
     for encoding in ("utf-8", "latin-1"):
         try:
-            table = read_table(path, encoding)
+            table = read_table(path, encoding, head=ROWS)
             break
         except InputError:
             continue

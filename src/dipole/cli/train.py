@@ -88,9 +88,11 @@ def run(arguments: Sequence[str]) -> None:
     else:
         from dipole.cli.preset import choose
 
+        settings = _settings(name, flags)
+        _join(settings, flags)
         deciding = {key: _value_of(f"--{key}", flags) for key in DECIDING}
         there = {"resume": "--resume" in flags or None, "help": bool({"--help", "-h"} & set(flags)) or None}
-        chosen = choose(name, preset, _settings(name, flags), {**deciding, **there})
+        chosen = choose(name, preset, settings, {**deciding, **there})
         settings = chosen.settings
         found = [_config(each, flags) for each in stages_of(settings) or [settings]]
         configs, (out, resume) = [config for config, _ in found], found[0][1]
@@ -104,6 +106,17 @@ def run(arguments: Sequence[str]) -> None:
             result = train(configs[0], out, resume=resume, monitor=monitor)
     # Every process of a distributed run comes here; one tells the result.
     rank_zero_only(_summary)(result)
+
+
+def _join(settings: dict[str, Any], flags: list[str]) -> None:
+    """Meet the other processes, if others have started them, before the data are looked at."""
+    import yaml
+
+    from dipole.runs.group import PLACES, join
+
+    asked = {name: _value_of(f"--trainer.{name}", flags) for name in PLACES}
+    given = {name: yaml.safe_load(value) for name, value in asked.items() if value is not None}
+    join({**settings.get("trainer", {}), **given})
 
 
 def _monitoring(every: str | None) -> bool | int:

@@ -8,6 +8,7 @@ import json
 import logging
 import re
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from dipole.errors import InputError
 logger = logging.getLogger(__name__)
 EXTENSIONS = (".parquet", ".csv", ".tsv", ".jsonl", ".inter", ".item")
 GAPS = ("", "na", "n/a", "nan", "null", "none")  # in a column of numbers, where they cannot be names
+HEAD_BYTES = 2**25
 NAMELESS = re.compile(r"\s*|Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
 ZONE = r"(?:[zZ]|\d[+-]\d\d(?::?\d\d)?)$"
 Column = Any  # an Arrow column, or a list of cells from JSON
@@ -191,7 +193,7 @@ class Table:
         return found
 
 
-def read_table(path: str | Path, encoding: str = "utf-8") -> Table:
+def read_table(path: str | Path, encoding: str = "utf-8", *, head: int | None = None) -> Table:
     """Read CSV (`,`, `;` or tabs), TSV, JSON lines, Parquet or RecBole's files, also `.gz`, as they stand.
 
     Only an empty cell is missing. Columns without a name, as the index that pandas saves, are left out with a warning.
@@ -200,6 +202,7 @@ def read_table(path: str | Path, encoding: str = "utf-8") -> Table:
     Args:
         path: of the file; the suffix, in capitals or not, says what it is.
         encoding: of text, e.g. `latin-1`; a byte-order mark is allowed.
+        head: stop after about so many rows (by pieces that are read at once), and keep silent about what is left out.
 
     Raises:
         InputError: the file is missing, empty, broken, of another kind or in another encoding.
@@ -222,13 +225,11 @@ def read_table(path: str | Path, encoding: str = "utf-8") -> Table:
     broken: list[int] = []
     try:
         if suffix == ".parquet":
-            import pyarrow.parquet as pq
-
-            names, columns = _columns(pq.read_table(path))
+            names, columns = _columns(_parquet(path, head))
         elif suffix == ".jsonl":
-            names, columns = _json_lines(path, encoding)
+            names, columns = _json_lines(path, encoding, head)
         else:
-            names, columns = _columns(_delimited(path, suffix, encoding, broken))
+            names, columns = _columns(_delimited(path, suffix, encoding, broken, head))
     except UnicodeError as error:
         raise _wrong_encoding(path, encoding) from error
     except (OSError, EOFError, pa.ArrowException, csv.Error) as error:
@@ -236,16 +237,16 @@ def read_table(path: str | Path, encoding: str = "utf-8") -> Table:
             raise _wrong_encoding(path, encoding) from error
         text = " ".join(str(error).split())
         raise InputError(f"cannot read {path} as a table, {suffix[1:]} ({text}).") from error
-    return _named(path, names, columns, broken)
+    return _named(path, names, columns, broken, quiet=head is not None)
 
 
-def _named(path: Path, names: list[str], columns: list[Column], broken: list[int]) -> Table:
+def _named(path: Path, names: list[str], columns: list[Column], broken: list[int], quiet: bool) -> Table:
     """The table without its nameless columns; what is left out is said."""
     names = [name.strip() for name in names]
     nameless = [repr(name) for name in names if NAMELESS.fullmatch(name)]
-    if nameless:
+    if nameless and not quiet:
         logger.warning("%s: columns without a name are left out (%s), as an index.", path, ", ".join(nameless))
-    if broken:
+    if broken and not quiet:
         shown = ", ".join(map(str, broken[:5])) + (" …" if len(broken) > 5 else "")
         logger.warning("%s: %d lines with another number of fields are left out (lines %s).", path, len(broken), shown)
     kept = [(name, column) for name, column in zip(names, columns, strict=True) if not NAMELESS.fullmatch(name)]
@@ -263,6 +264,20 @@ def _named(path: Path, names: list[str], columns: list[Column], broken: list[int
     return table
 
 
+def _parquet(path: Path, head: int | None) -> pa.Table:
+    """The table; of a part, nothing but its first pages is read."""
+    import pyarrow.parquet as pq
+
+    if head is None or path.is_dir():
+        return pq.read_table(path)
+    with pq.ParquetFile(path, buffer_size=2**20) as file:
+        groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
+        size = sum(group.total_byte_size for group in groups)
+        fitting = HEAD_BYTES * file.metadata.num_rows // max(1, size)  # cells may be pictures
+        batches = file.iter_batches(batch_size=max(1, min(head, fitting)), use_threads=False)
+        return pa.Table.from_batches(islice(batches, 1), file.schema_arrow)
+
+
 def _columns(table: pa.Table) -> tuple[list[str], list[Column]]:
     return list(table.column_names), list(table.columns)
 
@@ -272,7 +287,7 @@ def open_bytes(path: Path) -> Any:
     return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")
 
 
-def _delimited(path: Path, suffix: str, encoding: str, broken: list[int]) -> pa.Table:
+def _delimited(path: Path, suffix: str, encoding: str, broken: list[int], head: int | None) -> pa.Table:
     """All cells as text."""
     quoted = suffix in (".csv", ".tsv")  # RecBole's files know no quotes
     with open_bytes(path) as file, io.TextIOWrapper(file, _python_encoding(encoding), newline="") as text:
@@ -285,27 +300,35 @@ def _delimited(path: Path, suffix: str, encoding: str, broken: list[int]) -> pa.
         broken.append(row.number)
         return "skip"
 
+    options = {
+        "read_options": pa.csv.ReadOptions(encoding="utf8" if _is_utf8(encoding) else encoding, use_threads=False),
+        "parse_options": pa.csv.ParseOptions(
+            delimiter=delimiter,
+            quote_char='"' if quoted else False,
+            newlines_in_values=quoted,
+            invalid_row_handler=skip,
+        ),
+        "convert_options": pa.csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
+        ),
+    }
     with open_bytes(path) as file:
-        return pa.csv.read_csv(
-            file,
-            read_options=pa.csv.ReadOptions(encoding="utf8" if _is_utf8(encoding) else encoding, use_threads=False),
-            parse_options=pa.csv.ParseOptions(
-                delimiter=delimiter,
-                quote_char='"' if quoted else False,
-                newlines_in_values=quoted,
-                invalid_row_handler=skip,
-            ),
-            convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
-            ),
-        )
+        if head is None:
+            return pa.csv.read_csv(file, **options)
+        with pa.csv.open_csv(file, **options) as reader:
+            batches: list[pa.RecordBatch] = []
+            for batch in reader:
+                batches.append(batch)
+                if sum(map(len, batches)) >= head:
+                    break
+            return pa.Table.from_batches(batches, reader.schema)
 
 
-def _json_lines(path: Path, encoding: str) -> tuple[list[str], list[Column]]:
+def _json_lines(path: Path, encoding: str, head: int | None) -> tuple[list[str], list[Column]]:
     """Dictionaries, one a line; a key that a line lacks is missing there."""
     records: list[dict[str, Any]] = []
     with open_bytes(path) as file, io.TextIOWrapper(file, _python_encoding(encoding)) as text:
-        for number, line in enumerate(text, start=1):
+        for number, line in enumerate(islice(text, head), start=1):
             if not line.strip():
                 continue
             try:

@@ -35,9 +35,10 @@ class Refresh(lightning.Callback):
     def setup(self, trainer: lightning.Trainer, pl_module: Any, stage: str) -> None:
         """Look once before the first epoch, before anything draws an order or asks how many steps there will be.
 
-        A run that is resumed takes what its checkpoint holds.
+        A run that is resumed takes what its checkpoint holds, unless that is read too late (divided weights).
         """
-        if pl_module.refresh_every and not pl_module.refreshed and not trainer.ckpt_path:
+        kept = trainer.ckpt_path and not trainer.strategy.restore_checkpoint_after_setup
+        if pl_module.refresh_every and not pl_module.refreshed and not kept:
             self._refresh(pl_module.to(trainer.strategy.root_device))
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:

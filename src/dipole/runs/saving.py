@@ -18,6 +18,8 @@ from dipole.ops.checks import check_at_least, check_choice
 
 SHARE = 0.02  # of the time, that checkpoints by time may cost
 LEAST_SECONDS = 30.0  # between two of them
+BYTES_A_SECOND = 1e8  # that are written, as long as none was
+STATES = 3  # of a parameter: its value and, as Adam has them, two means
 DECIDED_EVERY = 50  # batches, where processes have to agree
 SUFFIX = ".safetensors"
 
@@ -98,14 +100,18 @@ class LastCheckpoint(Checkpoint):
         self.cost, self.spent, self.told = 0.0, 0.0, False  # of the last one, of all
         self.begun = self.written = clock()
 
-    def on_train_start(self, *_: Any) -> None:
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Begin to count, and to listen to SIGTERM.
+
+        What the first one costs is guessed from the size of the parameters.
 
         Lightning's own handler speaks to the other processes at once, wherever they are, and can wait for ever.
         Lightning puts back the handler of before.
         """
         self.begun = self.written = self.clock()
         self.spent = 0.0
+        size = sum(parameter.numel() * parameter.element_size() for parameter in pl_module.parameters())
+        self.cost = STATES * size / BYTES_A_SECOND
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._tell)
 

@@ -15,6 +15,7 @@ from dipole.files import atomic_write, read_yaml
 from dipole.methods.registry import get_method
 from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run
+from dipole.runs.group import join
 from dipole.runs.train import train
 
 STAGES = "stages.yaml"
@@ -55,8 +56,8 @@ def train_stages(
     ]
     if configs[0].init_from == PREVIOUS:
         raise InputError("the first stage has none before it to start from: leave out `init_from: previous`.")
-    # The first process of a distributed run starts the others, which find what it has written here.
-    first = not getattr(rank_zero_only, "rank", 0)
+    # The first process of a distributed run starts the others, or meets them; they find what it has written here.
+    first = join(configs[0].trainer)
     if first and not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists already: add --resume to continue it, or choose another --out.")
     if resume and not (out / STAGES).is_file():
@@ -75,7 +76,7 @@ def train_stages(
             try:
                 run = train(config, place, resume=run.config.is_file(), progress=progress, monitor=monitor)
             except InputError:
-                if not any(Run(other).config.is_file() for other in places):
+                if first and not any(Run(other).config.is_file() for other in places):
                     _forget(out)
                 raise
     return run

@@ -1,7 +1,5 @@
 """Train a method on data and leave a run directory."""
 
-import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -25,9 +23,11 @@ from dipole.runs.config import RunConfig
 from dipole.runs.directory import Run, locked
 from dipole.runs.domains import domain_of
 from dipole.runs.extras import MLFLOW, named_callbacks, named_loggers
+from dipole.runs.group import SameRun, join, make_trainer, together
 from dipole.runs.initialise import initialise
 from dipole.runs.memory import keep_freed_memory
 from dipole.runs.model import build_method
+from dipole.runs.quiet import quiet
 from dipole.runs.refresh import Refresh
 from dipole.runs.saving import CheckpointSettings
 from dipole.runs.sharded import ShardedStrategy
@@ -80,6 +80,7 @@ def train(
     cls = get_method(config.name)
     if cls.stage_arguments(config.method) is not None:
         raise InputError(f"{config.name} trains in stages: use dipole.runs.stages.train_stages(staged(config), out).")
+    join(config.trainer)
     domain = domain_of(config.name, config.method)
     data = domain.data_module(config, sets)
     config = domain.resolve(config, cls, data, encoder_given=encoder is not None)
@@ -102,7 +103,8 @@ def train(
         drawn = getattr(data, "drawn_set", None) or data.train_set  # type: ignore[attr-defined]
         looks.append(Refresh(embed, len(drawn), progress))
     with ExitStack() as stack:
-        stack.enter_context(_quiet())
+        stack.enter_context(quiet())
+        stack.enter_context(together())
         trainer = _trainer(config, run, [*looks, *callbacks], loggers, progress)
         _check_steps(method, config, trainer)
         if trainer.strategy.root_device.type == "cpu":
@@ -134,9 +136,10 @@ def _fit(
         Terminated: the process was told to end.
         KeyboardInterrupt: it was interrupted.
     """
-    checkpoint = str(run.checkpoint) if resume and run.checkpoint.is_file() else None
+    # As an argument of `fit`, callbacks would not know of it in their setup.
+    trainer.ckpt_path = str(run.checkpoint) if resume and run.checkpoint.is_file() else None
     try:
-        trainer.fit(method, datamodule=data, ckpt_path=checkpoint)
+        trainer.fit(method, datamodule=data)
     except SIGTERMException as error:
         epoch, batch = trainer.current_epoch + 1, trainer.fit_loop.epoch_loop.batch_progress.current.ready
         raise Terminated(f" in epoch {epoch}, after {batch} of {trainer.num_training_batches} batches") from error
@@ -174,6 +177,7 @@ def _trainer(
         raise InputError(f"checkpoint is {config.checkpoint}: {error}") from error
     own: list[lightning.Callback] = [ProgressBar()] if progress else []
     around = [
+        SameRun(),
         StepRandomness(config.seed),
         *callbacks,
         *named_callbacks(given.pop("callbacks", None)),
@@ -182,21 +186,16 @@ def _trainer(
         *own,
         *saving,
     ]
-    try:
-        return lightning.Trainer(
-            **{"accelerator": "auto", **given},
-            max_epochs=config.epochs,
-            precision=default_precision() if config.precision == "auto" else config.precision,  # type: ignore[arg-type]
-            callbacks=around,
-            plugins=[SafeCheckpointIO()],
-            logger=named or False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            # EpochSampler divides an epoch between the processes itself.
-            use_distributed_sampler=False,
-        )
-    except (ValueError, TypeError, MisconfigurationException) as error:
-        raise InputError(f"the trainer's settings {config.trainer} do not work here: {error}") from error
+    return make_trainer(
+        given,
+        max_epochs=config.epochs,
+        precision=default_precision() if config.precision == "auto" else config.precision,
+        callbacks=around,
+        plugins=[SafeCheckpointIO()],
+        logger=named or False,
+        # EpochSampler divides an epoch between the processes itself.
+        use_distributed_sampler=False,
+    )
 
 
 def _check_steps(method: Method, config: RunConfig, trainer: lightning.Trainer) -> None:
@@ -301,32 +300,3 @@ def _in_one_order() -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         memory.fill_uninitialized_memory = filled
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Lightning from printing what a progress bar and a table already say."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*does not have many workers.*")
-            # What only the first process measures is not averaged over the processes.
-            warnings.filterwarnings("ignore", ".*recommended to use `self.log.*sync_dist=True.*")
-            # EpochSampler goes on within an epoch; kept checkpoints lie where the run lies now.
-            warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
-            warnings.filterwarnings("ignore", ".*The dirpath has changed from.*")
-            warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
-            warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
-            warnings.filterwarnings("error", ".*could not find the monitored key.*")
-            # What has no order of its own says so at every step.
-            warnings.filterwarnings("ignore", ".*does not have a deterministic implementation.*")
-            # Locked encoders are meant to be.
-            warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")
-            warnings.filterwarnings("ignore", ".*isinstance\\(treespec, LeafSpec\\).*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
