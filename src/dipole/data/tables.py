@@ -6,7 +6,9 @@ import gzip
 import io
 import json
 import logging
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,20 @@ def table_suffix(path: str | Path) -> str:
     """
     name = Path(path).name.lower()
     return Path(name.removesuffix(".gz")).suffix
+
+
+def as_text(value: Any) -> str | None:
+    """Return a cell as a string without white space around it; None if nothing is left, or NaN.
+
+    Example:
+        >>> as_text(" a "), as_text(3), as_text("  "), as_text(None)
+        ('a', '3', None, None)
+        >>> as_text(3.0), as_text(float("nan"))  # pandas turns integers beside empty cells into fractions
+        ('3', None)
+    """
+    if isinstance(value, float):
+        value = None if math.isnan(value) else int(value) if value.is_integer() else value
+    return None if value is None else str(value).strip() or None
 
 
 @dataclass(frozen=True)
@@ -84,25 +100,24 @@ class Table:
         return number
 
     def ids(self, name: str) -> list[str | None]:
-        """Return names as they stand; the text of the integer where a typed file holds integers.
+        """Return names as they stand, without white space around them; of integers in a typed file their text.
+
+        None where nothing is left: `b` and ` b` are one name, as `a, b` is written for `a,b`.
 
         Raises:
             InputError: a cell is no name, such as a list.
         """
-        return [None if cell is None else self._id(name, row, cell) for row, cell in enumerate(self.cells(name))]
+        return [self._id(name, row, cell) for row, cell in enumerate(self.cells(name))]
 
-    def _id(self, name: str, row: int, cell: Any) -> str:
-        if isinstance(cell, str):
-            return cell
+    def _id(self, name: str, row: int, cell: Any) -> str | None:
         if isinstance(cell, bytes):
             try:
-                return cell.decode()
+                cell = cell.decode()
             except UnicodeDecodeError as error:
                 raise InputError(f"{self.path}: column {name!r}, row {self.line(row)} is no UTF-8 text.") from error
         if isinstance(cell, (list, dict)):
             raise InputError(f"{self.path}: column {name!r}, row {self.line(row)} is a {type(cell).__name__}, no name.")
-        # pandas turns integers beside empty cells into fractions.
-        return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+        return as_text(cell)
 
     def _array(self, name: str) -> Any:
         """A column as an Arrow array, text without white space around it, empty text as null."""
@@ -173,6 +188,8 @@ class Table:
             gaps = pc.is_in(lower, value_set=pa.array(GAPS, kind))
             column = pc.if_else(gaps, pa.scalar(None, kind), column)
             column = pc.if_else(pc.equal(lower, "true"), "1", pc.if_else(pc.equal(lower, "false"), "0", column))
+        elif pa.types.is_decimal(kind) or pa.types.is_integer(kind):
+            column = pc.cast(column, pa.float64(), safe=False)  # rounds integers beyond 2⁵³
         elif not (pa.types.is_null(kind) or pa.types.is_boolean(kind) or pa.types.is_primitive(kind)) or (
             pa.types.is_temporal(kind)
         ):
@@ -276,29 +293,62 @@ def _delimited(path: Path, suffix: str, encoding: str, broken: list[int]) -> pa.
     """All cells as text."""
     quoted = suffix in (".csv", ".tsv")  # RecBole's files know no quotes
     with open_bytes(path) as file, io.TextIOWrapper(file, _python_encoding(encoding), newline="") as text:
-        first = text.readline()
-        delimiter = "\t" if suffix != ".csv" else max(",;\t", key=lambda mark: (first.count(mark), mark == ","))
-        text.seek(0)
-        names = next(csv.reader(text, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE), [])
+        first = next((line for line in text if line.strip()), "")
+    bare = re.sub(r"\"[^\"]*\"", "", first)
+    delimiter = "\t" if suffix != ".csv" else max(",;\t", key=lambda mark: (bare.count(mark), mark == ","))
 
     def skip(row: Any) -> str:
         broken.append(row.number)
         return "skip"
 
-    with open_bytes(path) as file:
-        return pa.csv.read_csv(
-            file,
-            read_options=pa.csv.ReadOptions(encoding="utf8" if _is_utf8(encoding) else encoding, use_threads=False),
-            parse_options=pa.csv.ParseOptions(
-                delimiter=delimiter,
-                quote_char='"' if quoted else False,
-                newlines_in_values=quoted,
-                invalid_row_handler=skip,
-            ),
-            convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
-            ),
-        )
+    def read(names: Sequence[str]) -> pa.Table:
+        broken.clear()
+        with open_bytes(path) as file:
+            return pa.csv.read_csv(
+                file,
+                read_options=pa.csv.ReadOptions(encoding="utf8" if _is_utf8(encoding) else encoding, use_threads=False),
+                parse_options=pa.csv.ParseOptions(
+                    delimiter=delimiter,
+                    quote_char='"' if quoted else False,
+                    newlines_in_values=quoted,
+                    invalid_row_handler=skip,
+                ),
+                convert_options=pa.csv.ConvertOptions(
+                    column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
+                ),
+            )
+
+    expected = next(
+        csv.reader([first], delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE), []
+    )
+    table = read(expected)
+    if set(table.column_names) - set(expected):  # the header goes over several lines
+        table = read(table.column_names)
+    if quoted and any(pc.any(pc.match_substring_regex(column, "[\r\n]")).as_py() for column in table.columns):
+        _check_quotes(path, encoding, delimiter)
+    return table
+
+
+def _check_quotes(path: Path, encoding: str, delimiter: str) -> None:
+    """Refuse a quote that nothing closes: all lines behind it would be one cell.
+
+    Raises:
+        InputError: there is one.
+    """
+    limit = csv.field_size_limit(2**31 - 1)
+    start = 1
+    try:
+        with open_bytes(path) as file, io.TextIOWrapper(file, _python_encoding(encoding), newline="") as text:
+            rows = csv.reader(text, delimiter=delimiter, strict=True)
+            for _ in rows:
+                start = rows.line_num + 1
+    except csv.Error as error:
+        raise InputError(
+            f"{path}: a quotation mark opens in line {start} and is not closed where its cell ends ({error}). Close "
+            'it, or write "" for each mark inside quoted text.'
+        ) from error
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _json_lines(path: Path, encoding: str) -> tuple[list[str], list[Column]]:
@@ -339,16 +389,16 @@ def _check_encoding(encoding: str) -> None:
 def _wrong_encoding(path: Path, encoding: str) -> InputError:
     """The error that names the first byte that is no text of an encoding."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    place, line = 0, 1
+    place, line, hint = 0, 1, "latin-1"
     with open_bytes(path) as file:
         for raw in file:
+            if not place and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                hint = "utf-16"
             try:
                 decoder.decode(raw)
             except UnicodeDecodeError as error:
                 found = f"byte 0x{raw[min(error.start, len(raw) - 1)]:02x} at {place + error.start} (line {line})"
-                return InputError(
-                    f"{path} is not {encoding}: {found}. Say what it is, e.g. --loading.encoding latin-1."
-                )
+                return InputError(f"{path} is not {encoding}: {found}. Say what it is, e.g. --loading.encoding {hint}.")
             place, line = place + len(raw), line + 1
     return InputError(f"{path} is not {encoding}. Say what it is, e.g. --loading.encoding latin-1.")
 
@@ -364,8 +414,4 @@ def _first_cast(column: Any, kinds: list[Any]) -> Any | None:
 
 
 def _is_number(cell: Any) -> bool:
-    try:
-        float(cell if cell is not None else 0)
-    except ValueError:
-        return False
-    return True
+    return _first_cast(pa.array([cell]), [pa.float64()]) is not None

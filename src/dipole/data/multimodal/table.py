@@ -21,13 +21,14 @@ from dipole.data.multimodal.columns import (
     Texts,
     Vectors,
 )
-from dipole.data.multimodal.kinds import as_text, infer_kind, parsed
+from dipole.data.multimodal.kinds import infer_kind, parsed
 from dipole.data.multimodal.modality_set import ModalitySet, unknown_column
 from dipole.data.multimodal.sounds import check_sound_file
 from dipole.data.multimodal.stored_vectors import StoredVectors
 from dipole.data.multimodal.table_files import Cells, read_columns, texts_of
 from dipole.data.stored import Cells as Stored
 from dipole.data.stored import Coded, Columns, Made, filled
+from dipole.data.tables import as_text
 from dipole.errors import InputError
 from dipole.ops.checks import check_choice
 
