@@ -1,6 +1,7 @@
 """Train a method on data and leave a run directory."""
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -11,6 +12,7 @@ from typing import Any
 import lightning
 import torch
 import torch.utils.deterministic
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from torch import nn
 
@@ -31,6 +33,8 @@ from dipole.runs.model import build_method
 from dipole.runs.refresh import Refresh
 from dipole.runs.saving import CheckpointSettings
 from dipole.runs.sharded import ShardedStrategy
+
+MOST_PROCESSES = 4  # on fewer processors than that, too
 
 
 def train(
@@ -183,7 +187,7 @@ def _trainer(
         *saving,
     ]
     try:
-        return lightning.Trainer(
+        trainer = lightning.Trainer(
             **{"accelerator": "auto", **given},
             max_epochs=config.epochs,
             precision=default_precision() if config.precision == "auto" else config.precision,  # type: ignore[arg-type]
@@ -195,8 +199,15 @@ def _trainer(
             # EpochSampler divides an epoch between the processes itself.
             use_distributed_sampler=False,
         )
-    except (ValueError, TypeError, MisconfigurationException) as error:
+    except (ValueError, TypeError, ImportError, MisconfigurationException) as error:
         raise InputError(f"the trainer's settings {config.trainer} do not work here: {error}") from error
+    most = max(os.cpu_count() or 1, MOST_PROCESSES)
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
+        raise InputError(
+            f"devices is {trainer.num_devices}, each a process of its own on {os.cpu_count()} processors: expected "
+            f"{most} at most."
+        )
+    return trainer
 
 
 def _check_steps(method: Method, config: RunConfig, trainer: lightning.Trainer) -> None:
