@@ -103,13 +103,14 @@ def read_yaml(path: str | Path) -> Any:
     """Read a YAML file of settings.
 
     Raises:
-        InputError: the file is missing, unreadable or not YAML, or its aliases stand for more than settings ever hold.
+        InputError: the file is missing, unreadable or not YAML, a key stands twice, a number is not what it looks like
+            (`010` is 8 in YAML, `1:30` is 90), or its aliases stand for more than settings ever hold.
     """
     import yaml
 
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _load_yaml(path.read_text(encoding="utf-8"))
         size = _expanded(content, {}, set())
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}. Check the path.") from error
@@ -118,6 +119,29 @@ def read_yaml(path: str | Path) -> Any:
     if size > LARGEST_SETTINGS:
         raise InputError(f"{path} holds aliases that stand for {size:.2g} values: write the settings out.")
     return content
+
+
+def _load_yaml(text: str) -> Any:
+    """What YAML says, where it is what a reader takes it for."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_yaml_int(self, node: Any) -> int:
+            number = super().construct_yaml_int(node)
+            if node.value.lstrip("+-") not in (str(abs(number)), hex(abs(number))):
+                raise ValueError(f"line {node.start_mark.line + 1}: {node.value} means {number} there: write {number}")
+            return number
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                    raise ValueError(f"line {key.start_mark.line + 1}: {key.value!r} stands twice: keep one")
+                seen.add(str(key.value))
+            return super().construct_mapping(node, deep)
+
+    Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_yaml_int)
+    return yaml.load(text, Loader)
 
 
 def _expanded(value: Any, known: dict[int, int], open_: set[int]) -> int:

@@ -20,6 +20,9 @@ FILES = {
     "binary.yaml": b"\xff\xfe\x00name",
     "nameless.yaml": b"epochs: 3\n",
     "listed.yaml": b"name: [simclr]\n",
+    "twice.yaml": b"name: simclr\nepochs: 1\nepochs: 2\n",
+    "octal.yaml": b"name: simclr\nepochs: 010\n",
+    "sixty.yaml": b"name: simclr\nepochs: 1:30\n",
     "unknown.yaml": b"name: simclr\nextra: 1\n",
     "strange.yaml": b"name: simcrl\n",
     "many.yaml": b"name: simclr\nepochs: many\n",
@@ -103,6 +106,11 @@ def check(command: str, message: str, capsys: pytest.CaptureFixture[str]) -> Non
         ("evaluate run --protocol kmeans", "there is no protocol 'kmeans'"),
         ("evaluate pickled", "is a pickle, which can run code when it is read: refused"),
         ("evaluate nowhere --foo", "unrecognized arguments: --foo"),
+        ("train --config twice.yaml --out out", "line 3: 'epochs' stands twice"),
+        ("train --config octal.yaml --out out", "line 2: 010 means 8 there"),
+        ("train --config sixty.yaml --out out", "line 2: 1:30 means 90 there"),
+        ("train simclr --trainer.devices 99 --trainer.accelerator cpu --out out", "devices is 99"),
+        ("train simclr --trainer.accelerator tpu --out out", "torch_xla"),
     ],
 )
 def test_commands_that_read(command: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -270,3 +278,11 @@ def test_the_help_of_a_method_lists_its_arguments(capsys: pytest.CaptureFixture[
         assert flag in page
     shutil.rmtree("empty")  # nothing was written into the working directory
     assert not Path("runs").exists()
+
+
+def test_a_home_that_the_shell_leaves_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / "run").mkdir(parents=True)
+    (tmp_path / "home" / "run" / "mine.txt").touch()
+    assert main(["train", "simclr", "--out=~/run"]) == 2
+    assert f"{tmp_path}/home/run exists already" in " ".join(capsys.readouterr().err.split())

@@ -258,3 +258,19 @@ def test_a_bomb_is_left_out(tmp_path):
 def test_the_class_of_an_image_is_its_folder_behind_the_split() -> None:
     assert class_folders("x", ["Train/cat/1.png", "Test/dog/2.png"]) == ["cat", "dog"]
     assert class_folders("x", ["train/1.png", "bus/2.png", "3.png"]) == ["train", "bus", None]
+
+
+def test_eight_bits_in_sixteen_stay_visible(tmp_path):
+    for name, white in (("8", 255), ("12", 4095), ("16", 65535)):
+        Image.fromarray(np.linspace(0, white, 36, dtype=np.uint16).reshape(6, 6)).save(tmp_path / f"{name}.png")
+        pixels = decode_image(tmp_path / f"{name}.png", 6)[0]
+        assert (int(pixels.min()), int(pixels.max())) == (0, 255)
+
+
+def test_classes_that_only_test_images_have_are_named(tmp_path, caplog):
+    for part, names in (("train", {"cat": 2, "caf\u00e9": 2}), ("test", {"Cat": 2, "cafe\u0301": 2})):
+        classes(tmp_path / part, names)
+    with caplog.at_level(logging.WARNING):
+        train, _ = load_image_folder(tmp_path, size=8)
+    assert train.class_names == {"label": ("Cat", "caf\u00e9", "cat")}
+    assert "1 of 3 classes have test images and no training images ('Cat')" in caplog.text

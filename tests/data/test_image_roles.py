@@ -184,3 +184,14 @@ def test_one_shot_runs(tmp_path: Path) -> None:
     assert torch.equal(run.support[run.answers], run.queries)
     with pytest.raises(InputError, match="is missing"):
         load_one_shot_runs(tmp_path / "other.zip")
+
+
+def test_an_accent_is_one_letter_however_it_is_written(tmp_path: Path) -> None:
+    for name in ("e\u0301", "a"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for index in range(4):
+            Image.new("RGB", (4, 4)).save(tmp_path / "photos" / name / f"{name}{index}.png")
+    lines = [f"{name}{index}.png,30,{name} " for name in ("\u00e9", "a") for index in range(4)]
+    sets = load_image_sets(str(tmp_path / "photos"), None, 4)
+    found, _ = with_roles(sets, ImageRoles(labels=table(tmp_path, lines), label_column="diagnosis"))
+    assert tuple(found.class_names["label"]) == ("a", "\u00e9")

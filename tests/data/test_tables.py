@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dipole.data.graph import load_graph
+from dipole.data.graph.graph_files import load_edge_list
 from dipole.data.graph.table_graph import load_table_graph
 from dipole.data.recommendation.registry import load_interactions
 from dipole.data.tables import read_table
@@ -96,3 +97,75 @@ def test_ends_of_edges_are_found_by_their_names(tmp_path: Path) -> None:
     path = tmp_path / "edges.csv"
     path.write_text("weight,Source,Target\n5,a,b\n6,b,c\n")
     assert load_table_graph(path).ids == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("text", ["a, b\nb, c\n", "a ,b\n b,c \n", '" a",b\n"b ",c\n'])
+def test_white_space_around_a_name_makes_no_other_name(tmp_path, text):
+    path = tmp_path / "edges.csv"
+    path.write_text("source, target\n" + text)
+    assert load_table_graph(path).ids == ("a", "b", "c")
+
+
+def test_empty_lines_before_the_header_change_no_name(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("\n\nid;n\n007;1\n")
+    assert read_table(path).ids("id") == ["007"]
+    path.write_text('"id\nof it",n\n007,1\n')
+    assert read_table(path).ids("id\nof it") == ["007"]
+    path.write_text('"a;b;c",n\n007,1\n')
+    assert list(read_table(path).columns) == ["a;b;c", "n"]
+
+
+@pytest.mark.parametrize("text", ['1,a\n2,"b\n3,c\n', '1,"a\n2,"b\n3,c\n'])
+def test_a_quote_that_nothing_closes_swallows_no_lines(tmp_path, text):
+    path = tmp_path / "a.csv"
+    path.write_text("id,text\n" + text)
+    with pytest.raises(InputError, match="quotation mark opens in line"):
+        read_table(path)
+    path.write_text('id,text\n1,"a ""b""\nc"\n2,5" disk\n')
+    assert read_table(path).cells("text") == ['a "b"\nc', '5" disk']
+
+
+def test_no_number_is_no_name(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"id": [7.0, float("nan")]}), path)
+    assert read_table(path).ids("id") == ["7", None]
+
+
+def test_numbers_of_typed_files(tmp_path):
+    path = tmp_path / "a.parquet"
+    cells = {"big": pa.array([2**60 + 1, 3]), "decimal": pa.array([1, 3]).cast(pa.decimal128(22, 3))}
+    pq.write_table(pa.table(cells), path)
+    table = read_table(path)
+    assert table.numbers("big").tolist() == [2.0**60, 3.0]
+    assert table.numbers("decimal").tolist() == [1.0, 3.0]
+    (tmp_path / "a.csv").write_text("n\n1_000\n")  # a number to Python, none to Arrow
+    with pytest.raises(InputError, match="1_000"):
+        read_table(tmp_path / "a.csv").numbers("n")
+
+
+def test_utf16_is_named(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("id,n\nä,1\n", encoding="utf-16")
+    with pytest.raises(InputError, match=r"--loading\.encoding utf-16"):
+        read_table(path)
+    assert read_table(path, "utf-16").ids("id") == ["ä"]
+
+
+def test_a_mark_of_utf8_is_no_part_of_a_name(tmp_path):
+    (tmp_path / "a.txt").write_text("\ufeff1 5\n1 6\n2 5\n")
+    assert load_interactions(str(tmp_path / "a.txt"), min_interactions=1).users == ("1", "2")
+    assert load_graph(str(tmp_path / "a.txt")).ids == ("1", "2", "5", "6")
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("007 1\n7 1\n", ("007", "1", "7")),
+        ("# x\n1 2#3\n1 2#4 # y\n", ("1", "2#3", "2#4")),
+        ("8 1\n10 8\n", ("1", "8", "10")),
+    ],
+)
+def test_nodes_of_a_list_of_edges_are_named_as_they_stand(tmp_path, text, ids):
+    (tmp_path / "a.edges").write_text(text)
+    assert load_edge_list(tmp_path / "a.edges").ids == ids

@@ -32,6 +32,11 @@ def test_it_is_the_general_way(rows: int, dim: int, reduction: str, learned: boo
         torch.testing.assert_close(small, general, rtol=2e-5, atol=2e-6)
 
 
+def test_second_derivatives_at_a_temperature_that_is_a_number() -> None:
+    inputs = _views(4, 3, torch.float64)
+    assert torch.autograd.gradgradcheck(lambda a, b: nt_xent_loss(a, b, temperature=0.2), inputs)
+
+
 def test_derivatives_in_double_precision() -> None:
     inputs = (*_views(4, 3, torch.float64), torch.tensor(0.2, dtype=torch.float64, requires_grad=True))
     assert torch.autograd.gradcheck(lambda a, b, t: small_nt_xent(a, b, t, gather=False), inputs)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dipole.losses import cacr_loss, dcl_loss, dclw_loss, nt_xent_loss
+from dipole.losses import barlow_twins_loss, cacr_loss, dcl_loss, dclw_loss, nt_xent_loss, soft_contrastive_loss
 from losses.table import DIM, LOSSES, SMOOTH, random
 
 FEW = settings(max_examples=8, deadline=None)
@@ -83,6 +83,15 @@ def test_autocast_does_not_touch_a_loss(name: str) -> None:
     expected = LOSSES[name](z1, z2)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(LOSSES[name](z1, z2), expected)
+
+
+def test_autocast_does_not_touch_what_is_summed_before_it_is_compared() -> None:
+    z1, z2 = random(2, 6, DIM).float()
+    soft = random(6, 3).float().softmax(dim=1)
+    for loss in (lambda: barlow_twins_loss(z1, z2), lambda: soft_contrastive_loss(torch.stack([z1, z2]), soft)):
+        expected = loss()
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(loss(), expected)
 
 
 @FEW

@@ -1,4 +1,5 @@
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from dipole.data import load_images
 from dipole.errors import InputError
@@ -67,7 +69,12 @@ def test_named_data_set_has_splits_and_labels(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("source", "out", "reason"),
-    [("nowhere/at/all", "x.parquet", "no such file"), ("empty", "x.parquet", "no image"), ("empty", "", "is a folder")],
+    [
+        ("nowhere/at/all", "x.parquet", "no such file"),
+        ("empty", "x.parquet", "no image"),
+        ("empty", "", "is a folder"),
+        ("empty", "x.CSV", "name it x.parquet"),
+    ],
 )
 def test_errors_leave_nothing_behind(run: Run, tmp_path: Path, source: str, out: str, reason: str) -> None:
     (tmp_path / "empty").mkdir()
@@ -97,3 +104,15 @@ def test_a_name_that_is_not_utf8_is_written_so_that_it_can_be_read(run: Run, tmp
     write_image(folder / "a.png", 1)
     result = embed_to_parquet(run.path, str(folder), tmp_path / "out.parquet")
     assert pq.read_table(result.path).column("id").to_pylist() == ["a.png", r"caf\xe9.png"]
+
+
+def test_weights_that_are_not_finite_write_nothing(run: Run, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(run.model, model)
+    weights = load_file(model / "model.safetensors")
+    nan = {key: value * torch.nan if value.is_floating_point() else value for key, value in weights.items()}
+    save_file(nan, model / "model.safetensors")
+    write_image(tmp_path / "images" / "one.png", 3)
+    with pytest.raises(InputError, match=r"1 of 1 embeddings .* not finite \(first: 'one\.png'\)"):
+        embed_to_parquet(model, str(tmp_path / "images"), tmp_path / "out.parquet")
+    assert not (tmp_path / "out.parquet").exists()

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # names of files are bytes, and need not be UTF-8
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = [_from_home(each) for each in (sys.argv[1:] if arguments is None else arguments)]
     command = arguments[0] if arguments else "--help"
     try:
         if command in ("-h", "--help", "--version"):
@@ -85,6 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"dipole: {' '.join(reason.split())}", file=sys.stderr)
         return 2
     return 0
+
+
+def _from_home(argument: str) -> str:
+    """`~/…` as the path that it means: a shell leaves `--out=~/run` as it is."""
+    name, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    return name + equals + os.path.expanduser(value) if value.startswith("~/") else argument
 
 
 def _of_the_machine(error: BaseException | None) -> str | None:

@@ -32,7 +32,8 @@ def decode_image(source: Source, size: int) -> UInt8[np.ndarray, "3 size size"]:
     """Decode the centre square of an image at `size` x `size`, turned as its EXIF says.
 
     Transparent pixels become white, 16-bit greys lose their lower byte (those up to 4095 are taken as 12-bit and lose 4
-    bits), the first frame of an animation counts, and down-sizing is antialiased (bicubic).
+    bits, those up to 255 as 8-bit and lose none), the first frame of an animation counts, and down-sizing is
+    antialiased (bicubic).
 
     Raises:
         UnreadableImageError: the file cannot be decoded.
@@ -112,8 +113,8 @@ def _rgb(image: "Image") -> "Image":
 
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         levels = np.asarray(image).astype(np.uint32)
-        # Cameras and scanners store 12 bits in 16: their white is 4095.
-        shift = 4 if 255 < levels.max() <= 4095 else 8
+        # Cameras and scanners store 12 bits in 16, whose white is 4095; NumPy's users 8, which must not turn black.
+        shift = 8 if levels.max() > 4095 else 4 if levels.max() > 255 else 0
         return Image.fromarray((levels >> shift).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise ValueError(f"its pixels are 32-bit ({image.mode}) and their range is unknown: save it with 8 bits")

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -206,7 +207,8 @@ def _undamaged(root: Path, candidates: list[str], skipped: Skipped) -> list[str]
 def _class_of(path: str, part: str) -> str | None:
     """First folder below the part, or None for a file that lies directly in it."""
     first, separator, _ = (path.removeprefix(f"{part}/") if part else path).partition("/")
-    return first if separator else None
+    # macOS writes an accent as a letter of its own: é is one class, however it is composed.
+    return unicodedata.normalize("NFC", first) if separator else None
 
 
 def class_folders(folder: str | Path, paths: Sequence[str]) -> list[str | None]:
@@ -240,6 +242,17 @@ def _class_names(folder: Path, parts: tuple[str, ...], found: list[list[str]]) -
             names[0],
         )
         return []
+    unseen = [name for name in names if name not in per_part[0]]
+    if unseen:
+        shown = ", ".join(map(repr, unseen[:5])) + (" …" if len(unseen) > 5 else "")
+        logger.warning(
+            "%s: %d of %d classes have test images and no training images (%s): no measure that goes by the classes of "
+            "the training images can be right about them. Are they spelt alike in both parts?",
+            folder,
+            len(unseen),
+            len(names),
+            shown,
+        )
     return names
 
 

@@ -1,6 +1,7 @@
 """A table that says something of each image: classes, numbers, populations."""
 
 import logging
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -46,12 +47,12 @@ class LabelTable:
             raise InputError("training and test images have the same names, so a table cannot tell them apart.")
         spellings = (str, lambda text: PurePosixPath(text).name, lambda text: PurePosixPath(text).stem)
         for spelling in spellings:
-            images = [spelling(each) for each in ids]
+            images = [unicodedata.normalize("NFC", spelling(each)) for each in ids]
             if len(set(images)) < len(images) and spelling is not str:
                 continue
             places: dict[str, int] = {}
             for row, name in enumerate(names):
-                key = spelling(name.replace("\\", "/").removeprefix("./"))
+                key = unicodedata.normalize("NFC", spelling(name.replace("\\", "/").removeprefix("./")))
                 if key in places and key in set(images):
                     raise InputError(
                         f"{self.table.path}: {name!r} stands in rows {self.table.line(places[key])} and "

@@ -14,10 +14,10 @@ from dipole.data.decode import check_image_file
 from dipole.data.image_set import ImageSet
 from dipole.data.multimodal.checked_sources import checked_sources
 from dipole.data.multimodal.columns import ImageFiles
-from dipole.data.multimodal.kinds import as_text
 from dipole.data.multimodal.table import ID, SPLIT, kind_of_cells
 from dipole.data.splits import stratified_split
 from dipole.data.stored import Cells, Coded, Made, Store
+from dipole.data.tables import as_text
 from dipole.errors import InputError
 
 logger = logging.getLogger(__name__)

@@ -1,31 +1,25 @@
 """Tables of every field: cells are text until the role of their column says what they are."""
 
-import codecs
 import csv
-import gzip
-import io
-import json
 import logging
+import math
 import re
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 
+from dipole.data.table_formats import Column, check_encoding, read_columns, wrong_encoding
 from dipole.errors import InputError
 
 logger = logging.getLogger(__name__)
 EXTENSIONS = (".parquet", ".csv", ".tsv", ".jsonl", ".inter", ".item")
 GAPS = ("", "na", "n/a", "nan", "null", "none")  # in a column of numbers, where they cannot be names
-HEAD_BYTES = 2**25
 NAMELESS = re.compile(r"\s*|Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
 ZONE = r"(?:[zZ]|\d[+-]\d\d(?::?\d\d)?)$"
-Column = Any  # an Arrow column, or a list of cells from JSON
 
 
 def table_suffix(path: str | Path) -> str:
@@ -37,6 +31,20 @@ def table_suffix(path: str | Path) -> str:
     """
     name = Path(path).name.lower()
     return Path(name.removesuffix(".gz")).suffix
+
+
+def as_text(value: Any) -> str | None:
+    """Return a cell as a string without white space around it; None if nothing is left, or NaN.
+
+    Example:
+        >>> as_text(" a "), as_text(3), as_text("  "), as_text(None)
+        ('a', '3', None, None)
+        >>> as_text(3.0), as_text(float("nan"))  # pandas turns integers beside empty cells into fractions
+        ('3', None)
+    """
+    if isinstance(value, float):
+        value = None if math.isnan(value) else int(value) if value.is_integer() else value
+    return None if value is None else str(value).strip() or None
 
 
 @dataclass(frozen=True)
@@ -86,25 +94,24 @@ class Table:
         return number
 
     def ids(self, name: str) -> list[str | None]:
-        """Return names as they stand; the text of the integer where a typed file holds integers.
+        """Return names as they stand, without white space around them; of integers in a typed file their text.
+
+        None where nothing is left: `b` and ` b` are one name, as `a, b` is written for `a,b`.
 
         Raises:
             InputError: a cell is no name, such as a list.
         """
-        return [None if cell is None else self._id(name, row, cell) for row, cell in enumerate(self.cells(name))]
+        return [self._id(name, row, cell) for row, cell in enumerate(self.cells(name))]
 
-    def _id(self, name: str, row: int, cell: Any) -> str:
-        if isinstance(cell, str):
-            return cell
+    def _id(self, name: str, row: int, cell: Any) -> str | None:
         if isinstance(cell, bytes):
             try:
-                return cell.decode()
+                cell = cell.decode()
             except UnicodeDecodeError as error:
                 raise InputError(f"{self.path}: column {name!r}, row {self.line(row)} is no UTF-8 text.") from error
         if isinstance(cell, (list, dict)):
             raise InputError(f"{self.path}: column {name!r}, row {self.line(row)} is a {type(cell).__name__}, no name.")
-        # pandas turns integers beside empty cells into fractions.
-        return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+        return as_text(cell)
 
     def _array(self, name: str) -> Any:
         """A column as an Arrow array, text without white space around it, empty text as null."""
@@ -175,6 +182,8 @@ class Table:
             gaps = pc.is_in(lower, value_set=pa.array(GAPS, kind))
             column = pc.if_else(gaps, pa.scalar(None, kind), column)
             column = pc.if_else(pc.equal(lower, "true"), "1", pc.if_else(pc.equal(lower, "false"), "0", column))
+        elif pa.types.is_decimal(kind) or pa.types.is_integer(kind):
+            column = pc.cast(column, pa.float64(), safe=False)  # rounds integers beyond 2⁵³
         elif not (pa.types.is_null(kind) or pa.types.is_boolean(kind) or pa.types.is_primitive(kind)) or (
             pa.types.is_temporal(kind)
         ):
@@ -221,20 +230,15 @@ def read_table(path: str | Path, encoding: str = "utf-8", *, head: int | None = 
         raise InputError(f"{path} is no table that dipole reads: expected {', '.join(EXTENSIONS)}.")
     if not path.exists():
         raise InputError(f"{path} does not exist. Check the path.")
-    _check_encoding(encoding)
+    check_encoding(encoding)
     broken: list[int] = []
     try:
-        if suffix == ".parquet":
-            names, columns = _columns(_parquet(path, head))
-        elif suffix == ".jsonl":
-            names, columns = _json_lines(path, encoding, head)
-        else:
-            names, columns = _columns(_delimited(path, suffix, encoding, broken, head))
+        names, columns = read_columns(path, suffix, encoding, broken, head)
     except UnicodeError as error:
-        raise _wrong_encoding(path, encoding) from error
+        raise wrong_encoding(path, encoding) from error
     except (OSError, EOFError, pa.ArrowException, csv.Error) as error:
         if "UTF8" in str(error):
-            raise _wrong_encoding(path, encoding) from error
+            raise wrong_encoding(path, encoding) from error
         text = " ".join(str(error).split())
         raise InputError(f"cannot read {path} as a table, {suffix[1:]} ({text}).") from error
     return _named(path, names, columns, broken, quiet=head is not None)
@@ -264,118 +268,6 @@ def _named(path: Path, names: list[str], columns: list[Column], broken: list[int
     return table
 
 
-def _parquet(path: Path, head: int | None) -> pa.Table:
-    """The table; of a part, nothing but its first pages is read."""
-    import pyarrow.parquet as pq
-
-    if head is None or path.is_dir():
-        return pq.read_table(path)
-    with pq.ParquetFile(path, buffer_size=2**20) as file:
-        groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
-        size = sum(group.total_byte_size for group in groups)
-        fitting = HEAD_BYTES * file.metadata.num_rows // max(1, size)  # cells may be pictures
-        batches = file.iter_batches(batch_size=max(1, min(head, fitting)), use_threads=False)
-        return pa.Table.from_batches(islice(batches, 1), file.schema_arrow)
-
-
-def _columns(table: pa.Table) -> tuple[list[str], list[Column]]:
-    return list(table.column_names), list(table.columns)
-
-
-def open_bytes(path: Path) -> Any:
-    """Open a file as bytes, unpacked where its name ends in `.gz`."""
-    return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")
-
-
-def _delimited(path: Path, suffix: str, encoding: str, broken: list[int], head: int | None) -> pa.Table:
-    """All cells as text."""
-    quoted = suffix in (".csv", ".tsv")  # RecBole's files know no quotes
-    with open_bytes(path) as file, io.TextIOWrapper(file, _python_encoding(encoding), newline="") as text:
-        first = text.readline()
-        delimiter = "\t" if suffix != ".csv" else max(",;\t", key=lambda mark: (first.count(mark), mark == ","))
-        text.seek(0)
-        names = next(csv.reader(text, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE), [])
-
-    def skip(row: Any) -> str:
-        broken.append(row.number)
-        return "skip"
-
-    options = {
-        "read_options": pa.csv.ReadOptions(encoding="utf8" if _is_utf8(encoding) else encoding, use_threads=False),
-        "parse_options": pa.csv.ParseOptions(
-            delimiter=delimiter,
-            quote_char='"' if quoted else False,
-            newlines_in_values=quoted,
-            invalid_row_handler=skip,
-        ),
-        "convert_options": pa.csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
-        ),
-    }
-    with open_bytes(path) as file:
-        if head is None:
-            return pa.csv.read_csv(file, **options)
-        with pa.csv.open_csv(file, **options) as reader:
-            batches: list[pa.RecordBatch] = []
-            for batch in reader:
-                batches.append(batch)
-                if sum(map(len, batches)) >= head:
-                    break
-            return pa.Table.from_batches(batches, reader.schema)
-
-
-def _json_lines(path: Path, encoding: str, head: int | None) -> tuple[list[str], list[Column]]:
-    """Dictionaries, one a line; a key that a line lacks is missing there."""
-    records: list[dict[str, Any]] = []
-    with open_bytes(path) as file, io.TextIOWrapper(file, _python_encoding(encoding)) as text:
-        for number, line in enumerate(islice(text, head), start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise InputError(f"{path}, line {number} is not valid JSON ({error}): put it right.") from error
-            if not isinstance(record, dict):
-                raise InputError(f"{path}, line {number} is a {type(record).__name__}: expected a dictionary a line.")
-            records.append(record)
-    names = list(dict.fromkeys(name for record in records for name in record))
-    if not names:
-        raise InputError(f"{path} holds no row.")
-    return names, [[record.get(name) for record in records] for name in names]
-
-
-def _is_utf8(encoding: str) -> bool:
-    return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
-
-
-def _python_encoding(encoding: str) -> str:
-    return "utf-8-sig" if _is_utf8(encoding) else encoding
-
-
-def _check_encoding(encoding: str) -> None:
-    try:
-        codecs.lookup(encoding)
-    except LookupError as error:
-        raise InputError(f"encoding is {encoding!r}, which Python does not know: try latin-1 or cp1252.") from error
-
-
-def _wrong_encoding(path: Path, encoding: str) -> InputError:
-    """The error that names the first byte that is no text of an encoding."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    place, line = 0, 1
-    with open_bytes(path) as file:
-        for raw in file:
-            try:
-                decoder.decode(raw)
-            except UnicodeDecodeError as error:
-                found = f"byte 0x{raw[min(error.start, len(raw) - 1)]:02x} at {place + error.start} (line {line})"
-                return InputError(
-                    f"{path} is not {encoding}: {found}. Say what it is, e.g. --loading.encoding latin-1."
-                )
-            place, line = place + len(raw), line + 1
-    return InputError(f"{path} is not {encoding}. Say what it is, e.g. --loading.encoding latin-1.")
-
-
 def _first_cast(column: Any, kinds: list[Any]) -> Any | None:
     """The column as the first kind that it can be; None if there is none."""
     for kind in kinds:
@@ -387,8 +279,4 @@ def _first_cast(column: Any, kinds: list[Any]) -> Any | None:
 
 
 def _is_number(cell: Any) -> bool:
-    try:
-        float(cell if cell is not None else 0)
-    except ValueError:
-        return False
-    return True
+    return _first_cast(pa.array([cell]), [pa.float64()]) is not None

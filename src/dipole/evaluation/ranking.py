@@ -20,9 +20,10 @@ def target_ranks(
     *,
     exclude: Int[Tensor, "n k"] | Bool[Tensor, "n items"] | None = None,
 ) -> Int[Tensor, " n"]:
-    """Return the rank of each target among all items: 1 + the number of strictly larger scores.
+    """Return the rank of each target among all items: 1 + the number of others whose score is as large, or larger.
 
-    Column 0 is padding and never a candidate.
+    Ties count against the target, or a model that scores all items alike would be the best of all. Column 0 is padding
+    and never a candidate.
 
     Args:
         scores: (N, 1 + items).
@@ -68,7 +69,7 @@ def full_ranking(
 
     Example:
         >>> full_ranking(torch.eye(3), torch.eye(3), torch.tensor([1, 2, 1]))
-        tensor([1, 2, 2])
+        tensor([2, 2, 2])
     """
     check_embeddings(queries=queries, items=items)
     check_targets(targets, len(queries), len(items))
@@ -157,8 +158,9 @@ def _ranks(scores: Tensor, targets: Tensor, exclude: Tensor | None) -> Tensor:
     """Ranks (N,); writes −inf into scores where there is no candidate."""
     own = scores.gather(1, targets[:, None])  # read first: a target that is excluded stays a candidate
     _leave_out(scores, exclude)
+    scores.scatter_(1, targets[:, None], -torch.inf)
     # Bytes are counted three times as fast as booleans.
-    return 1 + (scores > own).view(torch.uint8).sum(dim=1, dtype=torch.int32).long()
+    return 1 + (scores >= own).view(torch.uint8).sum(dim=1, dtype=torch.int32).long()
 
 
 def _leave_out(scores: Tensor, exclude: Tensor | None) -> None:

@@ -9,11 +9,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dipole.errors import InputError
-from dipole.losses.common import Reduction, reduce, unit_rows
+from dipole.losses.common import Reduction, inner_products, reduce, unit_rows
 from dipole.ops import pairwise_logsumexp
 from dipole.ops.checks import check_at_least, check_choice, check_temperature, check_views
 from dipole.ops.door import looking, public
 from dipole.ops.groups import counts_of_labels
+from dipole.ops.tiles import exact_products
 
 Similarity = Literal["dot", "cosine"]
 SMALLEST = 1e-12  # share of a class in the logarithm
@@ -45,7 +46,7 @@ def soft_weights(soft_labels: Float[Tensor, "n c"], *, similarity: Similarity = 
     """
     check_choice(similarity, ("dot", "cosine"), "similarity")
     rows = F.normalize(soft_labels, dim=1) if similarity == "cosine" else soft_labels
-    return (rows @ rows.T).fill_diagonal_(1)
+    return inner_products(rows, rows).fill_diagonal_(1)
 
 
 @public
@@ -95,9 +96,10 @@ def soft_contrastive_loss(
     every = len(views)
     # Of all rows of other samples by class, of the views of the sample itself with weight 1, and not of the row itself.
     by_sample = anchors.sum(dim=0)
-    of_others = soft @ (soft.T @ by_sample) - soft.square().sum(dim=1, keepdim=True) * by_sample
-    weighted = (of_others + by_sample - anchors).flatten(0, 1)
-    totals = every * (soft @ soft.sum(dim=0) - soft.square().sum(dim=1)) + every - 1
+    with exact_products(views.device.type):
+        of_others = soft @ (soft.T @ by_sample) - soft.square().sum(dim=1, keepdim=True) * by_sample
+        weighted = (of_others + by_sample - anchors).flatten(0, 1)
+        totals = every * (soft @ soft.sum(dim=0) - soft.square().sum(dim=1)) + every - 1
     flat = anchors.flatten(0, 1)
     normaliser = pairwise_logsumexp(flat, flat, 1 / temperature, exclude=torch.arange(len(flat), device=flat.device))
     values = normaliser - (flat * weighted).sum(dim=1) / totals.repeat(every) / temperature

@@ -8,6 +8,7 @@ from dipole.errors import InputError
 from dipole.losses.common import Reduction, accumulate, gathered_keys, reduce, unit_rows
 from dipole.ops.checks import check_at_least, check_same_rows
 from dipole.ops.door import public
+from dipole.ops.tiles import exact_products
 
 SMALLEST_VARIANCE = 1e-5  # below it a feature counts as constant, as in batch normalisation
 
@@ -80,7 +81,8 @@ def cross_correlation(
         known = variance > SMALLEST_VARIANCE**2
         return centred * torch.where(known, variance.where(known, 1).rsqrt(), 0)
 
-    return standardised(z1).mT @ standardised(z2) / count
+    with exact_products(z1.device.type):
+        return standardised(z1).mT @ standardised(z2) / count
 
 
 @public

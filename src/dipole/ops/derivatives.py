@@ -27,15 +27,15 @@ def second_derivatives(plain: Callable[..., Any]) -> Callable[[Backward], Backwa
             count = plain.__code__.co_argcount - 1
             needed = ctx.needs_input_grad
             # Aliases, since one tensor may be two arguments.
-            inputs = [tensor.view_as(tensor) for tensor in ctx.saved_tensors[:count]]
-            wanted = [number for number in range(count) if needed[number]]
+            inputs = [None if tensor is None else tensor.view_as(tensor) for tensor in ctx.saved_tensors[:count]]
+            wanted = {number: each for number, each in enumerate(inputs) if each is not None and needed[number]}
             outputs = plain(ctx, *inputs)
             outputs = outputs if isinstance(outputs, tuple) else (outputs,)
             # What a function keeps for its gradient stands behind its results.
             pairs = [(out, grad) for out, grad in zip(outputs, gradients, strict=False) if grad is not None]
             found = torch.autograd.grad(
                 [out for out, _ in pairs],
-                [inputs[number] for number in wanted],
+                list(wanted.values()),
                 [grad for _, grad in pairs],
                 create_graph=True,
                 allow_unused=True,

@@ -7,10 +7,13 @@ from typing import Any
 
 import torch
 
+from dipole.data.tables import table_suffix
 from dipole.errors import InputError
 from dipole.files import atomic_write
 from dipole.runs.embedding import Precision, computing, open_source, table_of
 from dipole.runs.fingerprint import model_fingerprint
+
+OTHERS = (".csv", ".tsv", ".json", ".jsonl", ".npy", ".npz")  # a reader of such a file could not open Parquet
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,16 @@ def embed_to_parquet(
         What was written.
 
     Raises:
-        InputError: the run has no model, the source holds nothing to embed, or `out` is a folder.
+        InputError: the run has no model, the source holds nothing to embed, `out` is a folder or of another kind than
+            Parquet, or an embedding is not finite.
     """
     import pyarrow.parquet as pq
 
     out = Path(out)
     if out.is_dir():
         raise InputError(f"--out {out} is a folder: name a file, e.g. {out / 'embeddings.parquet'}.")
+    if table_suffix(out) in OTHERS:
+        raise InputError(f"--out {out}: embeddings are written as Parquet: name it {out.stem}.parquet.")
     found = open_source(run, source, data_root=data_root, batch_size=batch_size, loading=loading, progress=progress)
     model = model_fingerprint(run)
     rows = dimensions = 0

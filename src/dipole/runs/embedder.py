@@ -17,7 +17,7 @@ from dipole.methods.multimodal.base import AnyModal
 from dipole.methods.text.embedding import SentenceEmbedding
 from dipole.nn.text import encode_texts
 from dipole.ops.checks import check_at_least, check_choice
-from dipole.runs.embedding import Precision, computing
+from dipole.runs.embedding import Precision, check_vectors, computing
 from dipole.runs.loading import load
 from dipole.runs.modality_batches import embed_cells, embed_contents, loading_of_model
 from dipole.runs.model import model_config
@@ -92,8 +92,10 @@ class Embedder:
             )
         with torch.inference_mode(), computing(self.precision):
             vectors, kept = embed(list(batch[column]))
+        vectors = vectors.float().cpu()
+        check_vectors(vectors)
         found = {name: values if kept is None else _rows(values, kept) for name, values in batch.items()}
-        return {**found, self.vector: vectors.float().cpu().numpy()}
+        return {**found, self.vector: vectors.numpy()}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}

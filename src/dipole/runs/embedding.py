@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from dipole.errors import InputError
 from dipole.files import readable
 from dipole.ops.checks import check_at_least, check_choice
 from dipole.runs.directory import Run
@@ -82,19 +83,39 @@ def table_of(columns: Mapping[str, Sequence[Any]], vectors: Tensor, model: str |
         vectors: (N, D).
         model: fingerprint of the model that made them, by which they are known again.
 
+    Raises:
+        InputError: a vector is not finite.
+
     Example:
         >>> table_of({"id": ["a"], "text": ["few words"]}, torch.zeros(1, 2)).column_names
         ['id', 'vector', 'text']
     """
     import pyarrow as pa
 
-    flat = pa.array(vectors.float().cpu().flatten().numpy())
+    vectors = vectors.float().cpu()
+    check_vectors(vectors, columns["id"])
+    flat = pa.array(vectors.flatten().numpy())
     named = {
         "id": pa.array([readable(name) for name in columns["id"]], pa.string()),
         "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
     }
     others = {name: _column(values) for name, values in columns.items() if name != "id"}
     return pa.table(named | others, metadata=None if model is None else {MARK: model})
+
+
+def check_vectors(vectors: Tensor, names: Sequence[Any] | None = None) -> None:
+    """Refuse embeddings that hold NaN or infinity.
+
+    Raises:
+        InputError: one does; the message says of what, where names are given.
+    """
+    wrong = (~vectors.isfinite()).any(dim=1).nonzero().flatten().tolist()
+    if wrong:
+        first = f"row {wrong[0]}" if names is None else repr(names[wrong[0]])
+        raise InputError(
+            f"{len(wrong)} of {len(vectors)} embeddings of a batch are not finite (first: {first}). If it is all of "
+            "them, the weights are not, either: train anew with a lower learning rate. Else look at what is embedded."
+        )
 
 
 def _column(values: Sequence[Any]) -> Any:

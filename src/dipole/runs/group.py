@@ -32,7 +32,7 @@ def make_trainer(settings: dict[str, Any], **own: Any) -> lightning.Trainer:
         return lightning.Trainer(
             **{"accelerator": "auto", **settings}, **own, enable_progress_bar=False, enable_model_summary=False
         )
-    except (ValueError, TypeError, MisconfigurationException) as error:
+    except (ValueError, TypeError, ImportError, MisconfigurationException) as error:
         raise InputError(f"the trainer's settings {settings} do not work here: {error}") from error
 
 

@@ -84,7 +84,7 @@ def load_model(folder: Path, config: dict[str, Any], encoder: nn.Module | None =
             method = build_method(config["name"], config["method"], encoder=encoder)
         method.load_state_dict(stored)
     except (SafetensorError, OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:300]  # torch names the weights behind its first line
         raise InputError(f"{weights} does not hold the weights of this model ({reason}).") from error
     return method
 

@@ -1,5 +1,6 @@
 """Train a method on data and leave a run directory."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any
 import lightning
 import torch
 import torch.utils.deterministic
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from torch import nn
 
@@ -31,6 +33,8 @@ from dipole.runs.quiet import quiet
 from dipole.runs.refresh import Refresh
 from dipole.runs.saving import CheckpointSettings
 from dipole.runs.sharded import ShardedStrategy
+
+MOST_PROCESSES = 4  # on fewer processors than that, too
 
 
 def train(
@@ -186,7 +190,7 @@ def _trainer(
         *own,
         *saving,
     ]
-    return make_trainer(
+    trainer = make_trainer(
         given,
         max_epochs=config.epochs,
         precision=default_precision() if config.precision == "auto" else config.precision,
@@ -196,6 +200,13 @@ def _trainer(
         # EpochSampler divides an epoch between the processes itself.
         use_distributed_sampler=False,
     )
+    most = max(os.cpu_count() or 1, MOST_PROCESSES)
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
+        raise InputError(
+            f"devices is {trainer.num_devices}, each a process of its own on {os.cpu_count()} processors: expected "
+            f"{most} at most."
+        )
+    return trainer
 
 
 def _check_steps(method: Method, config: RunConfig, trainer: lightning.Trainer) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from dipole.data.multimodal import ModalitySet
 from dipole.data.multimodal.columns import RecordingFiles, SoundArray, SoundFiles, windows_of
-from dipole.data.multimodal.sounds import UnreadableSoundError, decode_sound, sound_seconds
+from dipole.data.multimodal.sounds import UnreadableSoundError, check_sound_file, decode_sound, sound_seconds
 from dipole.views.modalities import ModalityViews
 
 RATE, SECONDS = 1000, 3600  # an hour
@@ -110,3 +110,12 @@ def test_windows_follow_each_other_and_cover_a_sound(hour: Path) -> None:
     second = array.window(0, 5.0)
     torch.testing.assert_close(second[: 2 * RATE], torch.from_numpy(audio[5 * RATE :] / np.float32(2**15)))
     assert float(second[2 * RATE :].abs().max()) == 0
+
+
+@pytest.mark.parametrize("suffix", ["wav", "aiff"])
+def test_a_sound_that_is_cut_short_is_not_silent_at_its_end(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, np.ones(8000), 8000)
+    assert check_sound_file(path) is None
+    path.write_bytes(path.read_bytes()[:8000])
+    assert str(check_sound_file(path)).startswith("the file is cut short: it has 8000 of 160")

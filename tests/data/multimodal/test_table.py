@@ -173,8 +173,8 @@ def test_a_vector_with_what_is_no_number_is_missing(folder):
     found, _ = load_table(write(folder / "pairs.parquet", table), READING)
     assert found.present("sensor").tolist() == [False, True, False, True]
     assert found.skipped == [
-        ("sensor row 1", "it holds a value that is no number"),
-        ("sensor row 3", "it holds a value that is no number"),
+        ("sensor row 1", "it holds a value that is no number, or too large"),
+        ("sensor row 3", "it holds a value that is no number, or too large"),
     ]
 
 
@@ -265,3 +265,10 @@ def test_names_are_suggested(folder):
         load_modalities("digit-trios")
     with pytest.raises(InputError, match="is of kind text, not image"):
         load_modalities("shape-captions", reading=Reading({"caption": "image"}))
+
+
+def test_a_number_too_large_for_single_precision_is_left_out(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"v": [1.0, 1e300]}\n{"v": [1.0, 2.0]}\n')
+    table, _ = load_table(path)
+    assert table.columns["v"].present.tolist() == [False, True]

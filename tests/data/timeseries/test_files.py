@@ -202,3 +202,17 @@ def test_other_mistakes(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"holds no file NAME_TRAIN\.ts"):
         load_series("empty", tmp_path)
+
+
+def test_labels_that_are_no_whole_numbers_are_no_class(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.zeros((10, 5)), y=np.array([0.0, 1.0] * 4 + [0.0, np.nan]))
+    with pytest.raises(InputError, match="a label is nan"):
+        load_series(str(tmp_path / "a.npz"))
+
+
+def test_rows_that_are_missing_between_two_times_are_told(tmp_path):
+    (tmp_path / "a.csv").write_text("time,x\n2024-01-01,1\n2024-01-02,2\n2024-01-03,2\n2024-03-05,3\n")
+    (note,) = read_time_table(tmp_path / "a.csv").notes
+    assert note.startswith("1 steps are longer than usual")
+    (tmp_path / "b.csv").write_text("time,x\n" + "".join(f"2024-{month:02}-01,1\n" for month in range(1, 13)))
+    assert read_time_table(tmp_path / "b.csv").notes == ()

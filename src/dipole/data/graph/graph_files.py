@@ -1,6 +1,8 @@
 """Graphs in the files of other programs: SNAP's lists of edges, MATLAB's matrices, GML and GraphML."""
 
-from collections.abc import Mapping, Sequence
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,15 @@ import torch
 from torch import Tensor
 
 from dipole.data.graph.graph_set import GraphSet, make_graph, noted
-from dipole.data.tables import open_bytes
+from dipole.data.table_formats import open_bytes
 from dipole.errors import InputError
 
 ADJACENCY = ("network", "Network", "adjacency", "adj", "adj_matrix", "A", "W")
 ATTRIBUTES = ("attributes", "Attributes", "attrb", "features", "X", "x")
 LABELS = ("label", "Label", "labels", "group", "gnd", "Class", "y")
 CLASSES = ("class", "group", "club", "value")  # attributes of a node in GML that say what it is
-MARKS = (b"#", b"%")  # of comments
+MARKS = ("#", "%")  # of comments
+NAMES = re.compile(rb"(?<!\S)(\+|[+-]?0\d)|[^\s#%][#%]")  # numbers that another one would merge with, or marks inside
 WEIGHTS = "weights of edges are not used: every edge counts alike"
 
 
@@ -30,24 +33,36 @@ def load_edge_list(path: str | Path) -> GraphSet:
         InputError: it cannot be read, or a line holds fewer than two nodes.
     """
     path = Path(path)
-    options: dict[str, Any] = {"comments": ["#", "%"], "ndmin": 2}
+    options: dict[str, Any] = {"usecols": (0, 1), "ndmin": 2}
     try:
-        with open_bytes(path) as file:
-            first: list[bytes] = next(
-                (line.split() for line in file if line.strip() and not line.lstrip().startswith(MARKS)), []
-            )
+        first = next(_edge_lines(path), "").split()
         if not first:
             raise InputError(f"{path} holds no edge: expected two nodes a line.")
         try:
-            ends = np.loadtxt(path, dtype=np.int64, usecols=(0, 1), **options)
+            _refuse_names(path)
+            ends = np.loadtxt(path, dtype=np.int64, comments=["#", "%"], encoding="utf-8-sig", **options)
         except ValueError:
-            ends = np.loadtxt(path, dtype=str, usecols=(0, 1), **options)
+            ends = np.loadtxt(_edge_lines(path), dtype=str, comments=None, **options)
     except (OSError, ValueError, IndexError, UnicodeError) as error:
         raise InputError(f"cannot read {path} as a list of edges, two nodes a line ({error}).") from error
     names, numbers = np.unique(ends, return_inverse=True)
     edges = torch.from_numpy(numbers.reshape(ends.shape).T.copy())
     graph = make_graph(path.name.partition(".")[0], edges, num_nodes=len(names), ids=list(map(str, names.tolist())))
     return noted(graph, WEIGHTS) if len(first) > 2 else graph
+
+
+def _edge_lines(path: Path) -> Iterator[str]:
+    """Lines that are neither empty nor a comment."""
+    with open_bytes(path) as file, io.TextIOWrapper(file, "utf-8-sig") as text:
+        yield from (line for line in text if line.strip() and not line.lstrip().startswith(MARKS))
+
+
+def _refuse_names(path: Path) -> None:
+    """Raise ValueError if a number is a name: 007 is not 7."""
+    with open_bytes(path) as file:
+        while piece := file.read(2**22) + file.readline():
+            if NAMES.search(piece):
+                raise ValueError
 
 
 def load_mat_graph(path: str | Path) -> GraphSet:

@@ -9,6 +9,7 @@ from dipole.data.decode import EXTENSIONS as IMAGES
 from dipole.data.multimodal.columns import Kind
 from dipole.data.multimodal.sounds import EXTENSIONS as SOUNDS
 from dipole.data.source import Content, Source
+from dipole.data.tables import as_text
 
 LOOKED_AT = 1000  # cells
 SOUND_STARTS = (b"RIFF", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"ID3")  # WAV, W64, FLAC, Ogg, AIFF, AU, MP3
@@ -46,16 +47,6 @@ def parsed(value: Any) -> Any:
         except ValueError:
             return value
     return value
-
-
-def as_text(value: Any) -> str | None:
-    """Return a cell as a string without white space around it; None if nothing is left.
-
-    Example:
-        >>> as_text(" a "), as_text(3), as_text("  "), as_text(None)
-        ('a', '3', None, None)
-    """
-    return None if value is None else str(value).strip() or None
 
 
 def source_of(folder: Path, value: Any, name: str) -> Source | None:

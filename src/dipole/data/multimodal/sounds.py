@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from math import gcd
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, Shaped
@@ -12,6 +12,8 @@ from dipole.data.source import Source, open_source
 from dipole.errors import InputError
 
 EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64"})
+ORDERS: dict[bytes, Literal["little", "big"]] = {b"RIFF": "little", b"FORM": "big"}  # of the bytes of their lengths
+UNKNOWN_LENGTH = 2**31 - 256  # what programs that write to a pipe say is about 2³¹ or 2³²
 _MISSING = "sounds need soundfile and scipy: pip install 'dipole[audio]'."
 
 
@@ -73,6 +75,8 @@ def sound_seconds(source: Source) -> float:
 def check_sound_file(source: Source) -> str | None:
     """Say why a sound will not decode, or `None`; reads its header.
 
+    A WAV or AIFF file whose header tells of more bytes than there are broke off in a download or a copy.
+
     Example:
         >>> from pathlib import Path
         >>> check_sound_file(Path("missing.wav"))
@@ -83,6 +87,12 @@ def check_sound_file(source: Source) -> str | None:
         with open_source(source) as file:
             if file.seek(0, os.SEEK_END) == 0:
                 return "the file is empty"
+            length = file.tell()
+            file.seek(0)
+            head = file.read(8)
+            told = int.from_bytes(head[4:], ORDERS[head[:4]]) if head[:4] in ORDERS else 0
+            if length < told < UNKNOWN_LENGTH:
+                return f"the file is cut short: it has {length} of {told + 8} bytes"
             file.seek(0)
             return None if soundfile.info(file).frames else "it holds no sample"
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:

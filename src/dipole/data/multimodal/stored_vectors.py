@@ -41,7 +41,9 @@ class StoredVectors(Column):
         for values, known in self._blocks():
             finite = np.isfinite(values).all(axis=1)
             wrong = (row + np.flatnonzero(known & ~finite)).tolist()
-            skipped.extend((f"{cells.name} row {each + 1}", "it holds a value that is no number") for each in wrong)
+            skipped.extend(
+                (f"{cells.name} row {each + 1}", "it holds a value that is no number, or too large") for each in wrong
+            )
             present.append(known & finite)
             row += len(known)
         super().__init__(torch.from_numpy(np.concatenate(present)))

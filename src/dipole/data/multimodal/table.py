@@ -21,18 +21,20 @@ from dipole.data.multimodal.columns import (
     Texts,
     Vectors,
 )
-from dipole.data.multimodal.kinds import as_text, infer_kind, parsed
+from dipole.data.multimodal.kinds import infer_kind, parsed
 from dipole.data.multimodal.modality_set import ModalitySet, unknown_column
 from dipole.data.multimodal.sounds import check_sound_file
 from dipole.data.multimodal.stored_vectors import StoredVectors
 from dipole.data.multimodal.table_files import Cells, read_columns, texts_of
 from dipole.data.stored import Cells as Stored
 from dipole.data.stored import Coded, Columns, Made, filled
+from dipole.data.tables import as_text
 from dipole.errors import InputError
 from dipole.ops.checks import check_choice
 
 logger = logging.getLogger(__name__)
 ID, SPLIT, LABEL = "id", "split", "label"
+LARGEST_NUMBER = float(np.finfo(np.float32).max)
 VECTORS_IN_MEMORY = 100_000  # rows
 TRAIN, TEST = ("train", "training"), ("test", "val", "valid", "validation")
 
@@ -228,10 +230,10 @@ def _vectors(path: Path, name: str, cells: Cells, skipped: list[tuple[str, str]]
                 "as many in each row."
             )
         width, first = width or len(vector), first if width else row
-        if np.isfinite(vector).all():
+        if (np.abs(vector) <= LARGEST_NUMBER).all():  # False for NaN
             rows.append(vector)
         else:
             rows.append(None)
-            skipped.append((f"{name} row {row + 1}", "it holds a value that is no number"))
+            skipped.append((f"{name} row {row + 1}", "it holds a value that is no number, or too large"))
     values = torch.tensor([[0.0] * width if vector is None else vector for vector in rows])
     return Vectors(values.view(len(rows), width), torch.tensor([vector is not None for vector in rows]))

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dipole.data.multimodal.kinds import as_text, parsed
+from dipole.data.multimodal.kinds import parsed
 from dipole.data.multimodal.modality_set import unknown_column
 from dipole.data.stored.finding import find_store, of_table
-from dipole.data.tables import read_table, table_suffix
+from dipole.data.tables import as_text, read_table, table_suffix
 from dipole.data.text.line_file import LineFile
 from dipole.errors import InputError
 from dipole.files import atomic_write

@@ -33,7 +33,7 @@ def read_lists(path: Path) -> Interactions:
     users, items = [], []
     short = 0
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for line in file:
                 user, *used = line.split() or [""]
                 short += not used

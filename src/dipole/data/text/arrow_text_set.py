@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from dipole.data.tables import NAMELESS, open_bytes, table_suffix
+from dipole.data.table_formats import open_bytes
+from dipole.data.tables import NAMELESS, table_suffix
 from dipole.data.text.line_file import NOT_UTF8, check_text_file, decode, remove_own
 from dipole.data.text.line_text_set import EMPTY
 from dipole.data.text.text_set import LineNote, Record, TextSet, missing_column

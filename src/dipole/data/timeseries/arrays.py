@@ -118,6 +118,10 @@ def make_sets(name: str, *parts: Part) -> tuple[SeriesSet, ...]:
     given = [y for _, y in parts]
     if any(y is not None and y.shape != (len(x),) for x, y in zip(arrays, given, strict=True)):
         raise InputError(f"{name}: labels have another shape than (N,), one for each series.")
+    for y in given:
+        if y is not None and y.dtype.kind == "f" and not (y == np.round(y)).all():
+            wrong = y[y != np.round(y)][0]
+            raise InputError(f"{name}: a label is {wrong}: expected whole numbers or texts, one for each series.")
     labels: list[Tensor | None] = [None] * len(parts)
     classes: tuple[str, ...] = ()
     if all(y is not None for y in given):

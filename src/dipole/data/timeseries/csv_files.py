@@ -78,7 +78,20 @@ def read_time_table(path: str | Path, encoding: str = "utf-8", series: str | Non
         twice = np.flatnonzero(times[1:] == times[:-1])
         if len(twice):
             raise InputError(f"{path} has two rows of the time {times[twice[0]]}: keep one row for each time.")
+        notes += _uneven(times)
     return TimeTable(values, tuple(columns), times, notes)
+
+
+def _uneven(times: np.ndarray) -> tuple[str, ...]:
+    """What to say of steps that are longer than usual; months and years are not."""
+    steps = np.diff(times)
+    usual = np.median(steps.astype(np.int64)).astype(steps.dtype) if len(steps) else None
+    longer = 0 if usual is None else int((steps > usual * 3 // 2).sum())
+    return (
+        (f"{longer} steps are longer than usual, as if rows were missing: all are taken as equally long",)
+        if longer
+        else ()
+    )
 
 
 def _time_column(table: Table) -> str | None:
