@@ -13,9 +13,10 @@ from dipole.ops import plain
 from dipole.ops.derivatives import second_derivatives
 from dipole.ops.door import public
 from dipole.ops.operators import Arguments, Operator, Shape, dense
+from dipole.ops.room import large_room
 from dipole.ops.rows import RowSums, prepare
 from dipole.ops.statistics import Choice, Statistic
-from dipole.ops.tiles import Tiles, bounded, kept_entries, large_room
+from dipole.ops.tiles import Tiles, bounded, kept_entries
 
 
 @public

@@ -6,11 +6,11 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from itertools import accumulate
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dipole.ops.door import looking
+from dipole.ops.room import large_room
 from dipole.ops.rows import Exclusion
 
 # One float32 tile of 2²⁰ entries is 4 MiB: it is written by the product and read by the exponential from the cache.
@@ -21,7 +21,6 @@ LEAST_SIDE = 256  # of the tiles of a triangle: smaller ones cost more than the 
 # Exponentials that are kept for the gradient; 2²⁶ in float32 are 256 MiB, the whole matrix of 8,192 pairs.
 KEPT_ENTRIES = {"cpu": 1 << 26}
 DEFAULT_KEPT_ENTRIES = 1 << 26
-CACHE_LINE = 64  # bytes
 LOG2_E = math.log2(math.e)
 
 Tile = tuple[slice, slice, Tensor]
@@ -126,20 +125,6 @@ class Tiles:
             place = safe[:, slot, None]
             tile.scatter_(1, place, tile.gather(1, place).masked_fill_(inside[:, slot, None], -math.inf))
         return tile
-
-
-def large_room(like: Tensor, entries: int) -> Tensor:
-    """Memory (entries,) of one type and device with a tensor, not filled.
-
-    On a processor it is NumPy's, which asks the system for pages of 2 MiB where it grants them (Linux, `madvise`): new
-    pages of 4 KiB, each of which the system fills with zeros at the first touch, take a fifth of NT-Xent's time.
-    """
-    if like.device.type != "cpu":
-        return like.new_empty(entries)
-    size = like.element_size()
-    room = np.empty(entries * size + CACHE_LINE, np.uint8)
-    start = -room.ctypes.data % CACHE_LINE
-    return torch.from_numpy(room[start : start + entries * size]).view(like.dtype)
 
 
 def sides(rows: int, columns: int, device_type: str) -> tuple[int, int]:
