@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--measure", nargs=2, metavar=("CASE", "PEER"))
     parser.add_argument("--rows", type=int, default=4096, help="pairs in the batch (the queue case uses 256)")
     parser.add_argument("--dim", type=int, default=128)
-    parser.add_argument("--repeats", type=int, default=1, help="passes of a process at least; small batches have more")
+    parser.add_argument("--repeats", type=int, default=2, help="passes of a process at least; small batches have more")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), metavar="CASE")
     parser.add_argument("--large", type=int, default=32768, help="pairs of the run that only dipole survives; 0: none")

@@ -45,9 +45,9 @@ def test_ranks_by_a_loop(seed: int, users: int, items: int, seen: int) -> None:
         gone = {*exclude[row].tolist(), 0, int(targets[row])}
         own = scores[row, targets[row]]
         expected.append(1 + sum(bool(scores[row, item] >= own) for item in range(items + 1) if item not in gone))
-    assert target_ranks(scores, targets, exclude=exclude).tolist() == expected
+    assert target_ranks(scores, targets, exclude=exclude, ties="worst").tolist() == expected
     mask = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, exclude, value=True)
-    assert target_ranks(scores, targets, exclude=mask).tolist() == expected
+    assert target_ranks(scores, targets, exclude=mask, ties="worst").tolist() == expected
     # Integer scores are exact as inner products with one-hot items.
     whole = full_ranking(scores, torch.eye(items + 1, dtype=torch.float64), targets, exclude=exclude)
     assert whole.tolist() == expected
@@ -55,6 +55,7 @@ def test_ranks_by_a_loop(seed: int, users: int, items: int, seen: int) -> None:
 
 def test_a_model_that_tells_no_item_apart_is_not_the_best() -> None:
     assert full_ranking(torch.ones(3, 4), torch.ones(9, 4), torch.tensor([1, 5, 8])).tolist() == [8, 8, 8]
+    assert target_ranks(torch.ones(1, 9), torch.tensor([3])).tolist() == [1]
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

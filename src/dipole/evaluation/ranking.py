@@ -1,17 +1,18 @@
 """Ranking all items for every user: hit rate, NDCG and reciprocal rank of the one item that followed."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dipole.errors import InputError
-from dipole.ops.checks import check_embeddings
+from dipole.ops.checks import check_choice, check_embeddings
 
 ENTRIES = 1 << 23  # scores held at once: 32 MiB in float32
 CUTOFFS = (5, 10, 20)
+Ties = Literal["best", "worst"]
 
 
 def target_ranks(
@@ -19,20 +20,21 @@ def target_ranks(
     targets: Int[Tensor, " n"],
     *,
     exclude: Int[Tensor, "n k"] | Bool[Tensor, "n items"] | None = None,
+    ties: Ties = "best",
 ) -> Int[Tensor, " n"]:
-    """Return the rank of each target among all items: 1 + the number of others whose score is as large, or larger.
+    """Return the rank of each target among all items: 1 + the number of larger scores.
 
-    Ties count against the target, or a model that scores all items alike would be the best of all. Column 0 is padding
-    and never a candidate.
+    Column 0 is padding and never a candidate.
 
     Args:
         scores: (N, 1 + items).
         targets: (N,) column of the item that followed, 1 or more.
         exclude: columns that are no candidates: indices (N, K), of which 0 stands for none, or a mask. A target stays
             one, also if it is excluded.
+        ties: `"worst"` counts the others that score like the target before it, `"best"` behind it.
 
     Raises:
-        InputError: a score is NaN, a target is no item, or the shapes do not fit.
+        InputError: a score is NaN, a target is no item, the shapes do not fit, or `ties` is something else.
 
     Example:
         >>> scores, target = torch.tensor([[9.0, 0.3, 0.8, 0.5]]), torch.tensor([3])
@@ -44,7 +46,8 @@ def target_ranks(
     check_targets(targets, *scores.shape)
     if bool(scores.isnan().any()):
         raise InputError("scores contain NaN: look at the learning rate and at the histories.")
-    return _ranks(scores.clone(), targets, exclude)
+    check_choice(ties, get_args(Ties), "ties")
+    return _ranks(scores.clone(), targets, exclude, ties)
 
 
 def full_ranking(
@@ -53,16 +56,19 @@ def full_ranking(
     targets: Int[Tensor, " n"],
     *,
     exclude: Int[Tensor, "n k"] | None = None,
+    ties: Ties = "worst",
 ) -> Int[Tensor, " n"]:
     """Rank the targets among all items by inner products, some users at a time.
 
-    Memory does not grow with users times items.
+    Memory does not grow with users times items. By default ties count against the target, or a model that scores all
+    items alike would be the best of all.
 
     Args:
         queries: (N, D) states of users.
         items: (1 + items, D), row 0 for the padding.
         targets: see `target_ranks`.
         exclude: (N, K) items that are no candidates, 0 for none.
+        ties: see `target_ranks`.
 
     Raises:
         InputError: see `target_ranks`.
@@ -73,8 +79,9 @@ def full_ranking(
     """
     check_embeddings(queries=queries, items=items)
     check_targets(targets, len(queries), len(items))
+    check_choice(ties, get_args(Ties), "ties")
     ranks = [
-        _ranks(scores, targets[rows], None if exclude is None else exclude[rows])
+        _ranks(scores, targets[rows], None if exclude is None else exclude[rows], ties)
         for rows, scores in _score_blocks(queries, items)
     ]
     return torch.cat(ranks) if ranks else targets.new_empty(0)
@@ -154,13 +161,14 @@ def check_targets(targets: Tensor, users: int, columns: int) -> None:
         raise InputError(f"targets are {int(targets.min())} to {int(targets.max())}: expected 1 to {columns - 1}.")
 
 
-def _ranks(scores: Tensor, targets: Tensor, exclude: Tensor | None) -> Tensor:
+def _ranks(scores: Tensor, targets: Tensor, exclude: Tensor | None, ties: Ties) -> Tensor:
     """Ranks (N,); writes −inf into scores where there is no candidate."""
     own = scores.gather(1, targets[:, None])  # read first: a target that is excluded stays a candidate
     _leave_out(scores, exclude)
     scores.scatter_(1, targets[:, None], -torch.inf)
+    before = scores > own if ties == "best" else scores >= own
     # Bytes are counted three times as fast as booleans.
-    return 1 + (scores >= own).view(torch.uint8).sum(dim=1, dtype=torch.int32).long()
+    return 1 + before.view(torch.uint8).sum(dim=1, dtype=torch.int32).long()
 
 
 def _leave_out(scores: Tensor, exclude: Tensor | None) -> None:
