@@ -33,7 +33,7 @@ def large_room(like: Tensor, entries: int) -> Tensor:
     part = whole[start : start + size]
     # The storage of the tensor holds the part, and only that.
     weakref.finalize(part, _give_back, whole).atexit = False
-    return torch.from_numpy(part).view(like.dtype)
+    return torch.frombuffer(part, dtype=like.dtype)
 
 
 def _give_back(whole: np.ndarray) -> None:
