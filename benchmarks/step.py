@@ -1,6 +1,6 @@
 """One SimCLR training step, augmentation included, beside the same step written with lightly and in plain PyTorch.
 
-    python benchmarks/step.py                      # four-block ConvNet, batch 512, and ResNet-18, batch 128
+    python benchmarks/step.py                      # four-block ConvNet, batch 512, and ResNet-18, batch 64
     python benchmarks/step.py --only convnet4 --rounds 5
     python benchmarks/step.py --quality --data cifar10 --data-root DIR   # kNN accuracy after equal training
 
@@ -36,7 +36,7 @@ from dipole.views import SimCLRViews
 from views import torchvision_transform
 
 TEMPERATURE, SIZE = 0.2, 32
-CASES = {"convnet4": 512, "resnet18": 128}
+CASES = {"convnet4": 512, "resnet18": 64}
 PLAIN = "plain PyTorch, torchvision v2"
 
 
@@ -232,7 +232,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=list(CASES))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--precision", default="auto", choices=("auto", "32-true", "bf16-mixed"))
     parser.add_argument("--quality", action="store_true")
     parser.add_argument("--data", default="shapes")
