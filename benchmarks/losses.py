@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from peers import CASES, OTHER_LOSS
+from peers import CASES
 from results import BARE, Measured, store
 from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
@@ -29,6 +29,7 @@ from rich.table import Table
 from dipole.runs.memory import keep_freed_memory
 
 KEEP = "DIPOLE_BENCHMARK_KEEPS_MEMORY"
+LONG_ROUND = 60.0  # seconds
 WIDE = (8192, 512)  # pairs and dimensions of the cases that are called so
 
 
@@ -113,18 +114,25 @@ def main() -> None:
 def compare(
     case: str, options: argparse.Namespace, advance: Callable[[], None], measured: list[Measured]
 ) -> list[list[str]]:
-    """The rows of the table for one loss; peers take turns, and the fastest of the rounds counts."""
+    """The rows of the table for one loss; peers take turns, and the fastest of the rounds counts.
+
+    A round that took long is not followed by another: disturbances are short.
+    """
     rows, dim = size_of(case, options.rows, options.dim)
     found: dict[str, list[dict[str, float]]] = {peer: [] for peer in CASES[case]}
     failures: dict[str, str] = {}
+    start = time.perf_counter()
     for _ in range(options.rounds):
+        long = time.perf_counter() - start > LONG_ROUND
         for peer in CASES[case]:
+            advance()
+            if long:
+                continue
             result = run(case, peer, rows, dim, options.repeats)
             if isinstance(result, str):
                 failures[peer] = result
             else:
                 found[peer].append(result)
-            advance()
     best = {peer: min(results, key=lambda result: result["seconds"]) for peer, results in found.items() if results}
     own = best.get("dipole", {"seconds": float("nan"), "mebibytes": float("nan")})
     what = f"{case.partition(',')[0]}, {rows:,} pairs, {dim} dimensions"
@@ -132,7 +140,7 @@ def compare(
     measured += [
         Measured(what, peer, each["seconds"] / own["seconds"], each["mebibytes"] / max(own["mebibytes"], 0.1))
         for peer, each in best.items()
-        if peer not in ("dipole", OTHER_LOSS)
+        if peer != "dipole"
     ]
     table = [
         [

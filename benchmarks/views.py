@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dipole.data import ImageDataModule
+from dipole.runs.memory import keep_freed_memory
 from dipole.views import SimCLRViews
 
 
@@ -157,6 +158,7 @@ def main() -> None:
     parser.add_argument("--store", action="store_true", help="leave the figures for the tables of README.md")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    keep_freed_memory()  # as `dipole train` does, where views are made; it holds for all that is measured
     if arguments.photos:
         for size in (96, 224):
             photos(arguments.photos, size, arguments.workers, min(arguments.rounds, 5))
