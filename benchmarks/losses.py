@@ -12,7 +12,6 @@ matrices, over one triangle where the matrix is symmetric, and one exponential o
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -26,9 +25,6 @@ from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 from rich.table import Table
 
-from dipole.runs.memory import keep_freed_memory
-
-KEEP = "DIPOLE_BENCHMARK_KEEPS_MEMORY"
 LONG_ROUND = 60.0  # seconds
 WIDE = (8192, 512)  # pairs and dimensions of the cases that are called so
 
@@ -44,8 +40,6 @@ def size_of(case: str, rows: int, dim: int) -> tuple[int, int]:
 
 def measure(case: str, peer: str, rows: int, dim: int, repeats: int) -> None:
     """Print the shortest time, additional peak memory, value and gradient norm of one loss, as JSON."""
-    if KEEP in os.environ:
-        keep_freed_memory()
     torch.manual_seed(0)
     z1, z2 = torch.randn(rows, dim, requires_grad=True), torch.randn(rows, dim, requires_grad=True)
     small = [torch.randn(16, dim, requires_grad=True) for _ in range(2)]
@@ -84,11 +78,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), metavar="CASE")
     parser.add_argument("--large", type=int, default=32768, help="pairs of the run that only dipole survives; 0: none")
-    parser.add_argument("--keep", action="store_true", help="keep freed memory in the process, as `dipole train` does")
     parser.add_argument("--store", action="store_true", help="leave the figures for the tables of README.md")
     options = parser.parse_args()
-    if options.keep:
-        os.environ[KEEP] = "1"  # of the processes that measure
     if options.measure:
         measure(*options.measure, options.rows, options.dim, options.repeats)
         return

@@ -198,7 +198,7 @@ def _understood(*inputs: Any) -> Arguments:
         said += ["keys"] * ("queries" in said)
     columns: Exclusion = "own" if "own" in said else exclude
     needs = tuple(name in said for name in DIFFERENTIABLE)
-    fused, constant_weights = ("fused" in said, "constant_weights" in said)
+    fused, constant_weights = "fused" in said, "constant_weights" in said
     return Arguments(queries, keys, scale, bias, columns, log_weight, needs, fused, constant_weights, tuple(groups))
 
 
